@@ -1,0 +1,1 @@
+"""The words every context shares. Standard library only."""

@@ -1,0 +1,38 @@
+"""Who is asking: the answer of authentication, and what every use case takes first."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class Permission(StrEnum):
+    """One word per thing a route may do. A key's scopes are a set of these."""
+
+    GOALS_READ = "goals:read"
+    GOALS_WRITE = "goals:write"
+    RUNS_READ = "runs:read"
+    RUNS_WRITE = "runs:write"
+    AGENTS_READ = "agents:read"
+    MODELS_CALL = "models:call"
+    MODELS_ADMIN = "models:admin"
+    MEMORIES_READ = "memories:read"
+    MEMORIES_WRITE = "memories:write"
+    USAGE_READ = "usage:read"
+    BUDGETS_WRITE = "budgets:write"
+    KEYS_ADMIN = "keys:admin"
+    TENANT_ADMIN = "tenant:admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """An authenticated caller. The tenant comes from the credential alone, never from the request."""
+
+    tenant_id: UUID
+    project_id: UUID
+    api_key_id: UUID | None
+    permissions: frozenset[Permission]
+    user: str | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether this caller holds `permission`."""
+        return permission in self.permissions
