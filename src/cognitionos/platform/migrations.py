@@ -1,0 +1,54 @@
+"""Schema changes: Alembic, run by the owner role (`MIGRATION_DATABASE_URL`)."""
+
+from pathlib import Path
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[3]
+_LOCK_KEY = 0x636F676E  # 'cogn': one migration at a time on one database
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same URL for SQLAlchemy with the psycopg 3 driver."""
+    scheme, rest = url.split("://", 1)
+    return f"postgresql+psycopg://{rest}" if scheme in {"postgresql", "postgres"} else url
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` (owner role) to `revision`. Waits for another migration that is under way."""
+    _run("upgrade", url, revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the database at `url` (owner role) back to `revision`."""
+    _run("downgrade", url, revision)
+
+
+def head() -> str:
+    """The newest revision in the checkout, from the file names (no import of Alembic)."""
+    return max(path.name.split("_", 1)[0] for path in (ROOT / "migrations" / "versions").glob("[0-9]*.py"))
+
+
+def current(url: str) -> str | None:
+    """The revision the database at `url` is at; None when it was never migrated."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,):
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return row[0] if row else None
+
+
+def is_current(url: str) -> bool:
+    """Whether the database at `url` is at the newest revision."""
+    return current(url) == head()
+
+
+def _run(direction: str, url: str, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(str(ROOT / "alembic.ini"))
+    config.attributes["url"] = sqlalchemy_url(url)
+    with psycopg.connect(url, autocommit=True) as guard:
+        guard.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))
+        getattr(command, direction)(config, revision)
