@@ -1,8 +1,12 @@
 """Outbox and idempotency keys
 
 Revision ID: 0001
-Revises: 
+Revises:
 """
+
+from alembic import op
+
+from cognitionos.platform.schema import dispatch_policy, drop_functions, install_function, tenant_table
 
 revision = "0001"
 down_revision = None
@@ -11,8 +15,29 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.execute("GRANT SELECT ON alembic_version TO cognitionos_app")
+    op.execute(
+        """
+        CREATE TABLE outbox (
+          id uuid PRIMARY KEY,
+          tenant_id uuid NOT NULL,
+          event_type text NOT NULL,
+          subscriber text NOT NULL,
+          payload jsonb NOT NULL,
+          created_at timestamptz NOT NULL DEFAULT now(),
+          due_at timestamptz NOT NULL DEFAULT now() + interval '5 seconds',
+          attempts int NOT NULL DEFAULT 0,
+          error text,
+          dead_at timestamptz
+        )
+        """
+    )
+    op.execute("CREATE INDEX outbox_due ON outbox (due_at) WHERE dead_at IS NULL")
+    tenant_table("outbox")
+    dispatch_policy("outbox", grants="SELECT, UPDATE")
+    install_function("platform/due_deliveries.sql")
 
 
 def downgrade() -> None:
-    pass
+    drop_functions("platform/due_deliveries.sql")
+    op.execute("DROP TABLE outbox")

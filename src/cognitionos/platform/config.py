@@ -24,48 +24,56 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
 
     database_url: SecretStr = Field(
-        SecretStr("postgresql://cognitionos_app@127.0.0.1:5432/cognitionos"),
+        default=SecretStr("postgresql://cognitionos_app@127.0.0.1:5432/cognitionos"),
         validation_alias=_either("DATABASE_URL", "DATABASE_URL"),
     )
     migration_database_url: SecretStr | None = Field(
-        None, validation_alias=_either("MIGRATION_DATABASE_URL", "MIGRATION_DATABASE_URL")
+        default=None, validation_alias=_either("MIGRATION_DATABASE_URL", "MIGRATION_DATABASE_URL")
     )
-    database_pool_size: int = Field(10, ge=2, description="connections per process, both ways to the database together")
+    database_pool_size: int = Field(
+        default=10, ge=2, description="connections per process, both ways to the database together"
+    )
     redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"), validation_alias=_either("REDIS_URL", "REDIS_URL")
+        default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=_either("REDIS_URL", "REDIS_URL")
     )
 
     secret_key: SecretStr = Field(
-        SecretStr("development-only-secret"), description="keys the HMAC of API keys; required in production"
+        default=SecretStr("development-only-secret"), description="keys the HMAC of API keys; required in production"
     )
     host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
-    metrics_port: int | None = Field(None, description="where the worker serves /metrics; None: not served")
+    port: int = Field(default=8080, ge=0, le=65535)
+    metrics_port: int | None = Field(default=None, description="where the worker serves /metrics; None: not served")
 
-    openai_api_key: SecretStr | None = Field(None, validation_alias=_either("OPENAI_API_KEY", "OPENAI_API_KEY"))
-    openai_base_url: str | None = Field(None, validation_alias=_either("OPENAI_BASE_URL", "OPENAI_BASE_URL"))
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias=_either("OPENAI_API_KEY", "OPENAI_API_KEY"))
+    openai_base_url: str | None = Field(default=None, validation_alias=_either("OPENAI_BASE_URL", "OPENAI_BASE_URL"))
     anthropic_api_key: SecretStr | None = Field(
-        None, validation_alias=_either("ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY")
+        default=None, validation_alias=_either("ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY")
     )
-    model: str | None = Field(None, description="the default model; a bare name goes to the default provider unchanged")
-    fallback_models: Annotated[tuple[str, ...], NoDecode] = Field((), description="tried in order after the default")
-    providers_file: Path | None = Field(None, description="JSON file of further OpenAI-compatible providers")
+    model: str | None = Field(
+        default=None, description="the default model; a bare name goes to the default provider unchanged"
+    )
+    fallback_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="tried in order after the default"
+    )
+    providers_file: Path | None = Field(default=None, description="JSON file of further OpenAI-compatible providers")
     detect_local_models: bool = True
 
     http_allow: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="hosts the http tool may reach; a literal address:port opens just that one"
+        default=(), description="hosts the http tool may reach; a literal address:port opens just that one"
     )
     sandbox: Literal["auto", "wasm", "process"] = "auto"
 
-    lease_s: float = Field(10.0, gt=0)
-    sweep_s: float = Field(2.0, gt=0)
-    task_slots: int = Field(32, ge=1, description="tasks a worker runs at once")
-    worker_threads: int = Field(16, ge=1, description="background jobs a worker runs at once")
+    lease_s: float = Field(default=10.0, gt=0)
+    sweep_s: float = Field(default=2.0, gt=0)
+    task_slots: int = Field(default=32, ge=1, description="tasks a worker runs at once")
+    worker_threads: int = Field(default=16, ge=1, description="background jobs a worker runs at once")
 
-    rate_limit_per_minute: int = Field(600, ge=1, description="requests a minute for each API key")
+    rate_limit_per_minute: int = Field(default=600, ge=1, description="requests a minute for each API key")
     default_goal_budget_usd: str = "1.00"
-    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP traces go here; None: tracing is off")
-    crash_point: str | None = Field(None, description="test only: the process kills itself when it reaches this point")
+    otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP traces go here; None: tracing is off")
+    crash_point: str | None = Field(
+        default=None, description="test only: the process kills itself when it reaches this point"
+    )
 
     @field_validator("http_allow", "fallback_models", mode="before")
     @classmethod

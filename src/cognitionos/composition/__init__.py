@@ -1,0 +1,44 @@
+"""The only constructor: settings in, services out. `build` does no I/O; `open` runs on the loop that will use them."""
+
+from dataclasses import dataclass
+
+from cognitionos.composition import base as platform
+from cognitionos.composition.base import Background, Base, Resource
+from cognitionos.composition.sweeper import OutboxSweeper
+from cognitionos.platform import crash_points
+from cognitionos.platform.config import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Every context, wired."""
+
+    base: Base
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """What `open` opens, in order."""
+        return self.base.resources
+
+    @property
+    def background(self) -> tuple[Background, ...]:
+        """The loops of the worker process."""
+        return (OutboxSweeper(outbox=self.base.outbox, every_s=self.base.settings.sweep_s),)
+
+    async def open(self) -> None:
+        """Open everything on the running loop."""
+        for resource in self.resources:
+            await resource.open()
+
+    async def close(self) -> None:
+        """Close everything, last opened first."""
+        for resource in reversed(self.resources):
+            await resource.close()
+        await self.base.redis.aclose()
+
+
+def build(settings: Settings) -> Services:
+    """Wire the product for `settings`."""
+    settings.require_production_secrets()
+    crash_points.arm(settings.crash_point)
+    return Services(base=platform.build(settings))

@@ -1,0 +1,29 @@
+"""The worker's loop that relays what a crash or a lost message left in the outbox."""
+
+import asyncio
+from dataclasses import dataclass
+
+from cognitionos.kernel.errors import Unavailable
+from cognitionos.platform.logging import get_logger
+from cognitionos.platform.outbox import Outbox
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxSweeper:
+    """Looks for due deliveries every `every_s` seconds."""
+
+    outbox: Outbox
+    every_s: float
+
+    async def run(self) -> None:
+        """Sweep until cancelled; a database that is gone is tried again at the next round."""
+        while True:
+            try:
+                swept = await self.outbox.sweep()
+                if swept:
+                    log.info("outbox_swept", deliveries=swept)
+            except Unavailable as error:
+                log.warning("outbox_sweep_failed", reason=str(error))
+            await asyncio.sleep(self.every_s)

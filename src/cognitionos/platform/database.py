@@ -1,0 +1,120 @@
+"""Two ways to PostgreSQL, one way to set the tenant.
+
+Use cases go through SQLAlchemy's async session (`begin`); hot paths through psycopg (`transaction`, `connection`). Both
+set `app.tenant_id` inside the transaction, where a transaction pooler cannot leak it; with no tenant set, policies show
+no row. A session serves one tenant only: its identity map would serve another's rows without asking the database.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, SessionTransaction
+
+from cognitionos.kernel.errors import Unavailable
+from cognitionos.platform.migrations import sqlalchemy_url
+
+POOL_WAIT_S = 5.0
+_SET_TENANT = "SELECT set_config('app.tenant_id', %s, true)"
+
+Row = tuple[Any, ...]
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL does not answer, or every connection is in use."""
+
+
+class Database:
+    """PostgreSQL as the app role. `open` on the loop that will use it."""
+
+    def __init__(self, url: str, *, pool_size: int) -> None:
+        self._url = url
+        self._sessions_size = max(1, pool_size // 2)
+        self._pool: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
+            url,
+            open=False,
+            min_size=1,
+            max_size=max(1, pool_size - self._sessions_size),
+            timeout=POOL_WAIT_S,
+            kwargs={"autocommit": True},
+        )
+        self._engine: AsyncEngine | None = None
+        self._sessions: async_sessionmaker[AsyncSession] | None = None
+
+    async def open(self) -> None:
+        """Make both pools. Does not wait for the server: readiness is the health check's question."""
+        self._engine = create_async_engine(
+            sqlalchemy_url(self._url),
+            pool_size=self._sessions_size,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_S,
+            pool_pre_ping=True,
+        )
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, sync_session_class=_TenantSession)
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+        if self._engine is not None:
+            await self._engine.dispose()
+
+    @asynccontextmanager
+    async def begin(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
+        """A session in one transaction of `tenant_id`; committed by leaving, rolled back by an exception."""
+        if self._sessions is None:
+            raise DatabaseUnavailable("the database is not open yet")
+        async with self._sessions(info={"tenant_id": tenant_id}) as session, _translated():
+            try:
+                yield session
+                await session.commit()
+            except BaseException:
+                await session.rollback()
+                raise
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: UUID) -> AsyncIterator[AsyncConnection[Row]]:
+        """A psycopg connection in one transaction of `tenant_id`."""
+        async with self.connection() as connection, connection.transaction():
+            await connection.execute(_SET_TENANT, (str(tenant_id),))
+            yield connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Row]]:
+        """A psycopg connection in autocommit and without a tenant: for functions that set or ignore it themselves."""
+        async with _translated(), self._pool.connection() as connection:
+            yield connection
+
+
+class _TenantSession(Session):
+    """A session that names its tenant at the begin of every transaction."""
+
+
+@event.listens_for(_TenantSession, "after_begin")
+def _name_the_tenant(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    connection.exec_driver_sql(_SET_TENANT, (str(session.info["tenant_id"]),))
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Say 'unavailable' where a driver says that the server is gone."""
+    try:
+        yield
+    except (PoolTimeout, psycopg.OperationalError) as error:
+        if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.DeadlockDetected):
+            raise
+        raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
+    except (TimeoutError, DBAPIError) as error:
+        original = getattr(error, "orig", None)
+        if isinstance(error, TimeoutError) or getattr(error, "connection_invalidated", False):
+            raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
+        if isinstance(original, psycopg.OperationalError):
+            raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
+        raise
