@@ -1,0 +1,1 @@
+"""Who does a task, and with what: agent definitions, prompts, runs, tools."""

@@ -1,0 +1,1 @@
+"""Use cases of agents, and the ports they need."""

@@ -1,0 +1,1 @@
+"""Rules of agents, roles, tools and verdicts. Pure."""

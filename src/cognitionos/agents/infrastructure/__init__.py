@@ -1,0 +1,1 @@
+"""Doors of agents to the world: sandbox, HTTP, files, tables, routes."""
