@@ -17,7 +17,9 @@ def _either(name: str, usual: str) -> AliasChoices:
 class Settings(BaseSettings):
     """`COGNITIONOS_*` variables plus the usual names that other tools set."""
 
-    model_config = SettingsConfigDict(env_prefix="COGNITIONOS_", extra="ignore", populate_by_name=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="COGNITIONOS_", env_ignore_empty=True, extra="ignore", populate_by_name=True, frozen=True
+    )
 
     mode: Mode = "development"
     log_level: str = "info"
