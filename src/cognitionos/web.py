@@ -8,15 +8,17 @@ from litestar.di import Provide
 
 from cognitionos import __version__
 from cognitionos.composition import build
-from cognitionos.platform import health, http_api, http_problems, logging, middleware, telemetry
+from cognitionos.platform import health, http_api, http_document, http_problems, logging, middleware, telemetry
 from cognitionos.platform.config import Settings
+
+MAX_BODY_BYTES = 48 * 2**20  # inputs of a goal: 32 MiB, as base64
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
     """The application, built but not open: its services open on the server's own loop."""
     settings = settings or Settings()
     logging.configure(settings)
-    telemetry.configure(settings, service="cognitionos-api")
+    flush_traces = telemetry.configure(settings, service="api")
     services = build(settings)
 
     @asynccontextmanager
@@ -26,13 +28,16 @@ def create_app(settings: Settings | None = None) -> Litestar:
             yield
         finally:
             await services.close()
+            flush_traces()
 
-    return Litestar(
-        route_handlers=[health.routes(services.base.database, services.base.redis)],
+    app = Litestar(
+        route_handlers=[health.routes(services.base.database, services.base.redis), http_document.document],
         lifespan=[life],
-        dependencies={"who": Provide(http_api.principal_of, sync_to_thread=False)},
+        dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,
-        openapi_config=http_api.openapi_config(__version__),
-        middleware=middleware.edge(services),
+        openapi_config=http_document.openapi_config(__version__),
+        plugins=[http_document.CommonErrors()],
+        request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
+    return middleware.observe(app)

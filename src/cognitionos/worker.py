@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 
 import dramatiq
@@ -67,10 +68,13 @@ async def _run_all(loops: tuple[Background, ...]) -> None:
             group.create_task(loop.run(), name=type(loop).__name__)
 
 
-def run(settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT; gives the exit status: 0 when asked to stop, 1 when a loop failed."""
+def run(settings: Settings, *, on_ready: Callable[[], None] | None = None) -> int:
+    """Work until SIGTERM or SIGINT; gives the exit status: 0 when asked to stop, 1 when a loop failed.
+
+    `on_ready` is called once the services are open and messages are taken.
+    """
     logging.configure(settings)
-    telemetry.configure(settings, service="cognitionos-worker")
+    flush_traces = telemetry.configure(settings, service="worker")
     services = build(settings)
     jobs.register(services.base.broker, services.base.outbox.deliver)
     life = ServicesLife(services)
@@ -81,10 +85,15 @@ def run(settings: Settings) -> int:
     worker.start()
     if settings.metrics_port is not None:
         telemetry.serve_metrics(settings.metrics_port)
-    log.info("worker_ready")
+    if on_ready is not None and not life.ended.is_set():
+        on_ready()
+    if life.failure is None:
+        log.info("worker_ready")
+        on_ready()
     life.ended.wait()
     worker.stop(timeout=STOP_WITHIN_MS)
     services.base.broker.close()
+    flush_traces()
     if life.failure is not None:
         log.error("worker_failed", error=repr(life.failure))
         return 1
