@@ -84,12 +84,11 @@ def run(settings: Settings, *, on_ready: Callable[[], None] | None = None) -> in
     worker = dramatiq.Worker(services.base.broker, worker_threads=settings.worker_threads, worker_timeout=1000)
     worker.start()
     if settings.metrics_port is not None:
-        telemetry.serve_metrics(settings.metrics_port)
-    if on_ready is not None and not life.ended.is_set():
-        on_ready()
+        telemetry.serve_metrics(settings.metrics_port, settings.host)
     if life.failure is None:
         log.info("worker_ready")
-        on_ready()
+        if on_ready is not None:
+            on_ready()
     life.ended.wait()
     worker.stop(timeout=STOP_WITHIN_MS)
     services.base.broker.close()
