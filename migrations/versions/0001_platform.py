@@ -36,8 +36,26 @@ def upgrade() -> None:
     tenant_table("outbox")
     dispatch_policy("outbox", grants="SELECT, UPDATE")
     install_function("platform/due_deliveries.sql")
+    op.execute(
+        """
+        CREATE TABLE idempotency_keys (
+          tenant_id uuid NOT NULL,
+          route text NOT NULL,
+          key text NOT NULL,
+          body_hash bytea NOT NULL,
+          status int,
+          headers jsonb,
+          body bytea,
+          created_at timestamptz NOT NULL DEFAULT now(),
+          PRIMARY KEY (tenant_id, route, key)
+        )
+        """
+    )
+    op.execute("CREATE INDEX idempotency_keys_age ON idempotency_keys (tenant_id, created_at)")
+    tenant_table("idempotency_keys")
 
 
 def downgrade() -> None:
+    op.execute("DROP TABLE idempotency_keys")
     drop_functions("platform/due_deliveries.sql")
     op.execute("DROP TABLE outbox")

@@ -8,8 +8,19 @@ from litestar.di import Provide
 
 from cognitionos import __version__
 from cognitionos.composition import build
-from cognitionos.platform import health, http_api, http_document, http_problems, logging, middleware, telemetry
+from cognitionos.platform import (
+    health,
+    http_api,
+    http_document,
+    http_problems,
+    idempotency,
+    logging,
+    middleware,
+    rate_limit,
+    telemetry,
+)
 from cognitionos.platform.config import Settings
+from cognitionos.tenancy.infrastructure import http as tenancy_http
 
 MAX_BODY_BYTES = 48 * 2**20  # inputs of a goal: 32 MiB, as base64
 
@@ -31,11 +42,25 @@ def create_app(settings: Settings | None = None) -> Litestar:
             flush_traces()
 
     app = Litestar(
-        route_handlers=[health.routes(services.base.database, services.base.redis), http_document.document],
+        route_handlers=[
+            health.routes(services.base.database, services.base.redis),
+            http_document.document,
+            tenancy_http.routes(
+                tenants=services.tenancy.tenants,
+                api_keys=services.tenancy.api_keys,
+                queries=services.tenancy.queries,
+            ),
+        ],
         lifespan=[life],
         dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,
         openapi_config=http_document.openapi_config(__version__),
+        middleware=middleware.guarded(
+            services.tenancy.authenticate,
+            rate_limit.over(services.base.redis),
+            per_minute=settings.rate_limit_per_minute,
+            then=[idempotency.Idempotency(idempotency.IdempotencyStore(services.base.database))],
+        ),
         plugins=[http_document.CommonErrors()],
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from cognitionos.composition import base as platform
+from cognitionos.composition import tenancy
 from cognitionos.composition.base import Background, Base, Resource
 from cognitionos.composition.sweeper import OutboxSweeper
+from cognitionos.composition.tenancy import TenancyServices
 from cognitionos.platform import crash_points
 from cognitionos.platform.config import Settings
 
@@ -14,6 +16,7 @@ class Services:
     """Every context, wired."""
 
     base: Base
+    tenancy: TenancyServices
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -41,4 +44,5 @@ def build(settings: Settings) -> Services:
     """Wire the product for `settings`."""
     settings.require_production_secrets()
     crash_points.arm(settings.crash_point)
-    return Services(base=platform.build(settings))
+    base = platform.build(settings)
+    return Services(base=base, tenancy=tenancy.build(base))

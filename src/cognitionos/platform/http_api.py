@@ -38,19 +38,25 @@ class NoCredential(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Requires:
-    """A guard. A test walks the routes and finds one of these, or `public()`, on each."""
+    """A guard. A test walks the routes and finds one of these, or `public()`, on each. None: any valid key will do."""
 
-    permission: Permission
+    permission: Permission | None
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Let a caller with the permission pass; raise `MissingPermission` for any other."""
-        if not _principal(connection).may(self.permission):
+        who = _principal(connection)
+        if self.permission is not None and not who.may(self.permission):
             raise MissingPermission(f"This needs a key with the scope '{self.permission}'.")
 
 
 def requires(permission: Permission) -> Requires:
     """The guard of a route: `@get(guards=[requires(Permission.GOALS_READ)])`."""
     return Requires(permission)
+
+
+def requires_any_key() -> Requires:
+    """The guard of a route that says nothing but who is asking."""
+    return Requires(None)
 
 
 def public() -> dict[str, Any]:
@@ -75,6 +81,11 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
         )
         for status in statuses
     }
+
+
+def meaning(status: int) -> str:
+    """What an error status says on every route."""
+    return _MEANINGS[status]
 
 
 async def principal_of(request: Request[Any, Any, Any]) -> Principal:

@@ -118,6 +118,9 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return render(problem, path=request.scope["path"], request_id=request_id, vendor=_vendor_of(request.scope))
 
 
+HANDLERS: dict[int | type[Exception], Any] = {Exception: handle}
+
+
 def render(problem: Problem, *, path: str, request_id: str, vendor: VendorErrors | None = None) -> Response[bytes]:
     """`problem` as a response: a problem document, or the vendor's shape."""
     headers = dict(problem.headers)

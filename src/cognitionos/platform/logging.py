@@ -23,7 +23,7 @@ _REDACTED = "[redacted]"
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """The logger of a module; its name goes into each line as `logger`."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: FilteringBoundLogger = structlog.get_logger(logger_name=name)
     return logger
 
 

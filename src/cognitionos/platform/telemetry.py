@@ -45,6 +45,11 @@ def configure(settings: Settings, service: str) -> Callable[[], None]:
     return provider.shutdown
 
 
+def is_on() -> bool:
+    """Whether this process exports traces (a tracer provider was set)."""
+    return trace._TRACER_PROVIDER is not None  # noqa: SLF001 - the public getter would create one
+
+
 @contextmanager
 def span(
     name: str,

@@ -1,0 +1,1 @@
+"""How tenancy meets PostgreSQL and HTTP."""

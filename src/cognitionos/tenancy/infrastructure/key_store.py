@@ -1,0 +1,53 @@
+"""The hot path: find a key by its prefix, note its use."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cognitionos.platform.database import Database
+from cognitionos.tenancy.application.ports import KnownKey
+from cognitionos.tenancy.infrastructure.tables import scopes_of
+
+_FIND = """
+SELECT id, tenant_id, project_id, secret_hash, scopes, expires_at, revoked_at, last_used_at FROM find_api_key(%s)
+"""
+_NOTE = """
+UPDATE api_keys SET last_used_at = now()
+WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+"""
+_TENANT = "SELECT tenant_id, first_project_id FROM find_tenant(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStore:
+    """Raw statements over the pool of the hot paths."""
+
+    database: Database
+
+    async def find(self, prefix: str) -> KnownKey | None:
+        """The key with `prefix`, whoever's it is."""
+        async with self.database.connection() as connection:
+            row = await (await connection.execute(_FIND, (prefix,))).fetchone()
+        if row is None:
+            return None
+        key_id, tenant_id, project_id, secret_hash, scopes, expires_at, revoked_at, last_used_at = row
+        return KnownKey(
+            id=key_id,
+            tenant_id=tenant_id,
+            project_id=project_id,
+            secret_hash=bytes(secret_hash),
+            scopes=scopes_of(scopes),
+            expires_at=expires_at,
+            revoked_at=revoked_at,
+            last_used_at=last_used_at,
+        )
+
+    async def note_use(self, key: KnownKey) -> None:
+        """Write down that `key` was used, at most once a minute."""
+        async with self.database.transaction(key.tenant_id) as connection:
+            await connection.execute(_NOTE, (key.id,))
+
+    async def find_tenant(self, name: str) -> tuple[UUID, UUID] | None:
+        """The tenant called `name` and its first project."""
+        async with self.database.connection() as connection:
+            row = await (await connection.execute(_TENANT, (name,))).fetchone()
+        return None if row is None else (row[0], row[1])
