@@ -1,0 +1,1 @@
+"""The use cases of model calls, each reading as its list of steps."""

@@ -1,0 +1,73 @@
+"""What every kind of call has from its first step to its last: who, what, since when, and how its row is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from cognitionos.llm_gateway.application.ports import Monotonic
+from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, Usage
+from cognitionos.llm_gateway.domain.ledger import CHAT, Call
+from cognitionos.llm_gateway.domain.route import Candidate, Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A call under way. `cache_key` None: its answer is neither looked up nor kept."""
+
+    call_id: UUID
+    caller: Caller
+    route: Route
+    started: float
+    cache_key: str | None = None
+    kind: str = CHAT
+    streamed: bool = False
+    monotonic: Monotonic
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Milliseconds since it came in."""
+        return round((self.monotonic() - self.started) * 1000)
+
+    def row(
+        self,
+        *,
+        outcome: str,
+        candidate: Candidate | None = None,
+        usage: Usage,
+        cost_nanousd: int = 0,
+        saved_nanousd: int = 0,
+        cache: str = CACHE_NONE,
+        attempts: int = 0,
+        finish_reason: str | None = None,
+        simulated: bool = False,
+        limit_lowered: bool = False,
+        first_token_ms: int | None = None,
+    ) -> Call:
+        """The ledger row of its end; an end without a candidate names the first of the route."""
+        used = candidate or self.route.candidates[0]
+        first = used == self.route.candidates[0]
+        return Call(
+            call_id=self.call_id,
+            caller=self.caller,
+            kind=self.kind,
+            outcome=outcome,
+            model_asked=self.route.asked,
+            provider=used.provider,
+            model=used.model,
+            route_reason=self.route.reason if first else "fallback",
+            cache=cache,
+            usage=usage,
+            cost_nanousd=cost_nanousd,
+            saved_nanousd=saved_nanousd,
+            latency_ms=self.elapsed_ms,
+            first_token_ms=first_token_ms,
+            attempts=attempts,
+            finish_reason=finish_reason,
+            streamed=self.streamed,
+            simulated=simulated,
+            limit_lowered=limit_lowered,
+        )
+
+
+Resolve = Callable[[str | None], Route]
+"""The route for a model's name as a caller gave it."""

@@ -1,0 +1,130 @@
+"""Where the use cases meet providers, stores and clocks. Each has a twin in `tests/fakes`."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.ledger import Call
+from cognitionos.llm_gateway.domain.price import Price
+from cognitionos.llm_gateway.domain.route import Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole answer in OpenAI's wire shape. `usage` None: the provider did not say."""
+
+    wire: dict[str, Any]
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One event of a streamed answer. `data` is its JSON text; `text` the words it adds to the first choice.
+
+    `tokens` is a count of the pieces of output in it (text, reasoning, tool arguments); `bare_usage` says that it
+    carries usage and nothing else.
+    """
+
+    data: bytes
+    text: str = ""
+    tokens: int = 0
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    bare_usage: bool = False
+    plain: bool = True
+    """Whether text and finish reason are all there is: no tool call, no further choice, no log probabilities."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """Embeddings as a provider gave them."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None
+
+
+class Provider(Protocol):
+    """Something that answers for models. Each method raises `ProviderFailure` or `RequestRefused`."""
+
+    @property
+    def name(self) -> str:
+        """The first part of its models' names."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its words mean nothing."""
+        ...
+
+    async def chat(self, request: ChatRequest, *, model: str) -> Answer:
+        """The whole answer at once."""
+        ...
+
+    def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
+        """The answer piece by piece; the usage comes in one of the last chunks, or never."""
+        ...
+
+    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+        """One vector per text, in order."""
+        ...
+
+    async def models(self) -> Sequence[str]:
+        """The models it has, under its own names; empty where it does not say."""
+        ...
+
+
+class BudgetStore(Protocol):
+    """Holds and settlements. Money is exact under concurrency, or these raise `Unavailable`."""
+
+    def hold(self, hold: Hold) -> Awaitable[Held]:
+        """Hold the amount on every budget of the call's subjects, all or nothing. Safe to repeat."""
+        ...
+
+    def settle(self, call: Call) -> Awaitable[None]:
+        """Write the ledger row, book the cost, release the hold: once per call id, however often it is called."""
+        ...
+
+    async def release(self, call_id: UUID) -> None:
+        """Give back a hold whose call never started; nothing is booked."""
+        ...
+
+    async def open(
+        self, tenant_id: UUID, subject: str, *, limit_nanousd: int, period: Period, soft: float | None
+    ) -> UUID:
+        """Make the budget of `subject`, or change its limit."""
+        ...
+
+    async def spend(self, tenant_id: UUID, subject: str) -> Spend:
+        """The state of a subject's tightest budget; without one, the sum of its ledger rows."""
+        ...
+
+
+class AnswerCache(Protocol):
+    """Whole answers by fingerprint, per tenant. Forgets at will and never raises."""
+
+    async def get(self, tenant_id: UUID, key: str) -> bytes | None:
+        """The stored answer."""
+        ...
+
+    def put(self, tenant_id: UUID, key: str, answer: bytes) -> None:
+        """Store an answer in the background."""
+        ...
+
+
+class Prices(Protocol):
+    """What models cost."""
+
+    async def price(self, tenant_id: UUID, candidate: Candidate) -> Price | None:
+        """The tenant's own price, else the provider's, else the public table's; None: nobody knows."""
+        ...
+
+
+Observe = Callable[[Call], None]
+"""Counts a finished call in the metrics."""
+Sleep = Callable[[float], Awaitable[None]]
+Monotonic = Callable[[], float]
+Chance = Callable[[], float]
+Encode = Callable[[Any], bytes]

@@ -1,0 +1,79 @@
+"""Reading an answer in OpenAI's wire shape, and turning whole answers into streams and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cognitionos.llm_gateway.domain.chat import ToolCall
+
+COMPLETE = "stop"
+
+
+def first_choice(wire: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first choice of an answer; empty where there is none."""
+    choices = wire.get("choices")
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+
+
+def text_of(wire: Mapping[str, Any]) -> str:
+    """The words of the first choice."""
+    content = (first_choice(wire).get("message") or {}).get("content")
+    return content if isinstance(content, str) else ""
+
+
+def tool_calls_of(wire: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    """The function calls of the first choice."""
+    calls = (first_choice(wire).get("message") or {}).get("tool_calls") or ()
+    return tuple(
+        ToolCall(id=str(call.get("id", "")), name=function.get("name", ""), arguments=function.get("arguments") or "{}")
+        for call in calls
+        if isinstance(call, dict) and isinstance(function := call.get("function"), dict)
+    )
+
+
+def finish_reason_of(wire: Mapping[str, Any]) -> str:
+    """Why the first choice ended; `unknown` where the provider did not say."""
+    reason = first_choice(wire).get("finish_reason")
+    return reason if isinstance(reason, str) else "unknown"
+
+
+def may_be_kept(wire: Mapping[str, Any]) -> bool:
+    """Whether every choice is whole words: cut answers and tool calls are never cached."""
+    choices = wire.get("choices") or ()
+    return bool(choices) and all(
+        choice.get("finish_reason") == COMPLETE and not (choice.get("message") or {}).get("tool_calls")
+        for choice in choices
+    )
+
+
+def as_chunks(wire: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A whole answer as the events a stream would have had: role, content, finish reason, then the bare usage."""
+    head = {
+        "id": wire.get("id", ""),
+        "object": "chat.completion.chunk",
+        "created": wire.get("created", 0),
+        "model": wire.get("model", ""),
+    }
+    chunks: list[dict[str, Any]] = []
+    for choice in wire.get("choices") or ():
+        index, message = choice.get("index", 0), choice.get("message") or {}
+        chunks.append(head | {"choices": [_delta(index, {"role": "assistant", "content": ""})]})
+        if message.get("content"):
+            chunks.append(head | {"choices": [_delta(index, {"content": message["content"]})]})
+        if message.get("tool_calls"):
+            calls = [call | {"index": number} for number, call in enumerate(message["tool_calls"])]
+            chunks.append(head | {"choices": [_delta(index, {"tool_calls": calls})]})
+        chunks.append(head | {"choices": [_delta(index, {}, choice.get("finish_reason"))]})
+    chunks.append(head | {"choices": [], "usage": wire.get("usage")})
+    return chunks
+
+
+def whole(head: Mapping[str, Any], *, text: str, usage: Mapping[str, Any]) -> dict[str, Any]:
+    """A finished stream of plain words as the answer it would have been; `head` is one of its chunks."""
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": COMPLETE}
+    kept = {name: value for name, value in head.items() if name not in {"choices", "usage", "obfuscation"}}
+    return kept | {"object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+def _delta(index: int, delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}

@@ -1,0 +1,152 @@
+"""What a call may cost at most, before it starts. Bounds err on the dear side: a hold must cover the bill."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.ledger import Call
+from cognitionos.llm_gateway.domain.price import Price
+
+TOKENS_PER_IMAGE = 50_000
+"""Above the dearest image of any current vision model (a large high-detail image on a small model)."""
+TOKENS_AROUND_A_MESSAGE = 16
+TOKENS_AROUND_A_REQUEST = 512
+"""Role markers, tool preambles and schema instructions that providers add."""
+LIMIT_WHERE_NONE_IS_KNOWN = 4096
+"""Completion tokens allowed on a priced model whose own limit nobody told and whose caller set none."""
+FEWEST_USEFUL_TOKENS = 16
+
+
+class Period(StrEnum):
+    """How often a budget starts anew."""
+
+    TOTAL = "total"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """The state of one budget. `limit` None: there is no such budget and the sum comes from the ledger."""
+
+    limit_nanousd: int | None
+    held_nanousd: int
+    spent_nanousd: int
+    calls: int
+
+    @property
+    def left_nanousd(self) -> int | None:
+        """What the next call may still hold."""
+        return None if self.limit_nanousd is None else self.limit_nanousd - self.held_nanousd - self.spent_nanousd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A call's wish to hold `amount_nanousd` (None: its price is unknown) on every budget of its caller's subjects.
+
+    `row` is what a sweep writes should this process die; `deadline_s` is when the call must be over.
+    """
+
+    row: Call
+    amount_nanousd: int | None
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The answer to a hold. Refused: which budget, what it has left now, and what once the other holds are gone."""
+
+    granted: bool
+    price_missing: bool = False
+    subject: str | None = None
+    left_nanousd: int = 0
+    room_nanousd: int = 0
+    resets_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The most tokens a call can use at one price. `limit` is the completion limit to send, None to leave it unsaid."""
+
+    price: Price
+    prompt: int
+    completion: int
+    limit: int | None
+    choices: int = 1
+
+    @property
+    def cost_nanousd(self) -> int:
+        """The most this call can cost here."""
+        return self.price.upper_bound(self.prompt, self.completion * self.choices)
+
+    def affordable(self, amount_nanousd: int) -> int:
+        """Completion tokens per choice that `amount_nanousd` surely pays for, no more than the bound has now."""
+        if self.cost_nanousd <= amount_nanousd:
+            return self.completion
+        return self.price.completion_tokens_for(amount_nanousd, prompt=self.prompt) // self.choices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """What a call can cost at most, whichever candidate of its route answers."""
+
+    bounds: tuple[Bound, ...]
+
+    @property
+    def amount_nanousd(self) -> int:
+        """The dearest candidate's bound: what is held."""
+        return max(bound.cost_nanousd for bound in self.bounds)
+
+    @property
+    def limit(self) -> int | None:
+        """The completion limit to send upstream; None leaves it to the model."""
+        limits = [bound.limit for bound in self.bounds if bound.limit is not None]
+        return min(limits) if limits else None
+
+    def lowered_to(self, amount_nanousd: int) -> "Exposure | None":
+        """The same call with its completion cut to what `amount_nanousd` buys; None where too little would be left."""
+        tokens = min(bound.affordable(amount_nanousd) for bound in self.bounds)
+        if tokens < FEWEST_USEFUL_TOKENS:
+            return None
+        bounds = (replace(bound, completion=tokens, limit=tokens) for bound in self.bounds)
+        return Exposure(bounds=tuple(bounds))
+
+
+def exposure(request: ChatRequest, prices: Sequence[Price], *, encode: Callable[[Any], bytes]) -> Exposure:
+    """The most `request` can cost at any of `prices`: a token is at least one byte, whatever the tokenizer."""
+    prompt = _prompt_tokens(request, encode)
+    return Exposure(bounds=tuple(_bound(request, price, prompt) for price in prices))
+
+
+def prompt_estimate(request: ChatRequest, *, encode: Callable[[Any], bytes]) -> int:
+    """About how many tokens the prompt has, for bills of streams that were cut: four bytes each."""
+    return max(len(encode(request.messages)) // 4, 1)
+
+
+def _bound(request: ChatRequest, price: Price, prompt: int) -> Bound:
+    if price.max_input_tokens is not None:
+        prompt = min(prompt, price.max_input_tokens)
+    limit = request.max_tokens
+    if limit is None and price.max_output_tokens is None and not price.is_free:
+        limit = LIMIT_WHERE_NONE_IS_KNOWN
+    completion = limit if limit is not None else price.max_output_tokens or 0
+    return Bound(price=price, prompt=prompt, completion=completion, limit=limit, choices=request.choices)
+
+
+def _prompt_tokens(request: ChatRequest, encode: Callable[[Any], bytes]) -> int:
+    images = 0
+    spoken: list[Any] = [request.tools, request.response_format]
+    for message in request.messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            texts = [part for part in content if part.get("type") != "image_url"]
+            images += len(content) - len(texts)
+            spoken.append([texts, message.get("tool_calls")])
+        else:
+            spoken.append(message)
+    around = TOKENS_AROUND_A_REQUEST + TOKENS_AROUND_A_MESSAGE * len(request.messages)
+    return len(encode(spoken)) + around + images * TOKENS_PER_IMAGE

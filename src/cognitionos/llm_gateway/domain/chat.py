@@ -1,0 +1,213 @@
+"""A chat call and its answer. Messages, tools and schemas keep OpenAI's JSON shapes, which every provider speaks.
+
+Source of the shapes: OpenAI's API reference, "Create chat completion".
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+Message = Mapping[str, Any]
+CACHE_NONE = "none"
+CACHE_EXACT = "exact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """On whose behalf a call is made: what its ledger row names and which budgets it is held against."""
+
+    tenant_id: UUID
+    project_id: UUID
+    api_key_id: UUID | None = None
+    user: str | None = None
+    goal_id: UUID | None = None
+    run_id: UUID | None = None
+    task_id: str | UUID | None = None
+    agent_run_id: UUID | None = None
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Every budget subject this call counts against, as `kind:id`."""
+        named = (
+            ("tenant", self.tenant_id),
+            ("project", self.project_id),
+            ("api_key", self.api_key_id),
+            ("user", self.user),
+            ("goal", self.goal_id),
+            ("run", self.run_id),
+            ("task", self.task_id),
+            ("agent_run", self.agent_run_id),
+        )
+        return tuple(f"{kind}:{value}" for kind, value in named if value is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """What to ask a model. `model` None means the default; `extra` holds every further field, passed on unchanged.
+
+    `limit_field` is the name under which the caller gave `max_tokens`; None lets the provider choose the name it takes.
+    """
+
+    messages: tuple[Message, ...]
+    model: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: Any = None
+    response_format: Mapping[str, Any] | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    limit_field: str | None = None
+    include_usage: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    use_cache: bool = True
+    deadline_s: float = 300.0
+
+    @property
+    def offered_tools(self) -> frozenset[str]:
+        """The names of the functions that the model may call."""
+        names = (tool.get("function", {}).get("name") for tool in self.tools)
+        return frozenset(name for name in names if isinstance(name, str))
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for (`n`)."""
+        wanted = self.extra.get("n")
+        return wanted if isinstance(wanted, int) and wanted > 1 else 1
+
+    def content(self) -> dict[str, Any]:
+        """Everything that decides the answer, in wire form, without the model and without the completion limit."""
+        body: dict[str, Any] = {"messages": self.messages}
+        if self.tools:
+            body["tools"] = self.tools
+        if self.tool_choice is not None:
+            body["tool_choice"] = self.tool_choice
+        if self.response_format is not None:
+            body["response_format"] = self.response_format
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        body.update(self.extra)
+        return body
+
+    def wire(self, model: str, *, limit_field: str = "max_tokens") -> dict[str, Any]:
+        """The request body for a provider that calls it `model`; `limit_field` is its usual name of the limit."""
+        body = {"model": model} | self.content()
+        if self.max_tokens is not None:
+            body[self.limit_field or limit_field] = self.max_tokens
+        return body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A model's wish to call a function. `arguments` is the model's JSON text, which may be malformed."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def parsed(self) -> dict[str, Any]:
+        """The arguments as an object; raises `ValueError` when the text is no JSON object."""
+        value = json.loads(self.arguments or "{}")
+        if not isinstance(value, dict):
+            raise ValueError(f"the arguments of {self.name} are not a JSON object")  # noqa: TRY004 - malformed text, like any other
+        return value
+
+    def wire(self) -> dict[str, Any]:
+        """The call as it stands in an assistant message."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one call. `cached` and `cache_write` are parts of `prompt`, `reasoning` is a part of `completion`."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    estimated: bool = False
+
+    @property
+    def total(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt + self.completion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatResult:
+    """One answer, and where it came from. `wire` is the whole answer in OpenAI's shape.
+
+    `limit_lowered` says that the completion limit was cut to what a budget had left.
+    """
+
+    call_id: UUID
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str = "stop"
+    provider: str
+    model: str
+    usage: Usage
+    cost_nanousd: int
+    cache: str = CACHE_NONE
+    attempts: int = 1
+    simulated: bool = False
+    limit_lowered: bool = False
+    latency_ms: int = 0
+    wire: Mapping[str, Any]
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer as an assistant message, ready to be appended to the conversation."""
+        return assistant(self.text, tool_calls=self.tool_calls)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """Vectors in the order of the texts, all of `dimensions` numbers."""
+
+    call_id: UUID
+    vectors: tuple[tuple[float, ...], ...]
+    provider: str
+    model: str
+    dimensions: int
+    usage: Usage
+    cost_nanousd: int
+    attempts: int = 1
+
+
+def system(text: str) -> dict[str, Any]:
+    """A system message."""
+    return {"role": "system", "content": text}
+
+
+def user(text: str, *, images: Sequence[str] = ()) -> dict[str, Any]:
+    """A user message; `images` are URLs or data URLs."""
+    if not images:
+        return {"role": "user", "content": text}
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
+    parts.extend({"type": "image_url", "image_url": {"url": url}} for url in images)
+    return {"role": "user", "content": parts}
+
+
+def assistant(text: str, *, tool_calls: Sequence[ToolCall] = ()) -> dict[str, Any]:
+    """An assistant message; with tool calls its content may be null."""
+    message: dict[str, Any] = {"role": "assistant", "content": text or (None if tool_calls else "")}
+    if tool_calls:
+        message["tool_calls"] = [call.wire() for call in tool_calls]
+    return message
+
+
+def tool_result(call_id: str, text: str) -> dict[str, Any]:
+    """What a tool answered, addressed to the call that asked for it."""
+    return {"role": "tool", "tool_call_id": call_id, "content": text}
+
+
+def tool(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A function offered to the model; `parameters` is a JSON schema."""
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+def json_schema(name: str, schema: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
+    """A `response_format` that asks for JSON of this schema."""
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}

@@ -1,0 +1,65 @@
+"""What can go wrong with a model call."""
+
+from datetime import datetime
+
+from cognitionos.kernel.errors import Invalid, LimitExceeded, NotFound, Unavailable
+
+
+class BudgetExhausted(LimitExceeded):
+    """A budget cannot cover the call's upper bound. `subject` names it, `resets_at` says when it starts anew."""
+
+    def __init__(self, detail: str, *, subject: str, resets_at: datetime | None = None) -> None:
+        super().__init__(detail)
+        self.subject = subject
+        self.resets_at = resets_at
+
+
+class PriceUnknown(Invalid):
+    """A call under a hard budget to a model whose price nobody told: set it with `PUT /v1/prices/{model}`."""
+
+
+class ModelNotFound(NotFound):
+    """No configured provider has this model."""
+
+
+class ProviderUnavailable(Unavailable):
+    """Every provider of the route failed; nothing was invented in their place."""
+
+
+class SimulatedModelRefused(Invalid):
+    """A simulated model was asked for in production."""
+
+
+class RequestRefused(Invalid):
+    """The provider says the request is wrong; its own words are in `detail`."""
+
+
+class InvalidChatRequest(Invalid):
+    """The request breaks the wire format; `fields` names where."""
+
+
+class BudgetNotFound(NotFound):
+    """This tenant has no such budget."""
+
+
+class ProviderFailure(Exception):  # noqa: N818 - an outcome of one attempt, handled by the next
+    """One attempt failed. Internal to attempts: the route goes on with the next candidate or round.
+
+    `again` says whether the same deployment may be asked again; `retry_after_s` is how long it wants to be left alone.
+    """
+
+    def __init__(self, detail: str, *, again: bool = True, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.again = again
+        self.retry_after_s = retry_after_s
+
+
+class ModelMissing(ProviderFailure):
+    """The provider answers, but has no such model."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, again=False)
+
+
+class StreamBroken(Unavailable):
+    """The provider stopped in the middle of a stream; what it sent is billed, nothing is tried again."""

@@ -1,0 +1,34 @@
+"""The ledger row of one call: append-only, the source of every sum of money."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cognitionos.llm_gateway.domain.chat import Caller, Usage
+
+CHAT = "chat"
+EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What one call asked, used, cost and took. `outcome`: ok, error, aborted (the client went away)."""
+
+    call_id: UUID
+    caller: Caller
+    kind: str
+    outcome: str
+    model_asked: str
+    provider: str
+    model: str
+    route_reason: str
+    cache: str
+    usage: Usage
+    cost_nanousd: int
+    saved_nanousd: int = 0
+    latency_ms: int
+    first_token_ms: int | None = None
+    attempts: int
+    finish_reason: str | None = None
+    streamed: bool = False
+    simulated: bool = False
+    limit_lowered: bool = False

@@ -1,0 +1,65 @@
+"""Where a call goes: the ordered candidates behind a model's name."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from cognitionos.llm_gateway.domain.errors import ModelNotFound
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model at a provider, under the name the provider knows it by."""
+
+    provider: str
+    model: str
+
+    @property
+    def name(self) -> str:
+        """The name under which callers may ask for it."""
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Candidates in the order they are tried. `asked` is the caller's own word for the model."""
+
+    asked: str
+    candidates: tuple[Candidate, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """The names there are: providers, the default model, and what is tried after the first candidate.
+
+    `explicit_only` providers are used when asked for by name or as the default, and are neither fallback nor have one.
+    """
+
+    providers: Collection[str]
+    default_provider: str
+    default_model: str
+    fallbacks: tuple[Candidate, ...] = ()
+    explicit_only: Collection[str] = ()
+
+    def candidate(self, name: str) -> Candidate:
+        """`provider/model` of a known provider; any other name goes to the default provider unchanged."""
+        provider, slash, model = name.partition("/")
+        if slash and model and provider in self.providers:
+            return Candidate(provider=provider, model=model)
+        return Candidate(provider=self.default_provider, model=name)
+
+    def route(self, asked: str | None) -> Route:
+        """The route for what a caller asked; None, an empty name and `default` mean the default model."""
+        named = asked not in (None, "", DEFAULT)
+        first = self.candidate(asked if named and asked else self.default_model)
+        if not self.default_provider and first.provider == "":
+            raise ModelNotFound(f"no provider is configured for the model {first.model!r}")
+        further = () if first.provider in self.explicit_only else self.fallbacks
+        rest = tuple(other for other in further if other != first and other.provider not in self.explicit_only)
+        return Route(
+            asked=asked or DEFAULT,
+            candidates=(first, *dict.fromkeys(rest)),
+            reason="named" if named else "default",
+        )

@@ -1,0 +1,122 @@
+"""What other contexts may know of the gateway: ask a model, embed texts, open and read budgets."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from cognitionos.llm_gateway.application.budgets import Budgets
+from cognitionos.llm_gateway.application.completion import Completion
+from cognitionos.llm_gateway.application.embedding import Embedding
+from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
+from cognitionos.llm_gateway.domain.budget import Period, Spend
+from cognitionos.llm_gateway.domain.chat import (
+    Caller,
+    ChatRequest,
+    ChatResult,
+    Embeddings,
+    Message,
+    ToolCall,
+    Usage,
+    assistant,
+    json_schema,
+    system,
+    tool,
+    tool_result,
+    user,
+)
+from cognitionos.llm_gateway.domain.errors import (
+    BudgetExhausted,
+    InvalidChatRequest,
+    ModelNotFound,
+    PriceUnknown,
+    ProviderUnavailable,
+    RequestRefused,
+    SimulatedModelRefused,
+)
+
+COUNTERFACTUAL_MODEL = "gpt-4o-mini"
+"""What a simulated run is priced as when someone asks what it would have cost."""
+
+__all__ = [
+    "COUNTERFACTUAL_MODEL",
+    "BudgetExhausted",
+    "Caller",
+    "ChatRequest",
+    "ChatResult",
+    "ChatStream",
+    "DefaultModel",
+    "Embeddings",
+    "Gateway",
+    "InvalidChatRequest",
+    "Message",
+    "ModelNotFound",
+    "Period",
+    "PriceUnknown",
+    "ProviderUnavailable",
+    "RequestRefused",
+    "SimulatedModelRefused",
+    "Spend",
+    "ToolCall",
+    "Usage",
+    "assistant",
+    "json_schema",
+    "system",
+    "tool",
+    "tool_result",
+    "user",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultModel:
+    """Which model answers when nobody names one. `hint` says how to connect a real one, empty when one is."""
+
+    model: str
+    simulated: bool
+    provider: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Every call to a model, for the other contexts: never HTTP to oneself."""
+
+    completion: Completion
+    streaming: Streaming
+    embedding: Embedding
+    budgets: Budgets
+    default_model: Callable[[], DefaultModel]
+    table_cost: Callable[[str, Usage], int | None]
+
+    async def complete(self, caller: Caller, request: ChatRequest) -> ChatResult:
+        """The model's answer, paid for and recorded.
+
+        Raises `BudgetExhausted`, `PriceUnknown`, `ProviderUnavailable`, `ModelNotFound`, `RequestRefused`.
+        """
+        return await self.completion.complete(caller, request)
+
+    async def stream(self, caller: Caller, request: ChatRequest) -> ChatStream:
+        """The answer piece by piece; raises what `complete` raises before the first piece."""
+        return await self.streaming.open(caller, request)
+
+    async def embed(self, caller: Caller, texts: Sequence[str], model: str | None = None) -> Embeddings:
+        """One vector per text, in order; `model` None is the default embedder."""
+        return await self.embedding.embed(caller, texts, model=model)
+
+    async def open_budget(
+        self, tenant_id: UUID, subject: str, limit_nanousd: int, period: Period = Period.TOTAL
+    ) -> None:
+        """Give `subject` (`goal:ID`, `run:ID`, ...) a hard limit; again: change it."""
+        await self.budgets.open(tenant_id, subject, limit_nanousd=limit_nanousd, period=period)
+
+    async def spent(self, tenant_id: UUID, subject: str) -> Spend:
+        """What `subject` has spent and still holds."""
+        return await self.budgets.spent(tenant_id, subject)
+
+    def describe_default(self) -> DefaultModel:
+        """Which model answers when nobody names one, and whether its words mean anything."""
+        return self.default_model()
+
+    def priced_as(self, model: str, usage: Usage) -> int | None:
+        """Nano-dollars that `usage` would have cost on `model` of the public price table; None: not in it."""
+        return self.table_cost(model, usage)

@@ -1,0 +1,1 @@
+"""Providers, stores, caches and the HTTP surface of model calls."""

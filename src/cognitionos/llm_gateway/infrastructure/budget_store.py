@@ -1,0 +1,243 @@
+"""Holds, settlements and budgets in PostgreSQL: one function call for each batch (hold.sql, settle.sql)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from cognitionos.kernel.errors import Unavailable
+from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend
+from cognitionos.llm_gateway.domain.ledger import Call
+from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
+from cognitionos.platform.crash_points import crash_point, declare
+from cognitionos.platform.database import Database
+from cognitionos.platform.logging import get_logger
+
+log = get_logger(__name__)
+
+AFTER_HOLD = declare("llm_gateway.after_hold")
+BEFORE_SETTLE = declare("llm_gateway.before_settle")
+AFTER_SETTLE = declare("llm_gateway.after_settle")
+DEAD_AFTER_S = 30.0
+SWEEP_EVERY_S = 10.0
+GRACE_S = 60.0
+"""Added to a call's deadline before its hold counts as abandoned by a process that still lives."""
+SETTLE_AGAIN_S = (0.1, 0.5, 2.0)
+"""Waits before a settlement is tried again: the answer was given by the provider, so its bill must not be lost."""
+
+_HOLD = "SELECT * FROM llm_hold(%s::jsonb)"
+_SETTLE = "SELECT llm_settle(%s::jsonb)"
+_RELEASE = "SELECT llm_release(%s)"
+_SWEEP = "SELECT llm_sweep_holds(%s, %s)"
+_OPEN = """
+INSERT INTO budgets (tenant_id, subject, period, limit_nanousd, soft, resets_at)
+VALUES (%(tenant_id)s, %(subject)s, %(period)s, %(limit)s, COALESCE(%(soft)s::numeric, 0.8),
+  CASE WHEN %(period)s <> 'total' THEN (date_trunc(%(period)s, now() AT TIME ZONE 'UTC')
+    + ('1 ' || %(period)s)::interval) AT TIME ZONE 'UTC' END)
+ON CONFLICT (tenant_id, subject, period) DO UPDATE SET limit_nanousd = EXCLUDED.limit_nanousd,
+  soft = COALESCE(%(soft)s::numeric, budgets.soft)
+RETURNING id
+"""
+_SPEND = """
+SELECT limit_nanousd, held_nanousd, spent_nanousd, calls FROM budgets WHERE subject = %s
+ORDER BY limit_nanousd - held_nanousd - spent_nanousd LIMIT 1
+"""
+_COLUMN_OF_SUBJECT = {
+    "tenant": "tenant_id",
+    "project": "project_id",
+    "api_key": "api_key_id",
+    "user": "user_id",
+    "goal": "goal_id",
+    "run": "run_id",
+    "task": "task_id",
+    "agent_run": "agent_run_id",
+}
+
+
+class PostgresBudgetStore:
+    """The money of every process. `owner` is this process: its holds are swept when it gives no sign of life."""
+
+    def __init__(self, database: Database, *, owner: UUID) -> None:
+        self._database = database
+        self._owner = owner
+        self._holds: GroupCommit[Hold, Held] = GroupCommit(self._hold)
+        self._settlements: GroupCommit[Call, None] = GroupCommit(self._settle)
+
+    def hold(self, hold: Hold) -> "asyncio.Future[Held]":
+        """Hold the amount on every budget of the call's subjects, all or nothing. Safe to repeat."""
+        return self._holds.submit(hold)
+
+    def settle(self, call: Call) -> "asyncio.Future[None]":
+        """Write the ledger row, book the cost, release the hold: once per call id, however often it is called."""
+        return self._settlements.submit(call)
+
+    async def release(self, call_id: UUID) -> None:
+        """Give back a hold whose call never started; nothing is booked."""
+        async with self._database.connection() as connection:
+            await connection.execute(_RELEASE, (call_id,))
+
+    async def open(
+        self, tenant_id: UUID, subject: str, *, limit_nanousd: int, period: Period, soft: float | None = None
+    ) -> UUID:
+        """Make the budget of `subject`, or change its limit. Calls settled before it was made do not count."""
+        values = {"tenant_id": tenant_id, "subject": subject, "period": str(period), "limit": limit_nanousd}
+        async with self._database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_OPEN, values | {"soft": soft})).fetchone()
+        if row is None:
+            raise Unavailable("the budget was not stored")
+        return UUID(str(row[0]))
+
+    async def spend(self, tenant_id: UUID, subject: str) -> Spend:
+        """The state of the subject's tightest budget; without one, the sum of its ledger rows."""
+        async with self._database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_SPEND, (subject,))).fetchone()
+            if row is not None:
+                return Spend(limit_nanousd=row[0], held_nanousd=row[1], spent_nanousd=row[2], calls=row[3])
+            kind, _, identifier = subject.partition(":")
+            column = _COLUMN_OF_SUBJECT.get(kind)
+            if column is None:
+                return Spend(limit_nanousd=None, held_nanousd=0, spent_nanousd=0, calls=0)
+            total = f"SELECT COALESCE(sum(cost_nanousd), 0)::bigint, count(*) FROM calls WHERE {column}::text = %s"  # noqa: S608 - a column of the table above
+            sums = await (await connection.execute(total.encode(), (identifier,))).fetchone() or (0, 0)
+        return Spend(limit_nanousd=None, held_nanousd=0, spent_nanousd=sums[0], calls=sums[1])
+
+    async def sweep(self, *, dead_after_s: float = DEAD_AFTER_S) -> int:
+        """Give a sign of life, then close the holds of dead processes: booked at their amount, marked estimated."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(_SWEEP, (self._owner, dead_after_s))).fetchone()
+        return int(row[0]) if row else 0
+
+    async def drain(self) -> None:
+        """Wait until every hold and settlement under way is committed."""
+        await self._holds.drain()
+        await self._settlements.drain()
+
+    async def _hold(self, holds: list[Hold]) -> list[Held]:
+        wishes = [
+            {
+                "call_id": hold.row.call_id,
+                "tenant_id": hold.row.caller.tenant_id,
+                "subjects": hold.row.caller.subjects,
+                "amount": hold.amount_nanousd,
+                "owner": self._owner,
+                "expires_s": hold.deadline_s + GRACE_S,
+                "facts": ledger_row(hold.row),
+            }
+            for hold in holds
+        ]
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_HOLD, (msgspec.json.encode(wishes).decode(),))
+            rows = await cursor.fetchall()
+        crash_point(AFTER_HOLD)
+        answers = {row[0]: _held(row) for row in rows}
+        return [answers[hold.row.call_id] for hold in holds]
+
+    async def _settle(self, calls: list[Call]) -> list[None]:
+        rows = msgspec.json.encode([ledger_row(call) for call in calls]).decode()
+        crash_point(BEFORE_SETTLE)
+        for wait_s in SETTLE_AGAIN_S:
+            try:
+                await self._write(rows)
+                break
+            except Unavailable as error:
+                log.warning("settlement_delayed", calls=len(calls), reason=str(error), again_in_s=wait_s)
+                await asyncio.sleep(wait_s)
+        else:
+            await self._write(rows)
+        crash_point(AFTER_SETTLE)
+        return [None] * len(calls)
+
+    async def _write(self, rows: str) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(_SETTLE, (rows,))
+
+
+class HoldSweeper:
+    """This process's sign of life, and the sweep that closes the holds of processes that give none."""
+
+    def __init__(self, store: PostgresBudgetStore) -> None:
+        self._store = store
+        self._loop: asyncio.Task[None] | None = None
+
+    async def run_once(self) -> int:
+        """One sweep; how many holds it closed."""
+        closed = await self._store.sweep()
+        if closed:
+            log.warning("holds_of_dead_processes_booked", holds=closed)
+        return closed
+
+    async def open(self) -> None:
+        """Sweep now and then every 10 s on the running loop, in every process that holds."""
+        self._loop = asyncio.create_task(self._run(), name="llm_gateway.hold_sweeper")
+
+    async def close(self) -> None:
+        """Commit what is under way and stop."""
+        await self._store.drain()
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.run_once()
+            except Exception as error:  # noqa: BLE001 - the sweep of the next round is the remedy, whatever it was
+                log.warning("hold_sweep_failed", reason=str(error))
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+
+def ledger_row(call: Call) -> dict[str, Any]:
+    """A call under the ledger's column names (`settled_at` is the database's)."""
+    caller, usage = call.caller, call.usage
+    return {
+        "call_id": call.call_id,
+        "tenant_id": caller.tenant_id,
+        "project_id": caller.project_id,
+        "api_key_id": caller.api_key_id,
+        "user_id": _text(caller.user),
+        "goal_id": caller.goal_id,
+        "run_id": caller.run_id,
+        "task_id": _text(caller.task_id),
+        "agent_run_id": caller.agent_run_id,
+        "kind": call.kind,
+        "outcome": call.outcome,
+        "model_asked": _text(call.model_asked),
+        "provider": call.provider,
+        "model": _text(call.model),
+        "route_reason": call.route_reason,
+        "cache": call.cache,
+        "prompt_tokens": usage.prompt,
+        "cached_tokens": usage.cached,
+        "cache_write_tokens": usage.cache_write,
+        "completion_tokens": usage.completion,
+        "reasoning_tokens": usage.reasoning,
+        "estimated": usage.estimated,
+        "cost_nanousd": call.cost_nanousd,
+        "saved_nanousd": call.saved_nanousd,
+        "latency_ms": call.latency_ms,
+        "first_token_ms": call.first_token_ms,
+        "attempts": call.attempts,
+        "finish_reason": _text(call.finish_reason),
+        "streamed": call.streamed,
+        "simulated": call.simulated,
+        "limit_lowered": call.limit_lowered,
+    }
+
+
+def _text(value: object) -> str | None:
+    """A value as PostgreSQL can store it: one NUL in a caller's text must not fail the batch of all others."""
+    return None if value is None else str(value).replace("\0", "")
+
+
+def _held(row: Sequence[Any]) -> Held:
+    _, outcome, subject, left, room, resets_at = row
+    return Held(
+        granted=outcome == "held",
+        price_missing=outcome == "price_unknown",
+        subject=subject,
+        left_nanousd=left,
+        room_nanousd=room,
+        resets_at=resets_at,
+    )
