@@ -1,5 +1,6 @@
 """Child processes that cannot outlive us: the kernel signals them when we die, however we die."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -24,10 +25,12 @@ def spawn(
     account: Account | None = None,
     env: Mapping[str, str] | None = None,
     keep_fds: Sequence[int] = (),
+    cwd: Path | None = Path("/"),
 ) -> subprocess.Popen[bytes]:
     """Start `command` in a session of its own, output appended to `log`; it gets `death_signal` when we die.
 
-    The kernel watches the starting *thread*, so only the main thread may call this. `env` is the whole environment.
+    The kernel watches the starting *thread*, so only the main thread may call this. `env` is the whole environment;
+    `cwd` None: ours.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError(
@@ -39,7 +42,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd="/",
+            cwd=cwd,
             env=dict(env) if env is not None else None,
             user=account.uid if account else None,
             group=account.gid if account else None,
@@ -47,7 +50,7 @@ def spawn(
             umask=0o077,
             start_new_session=True,
             pass_fds=tuple(keep_fds),
-            preexec_fn=_die_with_parent(death_signal),  # noqa: PLW1509 - one system call, prepared before the fork
+            preexec_fn=_prepare(death_signal),  # noqa: PLW1509 - one system call, prepared before the fork
         )
 
 
@@ -58,8 +61,14 @@ def stop(child: subprocess.Popen[bytes], how: signal.Signals, *, timeout_s: floa
         try:
             child.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            kill_session(child)
             child.wait()
+
+
+def kill_session(child: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the session that `child` led, itself included. Safe to repeat."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def roll(log: Path) -> None:
@@ -77,15 +86,18 @@ def tail(log: Path, *, lines: int = 15) -> str:
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
 
-def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
-    parent = os.getpid()
-    number = int(death_signal)
+def die_with_parent(death_signal: signal.Signals) -> None:
+    """Ask the kernel to send us `death_signal` when the thread that started us ends. Linux; elsewhere nothing."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
 
-    def arrange() -> None:
-        # after the change of account, which would clear it
-        if _prctl is not None:
-            _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+def _prepare(death_signal: signal.Signals) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def prepare() -> None:
+        die_with_parent(death_signal)  # after the change of account, which would clear it
         if os.getppid() != parent:  # we died between fork and here
             os._exit(1)
 
-    return arrange
+    return prepare

@@ -34,6 +34,17 @@ class DirectoryLock:
         os.ftruncate(self.fd, 0)
         os.pwrite(self.fd, f"{os.getpid()}\n".encode(), 0)
 
+    @classmethod
+    def holder(cls, path: Path) -> int | None:
+        """The pid that holds the lock at `path`; None when it is free."""
+        if not path.exists():
+            return None
+        lock = cls(path)
+        try:
+            return None if lock._try() else int(path.read_text().strip() or 0) or None
+        finally:
+            lock.close()
+
     def close(self) -> None:
         """Let go of our own hold."""
         if self.fd >= 0:

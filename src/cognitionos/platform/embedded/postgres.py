@@ -18,6 +18,7 @@ from cognitionos.platform.embedded.starting import ServerDidNotStart
 DATABASE = "cognitionos"
 _START_TIMEOUT_S = 60.0  # recovery after a crash may have much to replay
 _INITDB_TIMEOUT_S = 60.0
+_BACKENDS_LEFT_BEHIND = "is still in use"  # of a killed server; they go within moments
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -57,6 +58,7 @@ class PostgresServer:
         options: PostgresOptions,
         keep_fds: Sequence[int] = (),
     ) -> None:
+        self.name = "postgres"
         self.process: subprocess.Popen[bytes] | None = None
         self.socket_dir = socket_dir
         self.data = placement.home / "postgres"
@@ -74,6 +76,9 @@ class PostgresServer:
     def prepare(self) -> None:
         """Begin to make the cluster if there is none; `start` waits for it."""
         if self.data.exists():
+            # Of a killed server. Who holds the servers' lock for the first time knows that its backends, which held it
+            # too, are gone; afterwards the file stays: it is PostgreSQL's own guard against backends left behind.
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
             return
         unfinished = self._unfinished()
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -95,19 +100,16 @@ class PostgresServer:
         """Start the process (after `initdb`, if that runs); `wait_ready` says when it answers."""
         self._finish_initdb()
         roll(self._log)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # of a killed server: its lock would not be ours
-        settings = _SETTINGS | ({} if self._options.durable else _THROWAWAY)
-        settings["unix_socket_directories"] = str(self.socket_dir)
-        command: list[str | Path] = [self._binaries.postgres, "-D", self.data]
-        for name, value in settings.items():
-            command += ["-c", f"{name}={value}"]
-        self.process = self._spawn(command, death_signal=signal.SIGINT)
+        self._launch()
 
     def wait_ready(self) -> None:
         """Return when our own child takes connections; raise `ServerDidNotStart` with the end of its log."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self._is_ready():
-            if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
+            has_ended = self.process is None or self.process.poll() is not None
+            if has_ended and _BACKENDS_LEFT_BEHIND in tail(self._log, lines=3) and time.monotonic() < deadline:
+                self._launch()
+            elif has_ended or time.monotonic() > deadline:
                 raise ServerDidNotStart(f"postgres did not start:\n{tail(self._log)}")
             time.sleep(0.005)
 
@@ -129,6 +131,14 @@ class PostgresServer:
             stop(self._initdb, signal.SIGKILL, timeout_s=5)
         if self.process is not None:
             stop(self.process, signal.SIGINT, timeout_s=30)
+
+    def _launch(self) -> None:
+        settings = _SETTINGS | ({} if self._options.durable else _THROWAWAY)
+        settings["unix_socket_directories"] = str(self.socket_dir)
+        command: list[str | Path] = [self._binaries.postgres, "-D", self.data]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        self.process = self._spawn(command, death_signal=signal.SIGINT)
 
     def _finish_initdb(self) -> None:
         if self._initdb is None:

@@ -1,5 +1,7 @@
 """Both servers of one data directory, started together and stopped together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +39,16 @@ class EmbeddedServers:
         logs = data_dir.absolute() / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         self.socket_dir = self.placement.socket_dir()
-        self.postgres = postgres and PostgresServer(
-            placement=self.placement,
-            socket_dir=self.socket_dir,
-            log=logs / "postgres.log",
-            options=postgres,
-            keep_fds=(self.lock.fd,),
+        self.postgres = (
+            PostgresServer(
+                placement=self.placement,
+                socket_dir=self.socket_dir,
+                log=logs / "postgres.log",
+                options=postgres,
+                keep_fds=(self.lock.fd,),
+            )
+            if postgres
+            else None
         )
         self.valkey = (
             ValkeyServer(
@@ -57,12 +63,29 @@ class EmbeddedServers:
 
     def start(self) -> ServerUrls:
         """Return once both answer; stop what was started when one does not."""
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
+        self.begin()
+        self.finish()
         return self.urls
+
+    def begin(self) -> None:
+        """Set both going (a new cluster: its making), and return at once."""
+        with self._stopped_on_error():
+            if self.postgres:
+                self.postgres.prepare()
+            if self.valkey:
+                self.valkey.start()
+
+    def finish(self) -> None:
+        """Return once both answer and the database, roles and extension are there."""
+        with self._stopped_on_error():
+            if self.postgres:
+                self.postgres.start()
+                import psycopg  # noqa: F401 - takes as long as the server's start
+
+                self.postgres.wait_ready()
+                self.postgres.ensure_database()
+            if self.valkey:
+                self.valkey.wait_ready()
 
     @property
     def urls(self) -> ServerUrls:
@@ -83,16 +106,10 @@ class EmbeddedServers:
             self.postgres.stop()
         self.lock.close()
 
-    def _start(self) -> None:
-        if self.postgres:
-            self.postgres.prepare()
-        if self.valkey:
-            self.valkey.start()
-        if self.postgres:
-            import psycopg  # noqa: F401 - while initdb runs
-
-            self.postgres.start()
-            self.postgres.wait_ready()
-            self.postgres.ensure_database()
-        if self.valkey:
-            self.valkey.wait_ready()
+    @contextmanager
+    def _stopped_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise

@@ -20,6 +20,7 @@ class ValkeyServer:
 
     def __init__(self, *, socket_dir: Path, log: Path, account: Account | None, keep_fds: Sequence[int] = ()) -> None:
         self.socket = socket_dir / "valkey.sock"
+        self.name = "valkey"
         self.process: subprocess.Popen[bytes] | None = None
         self._binary = valkey_for(account)
         self._log = log

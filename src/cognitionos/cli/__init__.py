@@ -1,0 +1,45 @@
+"""The `cognitionos` command. It starts fast: a command imports what is heavy when it runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from cognitionos import __version__
+from cognitionos.cli import doctor, down, migrate, serve, up, work
+from cognitionos.cli.lifeline import Lifeline
+from cognitionos.kernel.errors import DomainError
+
+# Each has `register(commands)`, which adds a parser with the defaults `run` (Namespace -> exit status) and, where the
+# supervisor starts it ahead of time, `preload` (imports what `run` will need).
+_COMMANDS = (up, down, serve, work, migrate, doctor)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit status. A refusal is one line on stderr, status 1."""
+    args = _parser().parse_args(argv)
+    args.lifeline = Lifeline.from_environment()
+    try:
+        if args.lifeline.is_supervised:
+            args.preload()
+            args.lifeline.wait_for_go()
+        return int(args.run(args))
+    except DomainError as error:
+        print(f"cognitionos: {error.detail}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cognitionos",
+        description="The backend for running AI agents in production.",
+        epilog="'cognitionos COMMAND --help' shows examples. Settings are COGNITIONOS_* variables, DATABASE_URL, "
+        "REDIS_URL and the usual keys of model providers (docs/operations.md).",
+    )
+    parser.add_argument("--version", action="version", version=f"cognitionos {__version__}")
+    parser.set_defaults(preload=lambda: None)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.register(commands)
+    return parser

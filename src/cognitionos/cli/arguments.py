@@ -1,0 +1,32 @@
+"""What the commands share when they declare their arguments."""
+
+import argparse
+import os
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names it no other way
+else:
+    Commands = object
+
+
+def add_command(commands: "Commands", name: str, *, does: str, examples: str) -> argparse.ArgumentParser:
+    """A sub-command whose `--help` ends with examples."""
+    return commands.add_parser(
+        name,
+        help=does,
+        description=does,
+        epilog="examples:\n" + textwrap.indent(textwrap.dedent(examples).strip(), "  "),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """`--data DIR`, the same for every command that works on a local stack."""
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        default=os.environ.get("COGNITIONOS_DATA_DIR", ".data"),
+        help="directory of the data, key and logs; made if missing (default: %(default)s)",
+    )

@@ -1,0 +1,46 @@
+"""`cognitionos migrate`: bring the database's schema to the newest revision."""
+
+import argparse
+
+from cognitionos.cli.arguments import Commands, add_command
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "migrate",
+        does="Bring the database's schema up to date, as the owner role (MIGRATION_DATABASE_URL).",
+        examples="""
+            MIGRATION_DATABASE_URL=postgresql://cognitionos_owner:...@db/cognitionos cognitionos migrate
+            cognitionos migrate --check     # status 1 when a migration is due; changes nothing
+        """,
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether the schema is up to date")
+    parser.set_defaults(run=run, preload=preload)
+
+
+def preload() -> None:
+    """Import Alembic."""
+
+    import cognitionos.platform.migrations  # noqa: F401
+
+
+def run(args: argparse.Namespace) -> int:
+    """Migrate, or only check; gives the exit status."""
+    from cognitionos.platform import migrations
+    from cognitionos.platform.config import Settings
+
+    settings = Settings()
+    url = (settings.migration_database_url or settings.database_url).get_secret_value()
+    if migrations.is_current(url):
+        print(f"the schema is up to date ({migrations.head()})")
+        return 0
+    if args.check:
+        print(
+            f"the schema is at {migrations.current(url)}, the newest is {migrations.head()}: run 'cognitionos migrate'"
+        )
+        return 1
+    migrations.upgrade(url)
+    print(f"the schema is now at {migrations.head()}")
+    return 0

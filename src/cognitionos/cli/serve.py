@@ -1,0 +1,70 @@
+"""`cognitionos serve`: the API process (granian, one worker process)."""
+
+import argparse
+import signal
+
+from cognitionos.cli.arguments import Commands, add_command
+
+# Requests in progress; beyond it granian stops accepting. An open event stream holds one, so it is far above the pool.
+_BACKPRESSURE = 1024
+_DRAIN_S = 10
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "serve",
+        does="Serve the HTTP API.",
+        examples="""
+            cognitionos serve
+            DATABASE_URL=postgresql://... REDIS_URL=redis://... cognitionos serve --host 0.0.0.0 --port 8080
+        """,
+    )
+    parser.add_argument("--host", help="address to listen on (default: COGNITIONOS_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: COGNITIONOS_PORT, 8080)")
+    parser.set_defaults(run=run, preload=preload)
+
+
+def preload() -> None:
+    """Import the application; granian's worker is a fork of this process and has it then."""
+
+    import cognitionos.web  # noqa: F401
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM; gives the exit status."""
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.log import LogLevels
+    from granian.server import Server
+    from litestar import Litestar
+
+    from cognitionos.platform.config import Settings
+    from cognitionos.platform.embedded.child import die_with_parent
+    from cognitionos.web import create_app
+
+    settings = Settings()
+    settings.require_production_secrets()
+
+    def load() -> Litestar:
+        """Runs in granian's worker, which must not outlive granian."""
+        die_with_parent(signal.SIGTERM)
+        args.lifeline.watch()
+        return create_app(settings)
+
+    server = Server(
+        "cognitionos.web:create_app",
+        address=args.host or settings.host,
+        port=settings.port if args.port is None else args.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        loop=Loops.uvloop,
+        workers=1,
+        websockets=False,
+        backpressure=_BACKPRESSURE,
+        workers_kill_timeout=_DRAIN_S,
+        log_level=LogLevels.warning,
+        log_access=False,
+    )
+    server.serve(target_loader=load, wrap_loader=False)
+    return 0
