@@ -21,7 +21,7 @@ class Services:
     @property
     def resources(self) -> tuple[Resource, ...]:
         """What `open` opens, in order."""
-        return self.base.resources
+        return (*self.base.resources, *self.tenancy.resources)
 
     @property
     def background(self) -> tuple[Background, ...]:

@@ -1,0 +1,158 @@
+"""The terminal as a client of the HTTP API: the standard library only, so that a command starts at once."""
+
+import base64
+import json
+import mimetypes
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from cognitionos.kernel.errors import Invalid, NotFound, Unavailable
+
+REQUEST_TIMEOUT_S = 60.0
+STREAM_TIMEOUT_S = 45.0  # the server sends a comment every 15 s
+MAX_ATTACHMENT_BYTES = 10 * 2**20
+_AROUND_A_WORD = "\"'`()[]{}<>,;:!?"
+
+
+class RequestRefused(Invalid):
+    """The API answered with a problem document; `detail` is its text."""
+
+
+class ServerUnreachable(Unavailable):
+    """Nothing answers at the URL."""
+
+
+class UnknownServer(NotFound):
+    """No URL or key was given and no local stack was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One server-sent event."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The HTTP API at `url` as the owner of `key`."""
+
+    url: str
+    key: str
+
+    def get(self, path: str) -> Any:
+        """The JSON answer of GET `path`."""
+        return self._json("GET", path, None)
+
+    def post(self, path: str, body: Any) -> Any:
+        """The JSON answer of POST `path`; sent with an idempotency key, so that a repeated send does it once."""
+        return self._json("POST", path, body)
+
+    def download(self, path: str) -> bytes:
+        """The bytes of GET `path`."""
+        with self._open("GET", path, None, timeout_s=REQUEST_TIMEOUT_S) as answer:
+            content: bytes = answer.read()
+        return content
+
+    def events(self, path: str, after: str | None = None) -> Iterator[StreamEvent]:
+        """The server-sent events of `path`, from after the id `after`, until the server ends the stream."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
+        with self._open("GET", path, None, timeout_s=STREAM_TIMEOUT_S, headers=headers) as answer:
+            fields: dict[str, str] = {}
+            for raw in answer:
+                line = raw.decode().rstrip("\r\n")
+                if line and not line.startswith(":"):
+                    name, _, value = line.partition(":")
+                    fields[name] = value.removeprefix(" ")
+                elif not line and "data" in fields:
+                    yield StreamEvent(fields.get("id", ""), fields.get("event", ""), json.loads(fields["data"]))
+                    fields = {}
+
+    def _json(self, method: str, path: str, body: Any) -> Any:
+        with self._open(method, path, body, timeout_s=REQUEST_TIMEOUT_S) as answer:
+            return json.load(answer)
+
+    def _open(
+        self, method: str, path: str, body: Any, *, timeout_s: float, headers: dict[str, str] | None = None
+    ) -> Any:
+        everything = {"Authorization": f"Bearer {self.key}", **(headers or {})}
+        if body is not None:
+            everything |= {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
+        request = urllib.request.Request(  # noqa: S310 - the URL is the user's own server
+            self.url.rstrip("/") + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers=everything,
+            method=method,
+        )
+        try:
+            return _OPENER.open(request, timeout=timeout_s)
+        except urllib.error.HTTPError as error:
+            raise RequestRefused(_problem_text(error)) from error
+        except OSError as error:
+            raise ServerUnreachable(
+                f"nothing answers at {self.url} ({error}); start it with: cognitionos up"
+            ) from error
+
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _problem_text(error: urllib.error.HTTPError) -> str:
+    try:
+        problem = json.load(error)
+    except ValueError:
+        return f"HTTP {error.code} {error.reason}"
+    fields = "".join(f"\n  {one['field']}: {one['message']}" for one in problem.get("errors") or ())
+    return f"{problem.get('detail') or problem.get('title')}{fields} (HTTP {error.code}, {problem.get('type', '')})"
+
+
+def find_server(*, url: str | None, key: str | None, data_dir: Path) -> Api | None:
+    """The API to talk to: as given, else by COGNITIONOS_URL and COGNITIONOS_API_KEY, else the stack of `data_dir`."""
+    url = url or os.environ.get("COGNITIONOS_URL")
+    key = key or os.environ.get("COGNITIONOS_API_KEY")
+    if url and not key:
+        raise UnknownServer("a URL needs a key: --api-key or COGNITIONOS_API_KEY")
+    if url and key:
+        return Api(url, key)
+    return _running_stack(data_dir)
+
+
+def _running_stack(data_dir: Path) -> Api | None:
+    try:
+        running = json.loads((data_dir / "running.json").read_text())
+        os.kill(running["pid"], 0)
+        return Api(running["url"], (data_dir / "api_key").read_text().strip())
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def attachments(statement: str, given: list[Path]) -> list[dict[str, str]]:
+    """The files given, and those the statement names by a path that exists, as the inputs of a goal."""
+    named = [Path(word.strip(_AROUND_A_WORD).rstrip(".")) for word in re.split(r"\s+", statement)]
+    found: dict[str, Path] = {}
+    for path in [*given, *(path for path in named if path.name and path.is_file())]:
+        if not path.is_file():
+            raise Invalid(f"there is no file {path}")
+        if path.stat().st_size > MAX_ATTACHMENT_BYTES:
+            raise Invalid(
+                f"{path} is larger than {MAX_ATTACHMENT_BYTES // 2**20} MiB, the most a goal's input may have"
+            )
+        if found.setdefault(path.name, path).resolve() != path.resolve():
+            raise Invalid(f"two inputs are named {path.name}: {found[path.name]} and {path}")
+    return [
+        {
+            "name": name,
+            "media_type": mimetypes.guess_type(name)[0] or "application/octet-stream",
+            "content_base64": base64.b64encode(path.read_bytes()).decode(),
+        }
+        for name, path in found.items()
+    ]

@@ -1,0 +1,237 @@
+"""`cognitionos run`, `follow`, `runs`, `inspect`, `cancel`: goals from the terminal."""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cognitionos.cli.arguments import Commands, add_command
+from cognitionos.cli.client import Api, UnknownServer, attachments, find_server
+from cognitionos.kernel.errors import Unavailable
+from cognitionos.platform.embedded.child import die_with_parent
+
+DEFAULT_DATA_DIR = Path(".data")
+FINAL = {"succeeded", "failed", "cancelled"}
+
+
+class StackDidNotStart(Unavailable):
+    """`cognitionos up`, started as our child, ended before it was ready."""
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    _register_run(commands)
+    _register_follow(commands)
+    _register_runs(commands)
+    _register_inspect(commands)
+    _register_cancel(commands)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Submit a goal and follow it to its end; status 0 when it succeeded."""
+    from cognitionos.cli.watching import Watcher
+
+    body: dict[str, Any] = {"statement": args.statement, "inputs": attachments(args.statement, args.attach)}
+    if args.budget is not None:
+        body["budget_usd"] = args.budget
+    watcher = Watcher(as_json=args.json)
+    with _server(args, say=watcher.note) as api:
+        watcher.server(api)
+        goal = api.post("/v1/goals", body)
+        watcher.submitted(goal, body["inputs"])
+        return _follow(api, goal["id"], watcher, out=args.out)
+
+
+def follow(args: argparse.Namespace) -> int:
+    """Follow a goal to its end, from its beginning."""
+    from cognitionos.cli.watching import Watcher
+
+    return _follow(_existing(args), args.goal, Watcher(as_json=args.json), out=args.out)
+
+
+def runs(args: argparse.Namespace) -> int:
+    """List the newest goals."""
+    page = _existing(args).get(f"/v1/goals?limit={args.limit}")
+    if args.json:
+        print(json.dumps(page, indent=2))
+        return 0
+    for goal in page["items"]:
+        statement = " ".join(goal["statement"].split())
+        print(f"{goal['id']}  {goal['status']:<9}  {goal['created_at'][:19]}  {statement[:70]}")
+    if not page["items"]:
+        print("no goals yet; submit one with: cognitionos run 'What is to be done'")
+    return 0
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Print everything known about a goal: the goal, its run and the run's tasks, as JSON."""
+    api = _existing(args)
+    goal = api.get(f"/v1/goals/{args.goal}")
+    run_id = goal["run_id"]
+    tasks = _all_pages(api, f"/v1/runs/{run_id}/tasks")
+    steps = _all_pages(api, f"/v1/runs/{run_id}/steps")
+    print(json.dumps({"goal": goal, "run": api.get(f"/v1/runs/{run_id}"), "tasks": tasks, "steps": steps}, indent=2))
+    return 0
+
+
+def cancel(args: argparse.Namespace) -> int:
+    """Cancel a goal."""
+    goal = _existing(args).post(f"/v1/goals/{args.goal}/cancel", {})
+    print(json.dumps(goal) if args.json else f"goal {goal['id']} is {goal['status']}")
+    return 0
+
+
+def _follow(api: Api, goal_id: str, watcher: Any, *, out: Path | None) -> int:
+    run_id = api.get(f"/v1/goals/{goal_id}")["run_id"]
+    after: str | None = None
+    while True:
+        try:
+            for event in api.events(f"/v1/runs/{run_id}/events", after):
+                after = event.id or after
+                watcher.event(event)
+        except TimeoutError:
+            pass  # a stream that went silent is taken up again where it ended
+        goal = api.get(f"/v1/goals/{goal_id}")
+        if goal["status"] in FINAL:
+            break
+    saved = _save(api, goal, out)
+    watcher.finished(goal, saved)
+    return 0 if goal["status"] == "succeeded" else 1
+
+
+def _save(api: Api, goal: dict[str, Any], out: Path | None) -> list[Path]:
+    """The result's artifacts, written below `out` if one was asked for."""
+    result = goal.get("result")
+    if out is None or not result:
+        return []
+    out.mkdir(parents=True, exist_ok=True)
+    saved = []
+    for artifact in result["artifacts"]:
+        target = out / Path(artifact["name"]).name
+        target.write_bytes(api.download(artifact["href"]))
+        saved.append(target)
+    return saved
+
+
+def _all_pages(api: Api, path: str) -> list[Any]:
+    items: list[Any] = []
+    cursor = ""
+    while True:
+        page = api.get(f"{path}?limit=200{cursor}")
+        items += page["items"]
+        if not page.get("next_cursor"):
+            return items
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+def _existing(args: argparse.Namespace) -> Api:
+    """The server that answers; raises `UnknownServer` with the remedy."""
+    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
+    if api is None:
+        raise UnknownServer(
+            f"no stack runs on {args.data}; start one with 'cognitionos up', or name a server with --url and --api-key"
+        )
+    return api
+
+
+@contextmanager
+def _server(args: argparse.Namespace, say: Any) -> Iterator[Api]:
+    """The server that answers, else a stack of our own for as long as the block runs."""
+    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
+    if api is not None:
+        yield api
+        return
+    say(f"starting PostgreSQL, Valkey, API and worker in {args.data} ...")
+    command = [sys.executable, "-m", "cognitionos", "up", "--data", str(args.data), "--port", str(args.port), "--json"]
+    stack = subprocess.Popen(  # noqa: S603 - our own command
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C ends the goal's display first, then the stack by our hand
+        preexec_fn=partial(die_with_parent, signal.SIGTERM),  # noqa: PLW1509 - this process has one thread
+    )
+    try:
+        line = stack.stdout.readline() if stack.stdout else ""
+        if not line:
+            raise StackDidNotStart("the stack did not start; 'cognitionos doctor' says what is missing")
+        started = json.loads(line)
+        yield Api(started["url"], started["api_key"])
+    finally:
+        stack.terminate()
+        stack.wait()
+
+
+def _register_run(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "run",
+        does="Submit a goal, show its plan and progress, print the result and what it cost.",
+        examples="""
+            cognitionos run "Compare the suppliers in docs/examples/suppliers.csv and recommend one"
+            cognitionos run "Summarise the report" --attach report.pdf --budget 0.50 --out results/
+            cognitionos run "..." --url https://agents.example.com --api-key cog_... --json
+        """,
+    )
+    parser.add_argument("statement", help="what is to be done; a path in it that exists is attached")
+    parser.add_argument("--attach", type=Path, action="append", default=[], help="a file to attach (repeatable)")
+    parser.add_argument("--budget", help="the most it may cost, in dollars")
+    parser.add_argument("--port", type=int, default=0, help="port of the stack started here (default: any free one)")
+    _add_common(parser)
+    _add_out(parser)
+    parser.set_defaults(run=run)
+
+
+def _register_follow(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "follow",
+        does="Follow a goal's run from its beginning to its end.",
+        examples="cognitionos follow 0193a1f2-...",
+    )
+    parser.add_argument("goal", help="the goal's id")
+    _add_common(parser)
+    _add_out(parser)
+    parser.set_defaults(run=follow)
+
+
+def _register_runs(commands: Commands) -> None:
+    parser = add_command(commands, "runs", does="List the newest goals.", examples="cognitionos runs --limit 5 --json")
+    parser.add_argument("--limit", type=int, default=20, help="how many (1 to 200)")
+    _add_common(parser)
+    parser.set_defaults(run=runs)
+
+
+def _register_inspect(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "inspect",
+        does="Print a goal, its run, tasks and agent steps as JSON.",
+        examples="cognitionos inspect 0193a1f2-... | less",
+    )
+    parser.add_argument("goal", help="the goal's id")
+    _add_common(parser)
+    parser.set_defaults(run=inspect)
+
+
+def _register_cancel(commands: Commands) -> None:
+    parser = add_command(commands, "cancel", does="Cancel a goal.", examples="cognitionos cancel 0193a1f2-...")
+    parser.add_argument("goal", help="the goal's id")
+    _add_common(parser)
+    parser.set_defaults(run=cancel)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA_DIR, help="data directory of the local stack")
+    parser.add_argument("--url", help="a server elsewhere (or COGNITIONOS_URL)")
+    parser.add_argument("--api-key", help="its key (or COGNITIONOS_API_KEY)")
+    parser.add_argument("--json", action="store_true", help="machine-readable output: one JSON document")
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="directory to save the result's artifacts in")
