@@ -1,0 +1,98 @@
+# Two commands do everything: `make run GOAL="..."` and `make test`. Needs Linux, GNU make, and Python 3.11 or newer
+# with venv; no Docker, no services, no key. Everything made here is below .venv and .data.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq --no-warn-script-location
+TESTS ?= tests
+# the statement goes through the environment, untouched: it may hold quotes and dollar signs
+export COGNITIONOS_GOAL := $(value GOAL)
+# without compiled files every start takes seconds longer
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev run up down doctor test test-long check format lock bench clean
+
+help: ## show this
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMPS)/package ## make .venv with the cognitionos command in it
+
+dev: $(STAMPS)/dev $(STAMPS)/package ## setup, and what the tests need
+
+run: setup ## run a goal: make run GOAL="..."
+	@test -n "$$COGNITIONOS_GOAL" || { echo 'usage: make run GOAL="what is to be done"' >&2; exit 2; }
+	@$(BIN)/cognitionos run -- "$$COGNITIONOS_GOAL"
+
+up: setup ## keep everything running and print the URL; Ctrl-C stops it
+	@$(BIN)/cognitionos up
+
+down: setup ## stop what runs in the background
+	@$(BIN)/cognitionos down
+
+doctor: setup ## name what is missing
+	@$(BIN)/cognitionos doctor
+
+test: dev check ## lint, types, contracts and tests, against real servers
+	@$(BIN)/python -m pytest -m "not long" $(TESTS)
+
+test-long: dev ## the long kits
+	@$(BIN)/python -m pytest -m long $(TESTS)
+
+check: dev ## lint, format, types, contracts
+	@$(BIN)/ruff check --quiet src tests migrations
+	@$(BIN)/ruff format --quiet --check src tests migrations || { echo "run 'make format'" >&2; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: dev ## format the code and fix what can be fixed
+	@$(BIN)/ruff check --quiet --fix src tests migrations || true
+	@$(BIN)/ruff format src tests migrations
+
+bench: dev ## measure: gateway overhead, a 1,000-task run, memory search
+	@$(BIN)/python -m tests.bench
+
+lock: ## resolve requirements/*.in into hash-locked *.txt (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }
+	cd requirements && for name in run dev; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; \
+	done
+
+clean: ## remove .venv and caches; data stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	@find src tests migrations -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written last: an install that was interrupted is repeated.
+
+$(STAMPS)/venv:
+	@found=; for name in python3.13 python3.12 python3.11 python3 python; do \
+	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	  then found=$$name; break; fi; \
+	done; \
+	test -n "$$found" || { \
+	  echo "No Python 3.11 or newer with venv on the PATH (Debian, Ubuntu: apt install python3 python3-venv)" >&2; exit 1; }; \
+	echo "Making $(VENV) with $$($$found --version) ..."; \
+	$$found -m venv --clear $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/run: requirements/run.txt $(STAMPS)/venv
+	@$(call install,run)
+
+$(STAMPS)/dev: requirements/dev.txt $(STAMPS)/run
+	@$(call install,dev)
+
+$(STAMPS)/package: pyproject.toml $(STAMPS)/run
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q -j2 src
+	@touch $@
+
+define install
+echo "Installing $$(grep -c '^[a-z].*==' requirements/$(1).txt) packages of requirements/$(1).txt (once, about a minute) ..."; \
+$(PIP) --require-hashes --no-deps --no-compile -r requirements/$(1).txt || exit 1; \
+echo "Compiling them ..."; \
+$(BIN)/python -m compileall -q -j2 "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null 2>&1 || true; \
+touch $@
+endef
