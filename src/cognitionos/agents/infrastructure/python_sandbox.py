@@ -230,6 +230,8 @@ class PythonSandbox:
         spec = replace(spec, engine_directory=_engine_directory() or "", engine_cache=str(self._cache))
         unpacking = await Runner.start(replace(spec, kind="unpack"))
         await unpacking.wait()
+        if os.geteuid() == 0:
+            await asyncio.to_thread(_let_others_read, self._cache)
         return spec
 
     async def _probe(self, spec: RunnerSpec, uid: int | None) -> str | None:
@@ -288,6 +290,11 @@ def _private_directory(wanted: Path | None) -> Path:
     state = place.lstat()
     if place.is_symlink() or state.st_uid != os.geteuid() or state.st_mode & 0o022:
         raise SandboxUnavailable(f"{place} must be a directory that only this account can write")
-    if os.geteuid() == 0:
-        place.chmod(0o755)  # the runner's own account reads it
     return place
+
+
+def _let_others_read(cache: Path) -> None:
+    """Open the unpacked engine to the runner's own account, which may never change it."""
+    cache.chmod(0o755)
+    for path in cache.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -24,7 +24,8 @@ def run(code: str, workspace: str) -> str | None:
         return None if stop.code in (None, 0) else f"SystemExit: {stop.code}"
     except BaseException as error:  # noqa: BLE001 - whatever the agent's code raises is its outcome
         traceback.print_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
-        return "".join(traceback.format_exception_only(type(error), error)).strip()[-2000:]
+        lines = traceback.format_exception_only(type(error), error)  # a syntax error shows its place first, indented
+        return next((line for line in lines if not line.startswith(" ")), type(error).__name__).strip()[:2000]
     return None
 
 

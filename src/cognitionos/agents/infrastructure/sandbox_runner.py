@@ -111,16 +111,16 @@ def _run_wasm(engine: Any, job: dict[str, Any]) -> dict[str, Any]:
         max_memory_bytes=int(job["memory_bytes"]),
         max_callback_invocations=0,
     )
-    sandbox = engine.Sandbox(
-        resource_limits=limits,
-        volumes=[(".", "/workspace", False)],
-        on_stdout=lambda chunk: _write_all(1, chunk),
-        on_stderr=lambda chunk: _write_all(2, chunk),
-    )
     around = (
         f"\nimport os\nos.chdir('/workspace')\ngive_asyncio_a_loop()\nresult = run({job['code']!r}, '/workspace')\n"
     )
     try:
+        sandbox = engine.Sandbox(
+            resource_limits=limits,
+            volumes=[(".", "/workspace", False)],
+            on_stdout=lambda chunk: _write_all(1, chunk),
+            on_stderr=lambda chunk: _write_all(2, chunk),
+        )
         done = sandbox.execute(job["guest"] + around)
     except engine.EryxError as error:
         return {"error": _in_short(error), "fuel": None}
