@@ -24,6 +24,7 @@ def upgrade() -> None:
           event_type text NOT NULL,
           subscriber text NOT NULL,
           payload jsonb NOT NULL,
+          traceparent text,
           created_at timestamptz NOT NULL DEFAULT now(),
           due_at timestamptz NOT NULL DEFAULT now() + interval '5 seconds',
           attempts int NOT NULL DEFAULT 0,

@@ -111,6 +111,6 @@ _LINES: dict[str, Line] = {
     "task.succeeded": lambda data: ("+", "green", f"{data['name']} done"),
     "task.failed": lambda data: ("x", "red", f"{data['name']} failed: {data.get('detail', '')}"),
     "task.retrying": lambda data: ("~", "yellow", f"{data['name']} again: {data.get('detail', '')}"),
-    "run.failed": lambda data: ("x", "red", "the run failed"),
+    "run.failed": lambda _: ("x", "red", "the run failed"),
     "run.cancelled": lambda _: ("x", "yellow", "the run was cancelled"),
 }

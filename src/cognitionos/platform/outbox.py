@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from cognitionos.kernel.event import Event
 from cognitionos.kernel.ids import new_id
+from cognitionos.platform import telemetry
 from cognitionos.platform.bus import Bus, Delivery
 from cognitionos.platform.database import Database
 from cognitionos.platform.logging import get_logger
@@ -25,12 +26,12 @@ MAX_ATTEMPTS = 12
 LONGEST_BACKOFF_S = 3600.0
 
 _INSERT = """
-INSERT INTO outbox (id, tenant_id, event_type, subscriber, payload)
-VALUES (%s, %s, %s, %s, %s)
+INSERT INTO outbox (id, tenant_id, event_type, subscriber, payload, traceparent)
+VALUES (%s, %s, %s, %s, %s, %s)
 """
 _TAKE = """
 UPDATE outbox SET attempts = attempts + 1, due_at = now() + interval '60 seconds'
-WHERE id = %s AND dead_at IS NULL RETURNING event_type, subscriber, payload, attempts
+WHERE id = %s AND dead_at IS NULL RETURNING event_type, subscriber, payload, attempts, traceparent
 """
 _FAILED = """
 UPDATE outbox SET error = %s, due_at = now() + %s, dead_at = CASE WHEN attempts >= %s THEN now() END WHERE id = %s
@@ -49,8 +50,11 @@ class Send(Protocol):
 
 async def write(connection: AsyncConnection[Any], bus: Bus, events: list[Event]) -> list[UUID]:
     """Write the rows of `events` in the transaction of `connection`; gives the ids to relay after the commit."""
+    carrier: dict[str, str] = {}
+    telemetry.inject(carrier)
+    trace = carrier.get("traceparent")
     rows = [
-        (new_id(), event.tenant_id, type(event).__name__, subscription.name, Jsonb(msgspec.to_builtins(event)))
+        (new_id(), event.tenant_id, type(event).__name__, subscription.name, Jsonb(msgspec.to_builtins(event)), trace)
         for event in events
         for subscription in bus.subscribers(event)
     ]
@@ -95,10 +99,13 @@ class Outbox:
             row = await (await connection.execute(_TAKE, (delivery_id,))).fetchone()
         if row is None:
             return
-        event_name, subscriber, payload, attempt = row
+        event_name, subscriber, payload, attempt, trace = row
         delivery = Delivery(id=delivery_id, tenant_id=tenant_id, attempt=attempt)
         try:
-            await self._handle(event_name, subscriber, payload, delivery)
+            with telemetry.span(
+                f"deliver {event_name}", kind="consumer", carrier={"traceparent": trace} if trace else None
+            ):
+                await self._handle(event_name, subscriber, payload, delivery)
         except AlreadyDelivered:
             return
         except Exception as error:
