@@ -19,8 +19,10 @@ help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMPS)/package ## make .venv with the cognitionos command in it
+	@:
 
 dev: $(STAMPS)/dev $(STAMPS)/package ## setup, and what the tests need
+	@:
 
 run: setup ## run a goal: make run GOAL="..."
 	@test -n "$$COGNITIONOS_GOAL" || { echo 'usage: make run GOAL="what is to be done"' >&2; exit 2; }
