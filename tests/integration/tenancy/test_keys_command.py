@@ -2,6 +2,7 @@
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +18,11 @@ class Done(NamedTuple):
     err: str
 
 
+Command = Callable[..., Done]
+
+
 @pytest.fixture
-def cognitionos(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def cognitionos(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
 
@@ -30,7 +34,7 @@ def cognitionos(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     return run
 
 
-def test_a_tenant_is_created_with_a_private_key_file(cognitionos, tmp_path: Path) -> None:
+def test_a_tenant_is_created_with_a_private_key_file(cognitionos: Command, tmp_path: Path) -> None:
     key_file = tmp_path / "key"
 
     done = cognitionos("tenants", "create", "filed", "--key-file", str(key_file), "--json")
@@ -41,7 +45,7 @@ def test_a_tenant_is_created_with_a_private_key_file(cognitionos, tmp_path: Path
     assert "key" not in json.loads(done.out)
 
 
-def test_a_tenant_whose_key_file_was_lost_gets_a_new_key(cognitionos, tmp_path: Path) -> None:
+def test_a_tenant_whose_key_file_was_lost_gets_a_new_key(cognitionos: Command, tmp_path: Path) -> None:
     first = cognitionos("tenants", "create", "lost", "--key-file", str(tmp_path / "a"), "--json")
     again = cognitionos("tenants", "create", "lost", "--key-file", str(tmp_path / "b"), "--json")
 
@@ -49,7 +53,7 @@ def test_a_tenant_whose_key_file_was_lost_gets_a_new_key(cognitionos, tmp_path: 
     assert (tmp_path / "a").read_text() != (tmp_path / "b").read_text()
 
 
-def test_a_second_tenant_of_the_same_name_is_refused_in_one_line(cognitionos) -> None:
+def test_a_second_tenant_of_the_same_name_is_refused_in_one_line(cognitionos: Command) -> None:
     cognitionos("tenants", "create", "twice")
 
     again = cognitionos("tenants", "create", "twice")
@@ -58,7 +62,7 @@ def test_a_second_tenant_of_the_same_name_is_refused_in_one_line(cognitionos) ->
     assert again.err.splitlines()[-1] == "cognitionos: The name 'twice' is taken."
 
 
-def test_keys_are_created_listed_and_revoked(cognitionos) -> None:
+def test_keys_are_created_listed_and_revoked(cognitionos: Command) -> None:
     cognitionos("tenants", "create", "keyed")
     made = json.loads(cognitionos("keys", "create", "ci", "--tenant", "keyed", "--scope", "goals:read", "--json").out)
 
