@@ -13,7 +13,7 @@ ENVIRONMENT_VARIABLE = "COGNITIONOS_SUPERVISOR_FD"
 GO = b"g"
 READY = b"r"
 # with the kernel's SIGTERM at the supervisor's death this is all the time there is to drain: 'gone within 5 s'
-_GRACE_S = 3.5
+_GRACE_S = 3.0
 
 
 class Lifeline:

@@ -1,0 +1,114 @@
+"""`cognitionos doctor` names what is missing in given servers, and the way to get it."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.servers import TestDatabase, TestServers, create_database, drop_database
+from tests.stacks import clean_environment, command
+
+from cognitionos.platform.diagnosis import Finding, examine_database, examine_redis
+
+
+@pytest.fixture(scope="module")
+def unmigrated(servers: TestServers) -> Iterator[TestDatabase]:
+    database = create_database(servers)
+    yield database
+    drop_database(servers, database)
+
+
+def test_a_migrated_database_has_nothing_to_complain_about(database: TestDatabase) -> None:
+    findings = examine_database(database.app_url, database.owner_url)
+
+    assert [finding for finding in findings if not finding.ok] == []
+    assert len(findings) == 5
+
+
+def test_an_unmigrated_database_is_told_to_migrate(unmigrated: TestDatabase) -> None:
+    schema = _named("schema", examine_database(unmigrated.app_url, unmigrated.owner_url))
+
+    assert not schema.ok
+    assert "cognitionos migrate" in schema.remedy
+
+
+def test_a_database_without_the_extension_is_told_how_to_get_it(unmigrated: TestDatabase) -> None:
+    with psycopg.connect(unmigrated.admin_url) as connection:
+        connection.execute("DROP EXTENSION vector")
+    try:
+        extension = _named("vector extension", examine_database(unmigrated.app_url, unmigrated.owner_url))
+    finally:
+        with psycopg.connect(unmigrated.admin_url) as connection:
+            connection.execute("CREATE EXTENSION vector")
+
+    assert not extension.ok
+    assert "bootstrap.sql" in extension.remedy
+
+
+def test_a_role_that_escapes_tenant_isolation_is_refused(database: TestDatabase) -> None:
+    isolation = _named("tenant isolation", examine_database(database.admin_url, database.owner_url))
+
+    assert not isolation.ok
+    assert "cognitionos_app" in isolation.remedy
+
+
+def test_a_server_that_does_not_answer_is_one_finding(tmp_path: Path) -> None:
+    nowhere = f"postgresql://cognitionos_app@/cognitionos?host={tmp_path}"
+
+    findings = examine_database(nowhere, nowhere)
+
+    assert [finding.name for finding in findings] == ["database"]
+    assert "DATABASE_URL" in findings[0].remedy
+
+
+def test_redis_is_wished_for_and_not_required(redis_url: str, tmp_path: Path) -> None:
+    gone = examine_redis(f"unix://{tmp_path}/none.sock")
+
+    assert examine_redis(redis_url).ok
+    assert not gone.ok
+    assert not gone.required
+
+
+def test_the_command_fails_when_something_required_is_missing(tmp_path: Path) -> None:
+    nowhere = f"postgresql://cognitionos_app@/cognitionos?host={tmp_path}"
+
+    done = _doctor(tmp_path, DATABASE_URL=nowhere)
+
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert not report["ok"]
+    assert {finding["name"] for finding in report["findings"] if not finding["ok"]} >= {"database"}
+
+
+def test_the_command_is_content_with_nothing_but_the_wheels(tmp_path: Path) -> None:
+    done = _doctor(tmp_path)
+
+    report = json.loads(done.stdout)
+    names = {finding["name"] for finding in report["findings"]}
+    assert done.returncode == 0
+    assert {"python", "embedded PostgreSQL", "embedded Valkey", "python sandbox", "model providers"} <= names
+    assert all(finding["remedy"] for finding in report["findings"] if not finding["ok"])
+
+
+def test_production_without_secret_or_provider_is_not_fit(tmp_path: Path) -> None:
+    report = json.loads(_doctor(tmp_path, COGNITIONOS_MODE="production").stdout)
+
+    missing = {finding["name"] for finding in report["findings"] if finding["required"] and not finding["ok"]}
+    assert missing == {"secret key", "model providers"}
+
+
+def _doctor(data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("doctor", "--data", str(data_dir / "data"), "--json"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=clean_environment(**settings),
+    )
+
+
+def _named(name: str, findings: list[Finding]) -> Finding:
+    return next(finding for finding in findings if finding.name == name)
