@@ -79,8 +79,8 @@ atexit.register(_writer.drain)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """The logger of a module; its name goes into each line as `logger`."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger_name=name)
+    """The logger of a module; its name goes into each line as `module`."""
+    logger: FilteringBoundLogger = structlog.get_logger(module=name)
     return logger
 
 

@@ -1,0 +1,105 @@
+"""One suite for both windows, and what happens between them when Redis goes."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import REGISTRY
+from tests.conftest import Run
+from tests.waiting import eventually
+
+from cognitionos.kernel.ids import new_id
+from cognitionos.platform.rate_limit import LocalWindow, RateLimiter, RedisWindow
+from cognitionos.platform.redis import open_redis
+
+WINDOW_S = 0.5
+Window = RedisWindow | LocalWindow
+
+
+@pytest.fixture(scope="module", params=["redis", "local"])
+def window(request: pytest.FixtureRequest, redis_url: str, run: Run) -> AsyncIterator[Window]:
+    if request.param == "local":
+        yield LocalWindow(window_s=WINDOW_S)
+        return
+    redis = open_redis(redis_url)
+    yield RedisWindow(redis, window_s=WINDOW_S)
+    run(redis.aclose())
+
+
+@pytest.fixture
+def key() -> str:
+    return str(new_id())
+
+
+async def test_a_window_lets_the_limit_pass_and_no_more(window: Window, key: str) -> None:
+    grants = [await window.take(key, 3) for _ in range(4)]
+
+    assert [grant.allowed for grant in grants] == [True, True, True, False]
+    assert [grant.remaining for grant in grants] == [2, 1, 0, 0]
+
+
+async def test_a_refusal_says_how_long_and_that_is_long_enough_but_not_for_ever(window: Window, key: str) -> None:
+    for _ in range(5):
+        await window.take(key, 5)
+    refused = await window.take(key, 5)
+
+    assert 0 < refused.reset_s <= 2 * WINDOW_S
+    passed = await eventually(lambda: _passes(window, key), timeout_s=4 * WINDOW_S)
+    assert passed
+
+
+async def test_keys_do_not_share_a_window(window: Window, key: str) -> None:
+    await window.take(key, 1)
+
+    assert (await window.take(key + "other", 1)).allowed
+
+
+async def test_several_are_granted_at_once_up_to_the_limit(window: Window, key: str) -> None:
+    first, second = await window.take(key, 10, 8), await window.take(key, 10, 8)
+
+    assert (first.granted, second.granted) == (8, 2)
+
+
+async def test_a_fast_key_stays_inside_the_limit_over_two_processes(redis_url: str, key: str) -> None:
+    redis = open_redis(redis_url)
+    second_s = [0.0]
+    processes = [RateLimiter(RedisWindow(redis), LocalWindow(), clock=lambda: second_s[0]) for _ in range(2)]
+
+    passed = 0
+    for number in range(900):
+        second_s[0] = number / 300
+        passed += (await processes[number % 2].take(key, 400)).allowed
+    await redis.aclose()
+
+    assert 380 <= passed <= 400
+
+
+async def test_without_redis_each_process_limits_by_itself_and_counts_it(key: str) -> None:
+    redis = open_redis("redis://127.0.0.1:1/0")
+    limiter = RateLimiter(RedisWindow(redis), LocalWindow())
+    before = REGISTRY.get_sample_value("cognitionos_rate_limit_fallback_total") or 0
+
+    grants = [await limiter.take(key, 2) for _ in range(3)]
+    await redis.aclose()
+
+    assert [grant.allowed for grant in grants] == [True, True, False]
+    assert REGISTRY.get_sample_value("cognitionos_rate_limit_fallback_total") == before + 3
+
+
+async def test_redis_is_asked_again_after_a_while(redis_url: str, key: str) -> None:
+    gone, back = open_redis("redis://127.0.0.1:1/0"), open_redis(redis_url)
+    second_s = [0.0]
+    limiter = RateLimiter(RedisWindow(gone), LocalWindow(), clock=lambda: second_s[0])
+    await limiter.take(key, 5)
+    limiter._shared = RedisWindow(back)
+
+    second_s[0] += 6
+    await limiter.take(key, 5)
+    shared = await RedisWindow(back).take(key, 5)
+    await gone.aclose()
+    await back.aclose()
+
+    assert shared.remaining == 3
+
+
+async def _passes(window: Window, key: str) -> bool:
+    return (await window.take(key, 5)).allowed
