@@ -1,0 +1,1 @@
+"""Use cases of planning, and the engine that carries runs out."""

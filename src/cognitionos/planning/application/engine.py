@@ -1,0 +1,133 @@
+"""The engine: one long-lived loop per worker process that claims, runs and records tasks.
+
+Woken by signals, and by its own clock in case one was lost. PostgreSQL is the truth; a signal only says 'look'.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from cognitionos.kernel.errors import Unavailable
+from cognitionos.planning.application.leases import Leases
+from cognitionos.planning.application.ports import Compute, Handler, Recorded, TaskStore
+from cognitionos.planning.application.recording import Recorder
+from cognitionos.planning.application.running import Runner
+from cognitionos.planning.domain.step import Ended, Entry
+from cognitionos.planning.domain.task import ClaimedTask, Retrying
+from cognitionos.platform.crash_points import crash_point, declare
+from cognitionos.platform.logging import get_logger
+from cognitionos.platform.signals import Signals
+
+log = get_logger(__name__)
+TASKS = "tasks"
+LEASES = "leases"
+AFTER_CLAIM = declare("engine.after_claim")
+
+FINISH_WITHIN_S = 2.0
+DRAIN_WITHIN_S = 5.0
+
+
+def run_channel(run_id: object) -> str:
+    """Where a run's readers wait for more."""
+    return f"run:{run_id}"
+
+
+@dataclass(kw_only=True)
+class Engine:
+    """Runs tasks until it is cancelled; then it claims no more, lets what ends soon end, and hands back the rest."""
+
+    store: TaskStore
+    signals: Signals
+    handlers: Mapping[str, Handler]
+    pure: Mapping[str, Compute]
+    worker: str
+    slots: int
+    lease_s: float
+    sweep_s: float
+    _announcing: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Make the parts, each in its own file."""
+        self._woken = asyncio.Event()
+        self.recorder = Recorder(store=self.store, worker=self.worker, committed=self._committed)
+        self.leases = Leases(store=self.store, worker=self.worker, lease_s=self.lease_s)
+        self.runner = Runner(handlers=self.handlers, pure=self.pure, recorder=self.recorder)
+
+    async def run(self) -> None:
+        """Work until cancelled; within 10 s of that, everything is finished or handed back."""
+        recording = asyncio.create_task(self.recorder.run(), name="recorder")
+        try:
+            with self.signals.listen(TASKS) as woken, self.signals.listen(LEASES) as revoked:
+                self._woken = woken
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._claim_forever(woken), name="claims")
+                    group.create_task(self.leases.run(revoked), name="leases")
+        finally:
+            await self._stop()
+            recording.cancel()
+            with suppress(asyncio.CancelledError):
+                await recording
+
+    async def _claim_forever(self, woken: asyncio.Event) -> None:
+        while True:
+            woken.clear()
+            try:
+                claimed = await self.store.claim(
+                    worker=self.worker, slots=max(0, self.slots - self.leases.held), lease_s=self.lease_s
+                )
+            except Unavailable as error:
+                log.warning("claim_failed", reason=str(error))
+                claimed = []
+                await asyncio.sleep(min(1.0, self.sweep_s))
+            if claimed:
+                crash_point(AFTER_CLAIM)
+                await self._start(claimed)
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), timeout=self.sweep_s)
+
+    async def _start(self, claimed: Sequence[ClaimedTask]) -> None:
+        """Start what takes a slot; compute and write what does not, before the next claim."""
+        for task in claimed:
+            if not self.runner.is_pure(task):
+                self.leases.hold(task, asyncio.create_task(self.runner.perform(task), name=f"task:{task.key}"))
+        pure = [self.runner.compute(task) for task in claimed if self.runner.is_pure(task)]
+        if pure:
+            await self.recorder.put_all(pure)
+
+    def _committed(self, recorded: Recorded, entries: Sequence[Entry]) -> None:
+        """After a commit: look for what it made ready, tell readers, stop what it revoked."""
+        for entry in entries:
+            if isinstance(entry, Ended) and isinstance(entry.outcome, Retrying):
+                asyncio.get_running_loop().call_later(entry.outcome.after_s, self._woken.set)
+        if any(isinstance(entry, Ended) for entry in entries):
+            self._woken.set()
+        channels = [run_channel(run_id) for run_id in recorded.runs]
+        channels += [TASKS] if recorded.ready else []
+        channels += [LEASES] if recorded.revoked else []
+        announcing = asyncio.create_task(self._announce(channels), name="announce")
+        self._announcing.add(announcing)
+        announcing.add_done_callback(self._announcing.discard)
+
+    async def _announce(self, channels: Sequence[str]) -> None:
+        for channel in channels:
+            await self.signals.send(channel)
+
+    async def _stop(self) -> None:
+        """Let tasks that end soon end, stop the others, write what is there, hand back the rest."""
+        works = self.leases.works
+        if works:
+            await asyncio.wait(works, timeout=min(FINISH_WITHIN_S, self.lease_s / 2))
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+        try:
+            async with asyncio.timeout(DRAIN_WITHIN_S):
+                await self.recorder.drained()
+                handed_back = await self.store.hand_back(worker=self.worker)
+                if handed_back:
+                    log.info("tasks_handed_back", tasks=handed_back)
+                    await self.signals.send(TASKS)
+        except (Unavailable, TimeoutError) as error:
+            log.warning("tasks_not_handed_back", reason=str(error), remedy="their leases run out by themselves")

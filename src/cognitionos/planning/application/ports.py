@@ -1,0 +1,44 @@
+"""What the engine needs of the store that remembers tasks, and of the kinds of work it can do."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from cognitionos.planning.domain.step import Entry
+from cognitionos.planning.domain.task import ClaimedTask, Succeeded
+
+Report = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+"""Tell the run's readers what a task does: (kind such as `agent.tool_called`, JSON data). Raises `LeaseLost`."""
+
+Handler = Callable[[ClaimedTask, Report], Awaitable[Succeeded]]
+"""Does one kind of task. May be called again for the same task after a crash; any error is weighed by its policy."""
+
+Compute = Callable[[Mapping[str, Any]], Any]
+"""A pure kind: from the task's spec to its output, at once and without effect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a commit found. `refused` are tasks this worker no longer holds; `ready`: somebody can claim something."""
+
+    refused: frozenset[UUID] = frozenset()
+    ready: bool = False
+    revoked: bool = False
+    runs: frozenset[UUID] = frozenset()
+
+
+class TaskStore(Protocol):
+    """Truth about tasks. Leases end by the store's clock."""
+
+    async def claim(self, *, worker: str, slots: int, lease_s: float) -> list[ClaimedTask]:
+        """Ready tasks of one tenant under a new fencing number: at most `slots`, pure ones not counted."""
+
+    async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
+        """Renew everything `worker` holds: fencing numbers by task id. What is missing was lost or cancelled."""
+
+    async def hand_back(self, *, worker: str) -> int:
+        """Make everything `worker` holds ready again; gives its number."""
+
+    async def record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
+        """Write `entries` and what follows from them in one commit: counters, ready tasks, run status, events."""

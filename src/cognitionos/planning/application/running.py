@@ -1,0 +1,96 @@
+"""Running one task: its handler under its deadline, and its errors weighed by its policy."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cognitionos.kernel.errors import DomainError
+from cognitionos.planning.application.ports import Compute, Handler
+from cognitionos.planning.application.recording import Recorder
+from cognitionos.planning.domain.step import Ended, Reported, Started
+from cognitionos.planning.domain.task import ClaimedTask, Failed, LeaseLost, Outcome, Problem, Retrying, Succeeded
+from cognitionos.platform.logging import get_logger
+
+log = get_logger(__name__)
+
+MOST_LOST_STARTS = 10
+"""A task that takes its worker down each time must not go round for ever."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Does tasks by kind. A new kind is one more entry in `handlers` (or in `pure`)."""
+
+    handlers: Mapping[str, Handler]
+    pure: Mapping[str, Compute]
+    recorder: Recorder
+
+    def is_pure(self, task: ClaimedTask) -> bool:
+        """Whether `compute` does it."""
+        return task.kind in self.pure
+
+    def compute(self, task: ClaimedTask) -> Ended:
+        """The end of a pure task."""
+        return Ended(task=task, outcome=Succeeded(output=self.pure[task.kind](task.spec)))
+
+    async def perform(self, task: ClaimedTask) -> None:
+        """Run `task` to its outcome and write that. A lost lease ends it without a word: it is another's now."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.recorder.put(Started(task=task)))
+                group.create_task(self._to_its_end(task))
+        except* LeaseLost:
+            log.info("lease_lost", task=task.key, run_id=str(task.run_id))
+
+    async def _to_its_end(self, task: ClaimedTask) -> None:
+        outcome = await self._outcome(task)
+        await self.recorder.put(Ended(task=task, outcome=outcome))
+
+    async def _outcome(self, task: ClaimedTask) -> Outcome:
+        if task.attempt - task.failures > MOST_LOST_STARTS:
+            return Failed(problem=_problem("worker-lost", f"{MOST_LOST_STARTS} workers were lost while running it."))
+        handler = self.handlers.get(task.kind)
+        if handler is None:
+            return Failed(problem=_problem("unknown-kind", f"No task of kind '{task.kind}' can be run here."))
+
+        async def report(kind: str, data: Mapping[str, Any]) -> None:
+            await self.recorder.put(Reported(task=task, kind=kind, data=data))
+
+        try:
+            async with asyncio.timeout(task.timeout_s):
+                return await handler(task, report)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            return _weighed(task, error)
+
+
+def _weighed(task: ClaimedTask, error: Exception) -> Outcome:
+    problem = _problem_of(task, error)
+    wait_s = task.retry.wait_s(error, failures=task.failures + 1, jitter=random.random())
+    known = isinstance(error, DomainError | TimeoutError)
+    log.warning(
+        "task_attempt_failed",
+        task=task.key,
+        kind=task.kind,
+        run_id=str(task.run_id),
+        attempt=task.attempt,
+        problem=problem.type,
+        retry_in_s=wait_s,
+        exc_info=None if known else error,
+    )
+    return Failed(problem=problem) if wait_s is None else Retrying(problem=problem, after_s=wait_s)
+
+
+def _problem_of(task: ClaimedTask, error: Exception) -> Problem:
+    if isinstance(error, DomainError):
+        return Problem.of(error)
+    if isinstance(error, TimeoutError):
+        return _problem("task-timed-out", f"Task '{task.key}' did not end within {task.timeout_s:g} s.")
+    return _problem("internal-error", f"Task '{task.key}' met an error of ours ({type(error).__name__}); see the log.")
+
+
+def _problem(slug: str, detail: str) -> Problem:
+    return Problem(type=f"/problems/{slug}", title=slug.replace("-", " ").capitalize(), detail=detail)

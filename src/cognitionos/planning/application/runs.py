@@ -1,0 +1,96 @@
+"""Runs from the outside: start one from a graph of tasks, cancel one."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.event import Event
+from cognitionos.kernel.principal import Principal
+from cognitionos.planning.application.engine import LEASES, TASKS, run_channel
+from cognitionos.planning.domain.goal import Goal
+from cognitionos.planning.domain.run import Run, RunEvent
+from cognitionos.planning.domain.task import TaskSpec
+from cognitionos.platform.crash_points import crash_point, declare
+from cognitionos.platform.logging import get_logger
+from cognitionos.platform.signals import Signals
+
+log = get_logger(__name__)
+CANCEL_COMMITTED = declare("runs.cancel_committed")
+
+
+class GoalRepository(Protocol):
+    """Goals in one unit of work."""
+
+    def add(self, goal: Goal) -> None: ...
+    async def get(self, goal_id: UUID) -> Goal: ...
+    async def locked(self, goal_id: UUID) -> Goal: ...
+
+
+class RunRepository(Protocol):
+    """Runs in one unit of work, with their tasks and events."""
+
+    async def start(
+        self, run: Run, tasks: Sequence[TaskSpec], *, events: Sequence[RunEvent], new_id: Callable[[], UUID]
+    ) -> None: ...
+    async def locked(self, run_id: UUID) -> Run: ...
+    async def cancel(self, run: Run, now: datetime) -> None: ...
+
+
+class Work(Protocol):
+    """One commit of planning."""
+
+    @property
+    def goals(self) -> GoalRepository: ...
+    @property
+    def runs(self) -> RunRepository: ...
+    def publish(self, *events: Event) -> None: ...
+
+
+Begin = Callable[[UUID], AbstractAsyncContextManager[Work]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Use cases of runs."""
+
+    begin: Begin
+    signals: Signals
+    now: Clock
+    new_id: Callable[[], UUID]
+
+    async def start(self, who: Principal, tasks: Sequence[TaskSpec]) -> UUID:
+        """Start a run of `tasks`; gives its id. Raises `NotAGraph` naming a cycle or a missing task."""
+        run = Run(
+            id=self.new_id(),
+            tenant_id=who.tenant_id,
+            project_id=who.project_id,
+            goal_id=None,
+            api_key_id=who.api_key_id,
+            user=who.user,
+            created_at=self.now(),
+        )
+        async with self.begin(who.tenant_id) as work:
+            await work.runs.start(run, tasks, events=[RunEvent(kind="run.queued")], new_id=self.new_id)
+        await self.signals.send(TASKS)
+        return run.id
+
+    async def cancel(self, who: Principal, run_id: UUID) -> None:
+        """End the run, and its goal with it; what runs of it stops within a second. Raises `RunAlreadyFinished`."""
+        now = self.now()
+        async with self.begin(who.tenant_id) as work:
+            run = await work.runs.locked(run_id)
+            await work.runs.cancel(run, now)
+            statement = None
+            if run.goal_id is not None:
+                goal = await work.goals.locked(run.goal_id)
+                work.publish(goal.cancel(now))
+                statement = goal.statement
+            work.publish(run.finished(now, statement=statement))
+        crash_point(CANCEL_COMMITTED)
+        log.info("run_cancelled", run_id=str(run_id))
+        await self.signals.send(LEASES)
+        await self.signals.send(run_channel(run_id))

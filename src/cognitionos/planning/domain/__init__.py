@@ -1,0 +1,1 @@
+"""Goals, plans, runs and tasks: the rules, without I/O."""

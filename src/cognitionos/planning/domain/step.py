@@ -1,0 +1,148 @@
+"""What one commit changes in one run: entries from a worker go in, rows and events come out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from cognitionos.planning.domain.progress import Progress
+from cognitionos.planning.domain.run import Run, RunEvent
+from cognitionos.planning.domain.task import (
+    ClaimedTask,
+    Expansion,
+    Failed,
+    NewTask,
+    Outcome,
+    Retrying,
+    Succeeded,
+    in_order,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A worker begins a task."""
+
+    task: ClaimedTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """A task tells what it does."""
+
+    task: ClaimedTask
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A task came to an outcome."""
+
+    task: ClaimedTask
+    outcome: Outcome
+
+
+Entry = Started | Reported | Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedTask:
+    """A task's last row."""
+
+    id: UUID
+    output: Any
+    details: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class Step:
+    """The changes of one run, gathered. `first_position` is where an expansion's tasks go on."""
+
+    run: Run
+    now: datetime
+    new_id: Callable[[], UUID]
+    events: list[RunEvent] = field(default_factory=list)
+    succeeded: list[EndedTask] = field(default_factory=list)
+    failed: list[tuple[UUID, Failed]] = field(default_factory=list)
+    retrying: list[tuple[UUID, Retrying]] = field(default_factory=list)
+    new_tasks: list[NewTask] = field(default_factory=list)
+
+    def take(self, entry: Entry) -> None:
+        """Apply one entry, in the order they came. After the run's end nothing more counts."""
+        if self.run.status.is_final:
+            return
+        self.events += self.run.start(self.now)
+        match entry:
+            case Started(task=task):
+                self.events.append(RunEvent(kind="task.started", task_key=task.key, data=_start(task)))
+            case Reported(task=task, kind=kind, data=data):
+                self.events.append(RunEvent(kind=kind, task_key=task.key, data=data))
+            case Ended(task=task, outcome=Succeeded() as outcome):
+                self._succeeded(task, outcome)
+            case Ended(task=task, outcome=Retrying() as outcome):
+                self._retrying(task, outcome)
+            case Ended(task=task, outcome=Failed() as outcome):
+                self._failed(task, outcome)
+
+    def follow(self, progress: Progress) -> None:
+        """Count the pure tasks that ran on the way."""
+        for node, output in progress.done:
+            self.succeeded.append(EndedTask(id=node.id, output=output, details={}))
+            self.events.append(RunEvent(kind="task.succeeded", task_key=node.key))
+        self.run.end_tasks(len(progress.done))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every task of the run has ended well."""
+        return not self.run.status.is_final and self.run.open_tasks == 0
+
+    def complete(self, result: Any) -> None:
+        """End the run; `result` is the output of its result task, None without one."""
+        self.events += self.run.succeed(text_of(result), self.now)
+
+    def _succeeded(self, task: ClaimedTask, outcome: Succeeded) -> None:
+        self.succeeded.append(EndedTask(id=task.id, output=outcome.output, details=outcome.details))
+        self.events.append(RunEvent(kind="task.succeeded", task_key=task.key, data=outcome.details))
+        if outcome.expansion is not None:
+            self._expand(outcome.expansion)
+        self.run.end_tasks(1)
+
+    def _expand(self, expansion: Expansion) -> None:
+        self.new_tasks = in_order(expansion.tasks, first_position=self.run.total_tasks, new_id=self.new_id)
+        self.run.grow(len(self.new_tasks))
+        self.run.result_task_id = next(each.id for each in self.new_tasks if each.spec.key == expansion.result_key)
+        shown = [
+            {
+                "key": each.spec.key,
+                "kind": each.spec.kind,
+                "title": each.spec.spec.get("title"),
+                "depends_on": list(each.spec.depends_on),
+            }
+            for each in self.new_tasks
+        ]
+        self.events.append(RunEvent(kind="run.planned", data={"tasks": shown}))
+
+    def _retrying(self, task: ClaimedTask, outcome: Retrying) -> None:
+        self.retrying.append((task.id, outcome))
+        data = {"error": outcome.problem.as_json(), "after_s": round(outcome.after_s, 3), "attempt": task.attempt}
+        self.events.append(RunEvent(kind="task.retrying", task_key=task.key, data=data))
+
+    def _failed(self, task: ClaimedTask, outcome: Failed) -> None:
+        self.failed.append((task.id, outcome))
+        data = {"error": outcome.problem.as_json(), "attempt": task.attempt}
+        self.events.append(RunEvent(kind="task.failed", task_key=task.key, data=data))
+        self.events += self.run.fail(outcome.problem, self.now)
+
+
+def text_of(output: Any) -> str | None:
+    """The text in a task's output: the output itself, or its `text`."""
+    if isinstance(output, Mapping):
+        output = output.get("text")
+    return output if isinstance(output, str) else None
+
+
+def _start(task: ClaimedTask) -> dict[str, Any]:
+    title = task.spec.get("title")
+    return {"kind": task.kind, "attempt": task.attempt, **({"title": title} if isinstance(title, str) else {})}

@@ -1,0 +1,1 @@
+"""Planning on PostgreSQL and HTTP."""

@@ -1,0 +1,14 @@
+-- Everything `worker` still holds, renewed: one statement per worker, not per task. Rows are locked in id order, as
+-- everywhere, so that a renewal and a commit of outcomes cannot wait for each other.
+CREATE OR REPLACE FUNCTION renew_leases(worker text, lease_s double precision)
+RETURNS TABLE (task uuid, task_fence bigint)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  PERFORM 1 FROM tasks t WHERE t.lease_owner = worker AND t.status = 'running' ORDER BY t.id FOR UPDATE;
+  RETURN QUERY
+    UPDATE tasks t SET lease_until = now() + make_interval(secs => lease_s)
+    WHERE t.lease_owner = worker AND t.status = 'running'
+    RETURNING t.id, t.fence;
+END
+$$;

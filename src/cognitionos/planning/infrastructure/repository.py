@@ -1,0 +1,89 @@
+"""Goals and runs as aggregates, in one unit of work."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cognitionos.planning.domain.goal import Goal, GoalNotFound
+from cognitionos.planning.domain.run import Run, RunEvent, RunNotFound
+from cognitionos.planning.domain.task import TaskSpec, in_order
+from cognitionos.planning.infrastructure import run_rows, tables
+from cognitionos.platform.unit_of_work import UnitOfWork
+
+
+class Goals:
+    """Goals of the tenant of the session."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    def add(self, goal: Goal) -> None:
+        """Keep a new goal."""
+        self._session.add(goal)
+
+    async def get(self, goal_id: UUID) -> Goal:
+        """The goal, or `GoalNotFound`."""
+        goal = await self._session.get(Goal, goal_id)
+        if goal is None:
+            raise GoalNotFound(f"There is no goal {goal_id}.")
+        return goal
+
+    async def locked(self, goal_id: UUID) -> Goal:
+        """The goal under its row lock. Lock its run first: that is the order of the engine."""
+        found = await self._session.execute(
+            select(Goal)
+            .where(tables.goals.c.id == goal_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        return found.scalar_one()
+
+
+class Runs:
+    """Runs of the tenant of the session, with their tasks and events."""
+
+    def __init__(self, work: UnitOfWork) -> None:
+        self._work = work
+
+    async def start(
+        self, run: Run, tasks: Sequence[TaskSpec], *, events: Sequence[RunEvent], new_id: Callable[[], UUID]
+    ) -> None:
+        """Keep a new run with its graph of tasks; raises `NotAGraph`. What waits for nothing can be claimed."""
+        graph = in_order(tuple(tasks), first_position=0, new_id=new_id)
+        run.grow(len(graph))
+        self._work.session.add(run)
+        await self._work.session.flush()
+        connection = await self._work.connection()
+        await run_rows.insert_tasks(connection, run, graph)
+        await run_rows.append_events(connection, run, events, at=run.created_at)
+        await self._work.session.flush()
+
+    async def locked(self, run_id: UUID) -> Run:
+        """The run under its row lock, or `RunNotFound`."""
+        found = await self._work.session.execute(
+            select(Run).where(tables.runs.c.id == run_id).with_for_update(key_share=True)
+        )
+        run = found.scalar_one_or_none()
+        if run is None:
+            raise RunNotFound(f"There is no run {run_id}.")
+        return run
+
+    async def cancel(self, run: Run, now: datetime) -> None:
+        """Cancel a locked run with every task that has not ended. Raises `RunAlreadyFinished`."""
+        events = run.cancel(now)
+        connection = await self._work.connection()
+        await run_rows.cancel_open_tasks(connection, run)
+        await run_rows.append_events(connection, run, events, at=now)
+        await self._work.session.flush()
+
+
+class PlanningWork(UnitOfWork):
+    """One unit of work of planning."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        super().__init__(session)
+        self.goals = Goals(session)
+        self.runs = Runs(self)

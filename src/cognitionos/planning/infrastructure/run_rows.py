@@ -1,0 +1,189 @@
+"""The rows of runs, tasks and events: written in bulk, in the transaction that is passed in."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from cognitionos.kernel.ids import new_id
+from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
+from cognitionos.planning.domain.step import Step
+from cognitionos.planning.domain.task import NewTask
+from cognitionos.planning.infrastructure.rows import dumps, jsonb, uuid_array
+
+INLINE_BYTES = 64 * 1024
+"""A larger output lives in its own row, so that scans over tasks stay small."""
+
+Connection = AsyncConnection[Any]
+
+_RUN = """
+UPDATE runs SET status = %s, total_tasks = %s, open_tasks = %s, last_seq = %s, result_task_id = %s, result_text = %s,
+  error = %s, started_at = %s, finished_at = %s WHERE id = %s
+"""
+_GOAL_STARTED = "UPDATE goals SET status = %s WHERE id = %s AND status = 'queued'"
+_GOAL_FINISHED = """
+UPDATE goals SET status = %s, result_text = %s, error = %s, finished_at = %s WHERE id = %s RETURNING statement
+"""
+_EVENTS = """
+INSERT INTO run_events (run_id, seq, tenant_id, at, kind, task_key, data)
+SELECT %s, e.seq, %s, %s, e.kind, e.task_key, e.data::jsonb
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS e(seq, kind, task_key, data)
+"""
+_SUCCEEDED = """
+UPDATE tasks t SET status = 'succeeded', output = d.output::jsonb, output_payload = d.payload,
+  details = d.details::jsonb, pending_deps = 0, lease_owner = NULL, lease_until = NULL, finished_at = %s,
+  started_at = coalesce(t.started_at, %s)
+FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[]) AS d(id, output, payload, details) WHERE t.id = d.id
+"""
+_PAYLOAD = "INSERT INTO payloads (id, tenant_id, run_id, body) VALUES (%s, %s, %s, %s)"
+_RETRYING = """
+UPDATE tasks SET status = 'ready', failures = failures + 1, error = %s, ready_at = now() + make_interval(secs => %s),
+  lease_owner = NULL, lease_until = NULL WHERE id = %s
+"""
+_FAILED = """
+UPDATE tasks SET status = 'failed', failures = failures + 1, error = %s, finished_at = %s, lease_owner = NULL,
+  lease_until = NULL WHERE id = %s
+"""
+_LOCK_OPEN = """
+SELECT 1 FROM tasks WHERE run_id = %s AND status IN ('pending', 'ready', 'running') ORDER BY id FOR NO KEY UPDATE
+"""
+_CANCEL_OPEN = """
+UPDATE tasks SET status = 'cancelled', finished_at = %s, lease_owner = NULL, lease_until = NULL
+WHERE run_id = %s AND status IN ('pending', 'ready', 'running')
+"""
+_LOWER = """
+UPDATE tasks t SET pending_deps = t.pending_deps - d.n,
+  status = CASE WHEN t.pending_deps = d.n THEN 'ready' ELSE t.status END,
+  ready_at = CASE WHEN t.pending_deps = d.n THEN now() END
+FROM unnest(%s::uuid[], %s::int[]) AS d(id, n) WHERE t.id = d.id AND t.status = 'pending'
+RETURNING t.status = 'ready'
+"""
+_NEW_TASK = """
+INSERT INTO tasks (id, tenant_id, run_id, position, key, kind, is_pure, status, spec, retry, timeout_s, dependencies,
+  dependents, pending_deps, ready_at)
+SELECT d.id, %s, %s, d.position, d.key, d.kind, d.is_pure, CASE WHEN d.pending = 0 THEN 'ready' ELSE 'pending' END,
+  d.spec::jsonb, d.retry::jsonb, d.timeout_s, d.dependencies::uuid[], d.dependents::uuid[], d.pending,
+  CASE WHEN d.pending = 0 THEN now() END
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bool[], %s::text[], %s::text[], %s::float8[],
+  %s::text[], %s::text[], %s::int[])
+  AS d(id, position, key, kind, is_pure, spec, retry, timeout_s, dependencies, dependents, pending)
+"""
+_OUTPUT = (
+    "SELECT coalesce(p.body, t.output) FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload WHERE t.id = %s"
+)
+
+
+async def store_step(connection: Connection, step: Step) -> bool:
+    """Write everything one step changed but the counters of dependents; whether it made a task ready."""
+    run = step.run
+    await _store_succeeded(connection, step)
+    for task_id, retry in step.retrying:
+        await connection.execute(_RETRYING, (jsonb(retry.problem.as_json()), retry.after_s, task_id))
+    for task_id, failure in step.failed:
+        await connection.execute(_FAILED, (jsonb(failure.problem.as_json()), step.now, task_id))
+    if run.status.is_final and run.status is not RunStatus.SUCCEEDED:
+        await cancel_open_tasks(connection, run)
+    else:
+        await insert_tasks(connection, run, step.new_tasks)
+    if run.status is RunStatus.RUNNING and run.started_at == step.now and run.goal_id is not None:
+        await connection.execute(_GOAL_STARTED, (run.status, run.goal_id))
+    await append_events(connection, run, step.events, at=step.now)
+    await update_run(connection, run)
+    return bool(step.new_tasks)
+
+
+async def insert_tasks(connection: Connection, run: Run, tasks: Sequence[NewTask]) -> None:
+    """Add `tasks` to `run`; those that wait for nothing are ready."""
+    if not tasks:
+        return
+    columns = zip(*(_task_row(task) for task in tasks), strict=True)
+    await connection.execute(_NEW_TASK, (run.tenant_id, run.id, *map(list, columns)))
+
+
+async def append_events(connection: Connection, run: Run, events: Sequence[RunEvent], *, at: Any) -> None:
+    """Number `events` and write them. The caller holds the run's row lock (or has just made the run)."""
+    if not events:
+        return
+    first = run.last_seq + 1
+    run.last_seq += len(events)
+    columns = (
+        list(range(first, run.last_seq + 1)),
+        [event.kind for event in events],
+        [event.task_key for event in events],
+        [dumps(event.data).decode() for event in events],
+    )
+    await connection.execute(_EVENTS, (run.id, run.tenant_id, at, *columns))
+
+
+async def update_run(connection: Connection, run: Run) -> None:
+    """Write what may have changed of `run`."""
+    error = jsonb(run.error) if run.error is not None else None
+    values = (run.status, run.total_tasks, run.open_tasks, run.last_seq, run.result_task_id, run.result_text, error)
+    await connection.execute(_RUN, (*values, run.started_at, run.finished_at, run.id))
+
+
+async def finish_goal(connection: Connection, run: Run) -> str | None:
+    """Let the run's goal follow it to its end; gives the goal's statement."""
+    if run.goal_id is None:
+        return None
+    error = jsonb(run.error) if run.error is not None else None
+    values = (run.status, run.result_text, error, run.finished_at, run.goal_id)
+    row = await (await connection.execute(_GOAL_FINISHED, values)).fetchone()
+    return row[0] if row else None
+
+
+async def cancel_open_tasks(connection: Connection, run: Run) -> None:
+    """End every task of `run` that has not ended. Whoever runs one finds its lease gone."""
+    await connection.execute(_LOCK_OPEN, (run.id,))
+    await connection.execute(_CANCEL_OPEN, (run.finished_at, run.id))
+
+
+async def lower_counters(connection: Connection, fewer: Counter[UUID]) -> bool:
+    """Lower the counters of waiting tasks; whether one became ready."""
+    if not fewer:
+        return False
+    cursor = await connection.execute(_LOWER, (uuid_array(list(fewer)), list(fewer.values())))
+    return any(row[0] for row in await cursor.fetchall())
+
+
+async def output_of(connection: Connection, task_id: UUID) -> Any:
+    """What a task gave."""
+    row = await (await connection.execute(_OUTPUT, (task_id,))).fetchone()
+    return row[0] if row else None
+
+
+async def _store_succeeded(connection: Connection, step: Step) -> None:
+    if not step.succeeded:
+        return
+    outputs: list[str | None] = []
+    payloads: list[UUID | None] = []
+    for task in step.succeeded:
+        text = dumps(task.output).decode()
+        payload = new_id() if len(text) > INLINE_BYTES else None
+        if payload is not None:
+            values = (payload, step.run.tenant_id, step.run.id, jsonb(task.output))
+            await connection.execute(_PAYLOAD, values)
+        outputs.append(None if payload else text)
+        payloads.append(payload)
+    ids = uuid_array([task.id for task in step.succeeded])
+    details = [dumps(task.details).decode() if task.details else None for task in step.succeeded]
+    await connection.execute(_SUCCEEDED, (step.now, step.now, ids, outputs, payloads, details))
+
+
+def _task_row(task: NewTask) -> tuple[Any, ...]:
+    spec = task.spec
+    return (
+        task.id,
+        task.position,
+        spec.key,
+        spec.kind,
+        task.is_pure,
+        dumps(spec.spec).decode(),
+        dumps(spec.retry.as_json()).decode() if spec.retry else None,
+        spec.timeout_s,
+        uuid_array(task.dependencies),
+        uuid_array(task.dependents),
+        len(task.dependencies),
+    )

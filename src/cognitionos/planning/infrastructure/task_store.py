@@ -1,0 +1,79 @@
+"""The engine's hot path to PostgreSQL: claim, renew, hand back, record."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.errors import DeadlockDetected
+
+from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.event import Event
+from cognitionos.planning.application.ports import Compute, Recorded
+from cognitionos.planning.domain.step import Entry
+from cognitionos.planning.domain.task import ClaimedTask
+from cognitionos.planning.infrastructure.recording import Recording
+from cognitionos.planning.infrastructure.rows import claimed_of
+from cognitionos.platform import outbox
+from cognitionos.platform.bus import Bus
+from cognitionos.platform.crash_points import crash_point, declare
+from cognitionos.platform.database import Database
+from cognitionos.platform.outbox import Outbox
+
+PURE_SLOTS = 1000
+DEADLOCK_RETRIES = 2
+_CLAIM = "SELECT * FROM claim_tasks(%s, %s, %s, %s)"
+_RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
+_HAND_BACK = "SELECT hand_back_tasks(%s)"
+
+IN_RECORD = declare("engine.in_record")
+BEFORE_RELAY = declare("engine.before_relay")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresTaskStore:
+    """A `TaskStore`. Claims see every tenant by a function of the dispatch role; a record is one tenant's commit."""
+
+    database: Database
+    bus: Bus
+    relay: Outbox
+    pure: Mapping[str, Compute]
+    now: Clock
+    new_id: Callable[[], UUID]
+
+    async def claim(self, *, worker: str, slots: int, lease_s: float) -> list[ClaimedTask]:
+        """See `TaskStore.claim`."""
+        async with self.database.connection() as connection:
+            cursor = await connection.execute(_CLAIM, (worker, slots, PURE_SLOTS, lease_s))
+            return [claimed_of(row) for row in await cursor.fetchall()]
+
+    async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
+        """See `TaskStore.renew`."""
+        async with self.database.connection() as connection:
+            cursor = await connection.execute(_RENEW, (worker, lease_s))
+            return {row[0]: row[1] for row in await cursor.fetchall()}
+
+    async def hand_back(self, *, worker: str) -> int:
+        """See `TaskStore.hand_back`."""
+        async with self.database.connection() as connection:
+            row = await (await connection.execute(_HAND_BACK, (worker,))).fetchone()
+            return int(row[0]) if row else 0
+
+    async def record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
+        """See `TaskStore.record`. After the commit its outbox rows are relayed."""
+        for _ in range(DEADLOCK_RETRIES):
+            with suppress(DeadlockDetected):
+                return await self._record(tenant_id, worker, entries)
+        return await self._record(tenant_id, worker, entries)
+
+    async def _record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
+        async with self.database.transaction(tenant_id) as connection:
+            recording = Recording(connection=connection, pure=self.pure, now=self.now(), new_id=self.new_id)
+            recorded, facts = await recording.write(worker, entries)
+            rows = await outbox.write(connection, self.bus, list[Event](facts)) if facts else []
+            crash_point(IN_RECORD)
+        crash_point(BEFORE_RELAY)
+        if facts:
+            await self.relay.relay(tenant_id, rows)
+            await self.bus.committed(list[Event](facts))
+        return recorded
