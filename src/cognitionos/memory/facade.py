@@ -1,0 +1,99 @@
+"""What other contexts may ask of memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from cognitionos.memory.application.ports import Scope
+from cognitionos.memory.application.recall import Recall
+from cognitionos.memory.application.remember import NewMemory, Remember
+from cognitionos.memory.domain.item import MemoryInvalid, MemoryKind, MemoryNotFound, Source, parse_kind
+
+__all__ = ["Memory", "MemoryInvalid", "MemoryKind", "MemoryNotFound", "RecalledMemory", "Source"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecalledMemory:
+    """Something known that fits a question. `score` orders one answer, it does not compare between answers."""
+
+    id: UUID
+    content: str
+    kind: str
+    score: float
+    confidence: float
+    source: Source
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Memory as planning and agents see it. Makes no model call but embeddings, and goes on without those."""
+
+    writing: Remember
+    reading: Recall
+
+    async def recall(
+        self,
+        tenant_id: UUID,
+        project_id: UUID,
+        query: str,
+        limit: int = 10,
+        *,
+        kinds: Sequence[str] = (),
+        min_confidence: float = 0.0,
+    ) -> list[RecalledMemory]:
+        """At most `limit` (1 to 100) memories of the project, best first. Raises `MemoryInvalid`."""
+        answer = await self.reading.recall(
+            Scope(tenant_id=tenant_id, project_id=project_id),
+            query,
+            limit=limit,
+            kinds=tuple(parse_kind(kind, name="kinds") for kind in kinds),
+            min_confidence=min_confidence,
+        )
+        return [
+            RecalledMemory(
+                id=each.item.id,
+                content=each.item.content,
+                kind=each.item.kind.value,
+                score=each.rank.score,
+                confidence=each.item.confidence,
+                source=each.item.source,
+                created_at=each.item.created_at,
+            )
+            for each in answer.found
+        ]
+
+    async def remember(
+        self,
+        tenant_id: UUID,
+        project_id: UUID,
+        content: str,
+        kind: str = "note",
+        source: Source | None = None,
+        *,
+        tags: Sequence[str] = (),
+        confidence: float = 1.0,
+        valid_until: datetime | None = None,
+    ) -> UUID:
+        """Keep `content` in the project's memory; gives its id (that of the same content, if it is known already).
+
+        Raises `MemoryInvalid` naming the field.
+        """
+        source = source or Source()
+        scope = Scope(
+            tenant_id=tenant_id,
+            project_id=project_id,
+            user=source.user,
+            goal_id=source.goal_id,
+            run_id=source.run_id,
+        )
+        new = NewMemory(
+            content=content,
+            kind=parse_kind(kind),
+            source=source,
+            tags=tuple(tags),
+            confidence=confidence,
+            valid_until=valid_until,
+        )
+        return (await self.writing.remember(scope, new)).item.id

@@ -1,0 +1,1 @@
+"""Memory on PostgreSQL with pgvector, and over HTTP."""
