@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.servers import scratch_dir
+from tests.servers import TestServers, create_database, drop_database, scratch_dir
 from tests.stacks import (
     RunningStack,
     child_of,
@@ -19,6 +19,7 @@ from tests.stacks import (
     descendants,
     is_alive,
     replaced,
+    running_stack,
     start_stack,
     stop_stack,
 )
@@ -80,6 +81,7 @@ def test_a_taken_port_is_named_before_anything_is_started(stack: RunningStack, t
     assert other.returncode == 1
     assert f"port {port} on 127.0.0.1" in other.stderr
     assert "--port" in other.stderr
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["supervisor.lock"]
 
 
 def test_doctor_sees_the_running_stack(stack: RunningStack) -> None:
@@ -141,6 +143,24 @@ def test_after_a_sigkill_the_next_start_recovers_and_down_ends_it(stack: Running
     assert status != 401
     assert down.returncode == 0
     assert again.process.wait(10) == 0
+
+
+def test_given_servers_are_used_and_migrated_and_none_is_started(
+    servers: TestServers, redis_url: str, data_dir: Path
+) -> None:
+    database = create_database(servers)
+    settings = {
+        "DATABASE_URL": database.app_url,
+        "MIGRATION_DATABASE_URL": database.owner_url,
+        "REDIS_URL": redis_url,
+    }
+    with running_stack(data_dir.with_name("own-servers"), settings=settings) as stack:
+        is_ready = stack.is_ready()
+        lines = descendants(stack.pid).values()
+    drop_database(servers, database)
+
+    assert is_ready
+    assert not any("postgres -D" in line or "valkey-server" in line for line in lines)
 
 
 def test_down_where_nothing_runs_is_no_error(tmp_path: Path) -> None:

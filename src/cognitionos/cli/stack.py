@@ -14,7 +14,7 @@ from cognitionos.cli.supervision import Interrupts, Member, Supervisor
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.platform.embedded.child import tail
 from cognitionos.platform.embedded.locks import DirectoryLock
-from cognitionos.platform.embedded.placement import place
+from cognitionos.platform.embedded.placement import make_data_directory
 from cognitionos.platform.embedded.postgres import PostgresOptions
 from cognitionos.platform.embedded.servers import EmbeddedServers
 
@@ -58,8 +58,9 @@ class Stack:
         """Return when everything is ready; port 0: any free one. Raises `DataDirectoryInUse`, `PortTaken`,
         `ServerDidNotStart`, `ProgramFailed`, `Interrupted`.
         """
-        servers = self._lock()
+        self._lock()
         port = free_port(self._host, port)
+        servers = self._servers()
         url = public_url(self._host, port)
         servers.begin()
         env = self._environment(servers, port)
@@ -96,12 +97,15 @@ class Stack:
         """Worker first (claims no more, hands back), then the API, then the servers. Safe at any time."""
         self._cleanup.close()
 
-    def _lock(self) -> EmbeddedServers:
-        """The directory, ours alone, with the servers that nobody gave us placed in it, not yet started."""
-        place(self.data_dir)
+    def _lock(self) -> None:
+        """The directory is there and ours alone, or `DataDirectoryInUse`."""
+        make_data_directory(self.data_dir)
         lock = DirectoryLock(self.data_dir / LOCK_FILE)
         self._cleanup.callback(lock.close)
         lock.acquire()
+
+    def _servers(self) -> EmbeddedServers:
+        """The servers that nobody gave us, not yet started."""
         servers = EmbeddedServers(
             self.data_dir,
             postgres=None if _given("DATABASE_URL") else PostgresOptions(),

@@ -48,23 +48,33 @@ class Placement:
         return short
 
 
-def place(data_dir: Path) -> Placement:
-    """Choose and make `home`: inside `data_dir`, or, where the servers' account cannot go, below `SHARED_HOME`."""
+def make_data_directory(data_dir: Path) -> Path:
+    """Make `data_dir` (absolute path returned) if it is missing; a new or empty one becomes private.
+
+    As root, the servers' account may pass through it, and see nothing. A directory with content keeps its modes.
+    """
     asked = data_dir.absolute()
     fresh = not asked.exists() or not any(asked.iterdir())
     asked.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if fresh:
+        account = server_account()
+        if account is not None:
+            os.chown(asked, -1, account.gid)
+        asked.chmod(0o700 if account is None else 0o710)
+    return asked
+
+
+def place(data_dir: Path) -> Placement:
+    """Choose and make `home`: inside `data_dir`, or, where the servers' account cannot go, below `SHARED_HOME`."""
+    asked = make_data_directory(data_dir)
     home = asked / "servers"
     elsewhere = SHARED_HOME / hashlib.sha256(os.fsencode(asked.resolve())).hexdigest()[:16]
     account = server_account(existing=home if home.exists() else elsewhere)
-    if account is not None:
-        if fresh:
-            os.chown(asked, -1, account.gid)
-            asked.chmod(0o710)  # the account may pass, and see nothing
-        if not can_reach(account, asked):
-            home = elsewhere
-            SHARED_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
-            if not can_reach(account, SHARED_HOME):
-                raise NoPlaceForServers(f"{account.name} can reach neither {asked} nor {SHARED_HOME}")
+    if account is not None and not can_reach(account, asked):
+        home = elsewhere
+        SHARED_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not can_reach(account, SHARED_HOME):
+            raise NoPlaceForServers(f"{account.name} can reach neither {asked} nor {SHARED_HOME}")
     placement = Placement(home, account)
     placement.make_private(home)
     return placement
