@@ -1,5 +1,6 @@
 """The real application in this process, and tenants to call it as."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,9 +35,22 @@ class Caller:
 @asynccontextmanager
 async def running_app(settings: Settings) -> AsyncIterator[Litestar]:
     """The application with its services open."""
-    app = create_app(settings)
-    async with app.lifespan():
-        yield app
+    quiet = settings.model_copy(update={"log_level": "error"})
+    app, ready, stop = create_app(quiet), asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:  # opened and closed by one task, as the framework wants it
+        async with app.lifespan():
+            ready.set()
+            await stop.wait()
+
+    life = asyncio.create_task(live())
+    await asyncio.wait({life, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if ready.is_set():
+            yield app
+    finally:
+        stop.set()
+        await life
 
 
 def client_of(app: Litestar, caller: Caller | None = None) -> httpx.AsyncClient:
@@ -73,12 +87,20 @@ async def raw_request(
 ) -> list[dict[str, Any]]:
     """One request as plain ASGI; gives every message in the order it was sent."""
     sent: list[dict[str, Any]] = []
+    given, ended = False, asyncio.Event()
 
     async def receive() -> dict[str, Any]:
+        nonlocal given
+        if given:
+            await ended.wait()  # a client that stays to the end
+            return {"type": "http.disconnect"}
+        given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            ended.set()
 
     named = [(name.lower().encode(), value.encode()) for name, value in {"host": "api", **(headers or {})}.items()]
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path}

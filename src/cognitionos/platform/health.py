@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 from litestar import Response, Router, get
+from litestar.di import NamedDependency
 from psycopg.errors import UndefinedTable
 from redis.asyncio import Redis
 
@@ -71,7 +72,7 @@ async def live() -> Alive:
 
 
 @get("/health/ready", opt=public(), summary="Can the process work", tags=["health"], responses=problems(503))
-async def ready(readinesses: Readinesses) -> Readiness:
+async def ready(readinesses: NamedDependency[Readinesses]) -> Readiness:
     """Whether the database answers and is migrated; Redis gone is 'degraded' and still ready."""
     return await readinesses.check()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi import ResponseSpec
 
@@ -14,6 +14,8 @@ from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.platform.http_problems import MEDIA_TYPE, ProblemDocument
 
 PUBLIC = "public"
+Who = NamedDependency[Principal]
+"""The parameter `who` of a handler: whoever the credential says is asking."""
 _MEANINGS = {
     400: "The request is malformed; `errors` names the fields",
     401: "No key, or one that is not valid (any more)",

@@ -6,10 +6,11 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, Router, delete, get, post
+from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from cognitionos.kernel.principal import Permission, Principal
-from cognitionos.platform.http_api import instance, problems, requires, requires_any_key
+from cognitionos.kernel.principal import Permission
+from cognitionos.platform.http_api import Who, instance, problems, requires, requires_any_key
 from cognitionos.platform.idempotency import shows_secret
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
 from cognitionos.tenancy.application.api_keys import ApiKeys, Issued
@@ -69,7 +70,9 @@ class KeyRoutes(Controller):
         summary="Make an API key",
         responses=problems(404),
     )
-    async def create(self, data: JSONBody[CreateApiKey], api_keys: ApiKeys, who: Principal) -> Response[IssuedApiKey]:
+    async def create(
+        self, data: JSONBody[CreateApiKey], api_keys: NamedDependency[ApiKeys], who: Who
+    ) -> Response[IssuedApiKey]:
         """The key is shown in this answer only. It can only have scopes that the caller's key has."""
         scopes = frozenset(data.scopes)
         issued = await api_keys.create(
@@ -79,7 +82,11 @@ class KeyRoutes(Controller):
 
     @get(guards=[requires(Permission.KEYS_ADMIN)], summary="List API keys")
     async def list_keys(
-        self, tenancy_queries: TenancyQueries, who: Principal, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+        self,
+        tenancy_queries: NamedDependency[TenancyQueries],
+        who: Who,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
     ) -> Page[ApiKeyView]:
         """Newest first, revoked and expired ones too."""
         rows = await tenancy_queries.keys(who.tenant_id, limit=limit, after=decode_cursor(cursor, After))
@@ -91,7 +98,7 @@ class KeyRoutes(Controller):
         summary="Revoke an API key",
         responses=problems(404),
     )
-    async def revoke(self, key_id: FromPath[UUID], api_keys: ApiKeys, who: Principal) -> None:
+    async def revoke(self, key_id: FromPath[UUID], api_keys: NamedDependency[ApiKeys], who: Who) -> None:
         """The key stops working: at once in the process that answers, within 5 seconds in all others."""
         await api_keys.revoke(who, key_id)
 
@@ -103,20 +110,20 @@ class KeyRoutes(Controller):
         responses=problems(404),
     )
     async def rotate(
-        self, key_id: FromPath[UUID], data: JSONBody[RotateApiKey], api_keys: ApiKeys, who: Principal
+        self, key_id: FromPath[UUID], data: JSONBody[RotateApiKey], api_keys: NamedDependency[ApiKeys], who: Who
     ) -> Response[IssuedApiKey]:
         """A successor with the same scopes and end; the old key goes on working for `overlap_s` seconds."""
         return _shown_once(await api_keys.rotate(who, key_id, overlap_s=data.overlap_s))
 
 
 @get("/v1/me", guards=[requires_any_key()], summary="Who am I", tags=["keys"])
-async def me(tenancy_queries: TenancyQueries, who: Principal) -> Me:
+async def me(tenancy_queries: NamedDependency[TenancyQueries], who: Who) -> Me:
     """The tenant, project and scopes that the key stands for."""
     return await tenancy_queries.me(who)
 
 
 @post("/v1/projects", guards=[requires(Permission.TENANT_ADMIN)], summary="Create a project", tags=["projects"])
-async def create_project(data: JSONBody[CreateProject], tenants: Tenants, who: Principal) -> ProjectView:
+async def create_project(data: JSONBody[CreateProject], tenants: NamedDependency[Tenants], who: Who) -> ProjectView:
     """One more project of the tenant; make keys for it with `POST /v1/api-keys`."""
     project = await tenants.create_project(who, data.name)
     return ProjectView(id=project.id, name=project.name, created_at=project.created_at)
@@ -124,7 +131,7 @@ async def create_project(data: JSONBody[CreateProject], tenants: Tenants, who: P
 
 @get("/v1/projects", guards=[requires(Permission.TENANT_ADMIN)], summary="List projects", tags=["projects"])
 async def list_projects(
-    tenancy_queries: TenancyQueries, who: Principal, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    tenancy_queries: NamedDependency[TenancyQueries], who: Who, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> Page[ProjectView]:
     """Newest first."""
     rows = await tenancy_queries.projects(who.tenant_id, limit=limit, after=decode_cursor(cursor, After))
