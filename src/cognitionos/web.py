@@ -8,6 +8,8 @@ from litestar.di import Provide
 
 from cognitionos import __version__
 from cognitionos.composition import build
+from cognitionos.llm_gateway.infrastructure import http_admin as money_http
+from cognitionos.llm_gateway.infrastructure import http_openai
 from cognitionos.platform import (
     health,
     http_api,
@@ -49,6 +51,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
                 tenants=services.tenancy.tenants,
                 api_keys=services.tenancy.api_keys,
                 queries=services.tenancy.queries,
+            ),
+            http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.providers),
+            money_http.routes(
+                budgets=services.llm_gateway.budgets,
+                prices=services.llm_gateway.prices,
+                usage=services.llm_gateway.usage,
             ),
         ],
         lifespan=[life],

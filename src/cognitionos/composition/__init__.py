@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from cognitionos.composition import base as platform
-from cognitionos.composition import tenancy
+from cognitionos.composition import llm_gateway, tenancy
 from cognitionos.composition.base import Background, Base, Resource
+from cognitionos.composition.llm_gateway import LlmGatewayServices
 from cognitionos.composition.sweeper import OutboxSweeper
 from cognitionos.composition.tenancy import TenancyServices
 from cognitionos.platform import crash_points
@@ -17,11 +18,12 @@ class Services:
 
     base: Base
     tenancy: TenancyServices
+    llm_gateway: LlmGatewayServices
 
     @property
     def resources(self) -> tuple[Resource, ...]:
         """What `open` opens, in order."""
-        return (*self.base.resources, *self.tenancy.resources)
+        return (*self.base.resources, *self.tenancy.resources, *self.llm_gateway.resources)
 
     @property
     def background(self) -> tuple[Background, ...]:
@@ -45,4 +47,4 @@ def build(settings: Settings) -> Services:
     settings.require_production_secrets()
     crash_points.arm(settings.crash_point)
     base = platform.build(settings)
-    return Services(base=base, tenancy=tenancy.build(base))
+    return Services(base=base, tenancy=tenancy.build(base), llm_gateway=llm_gateway.build(base))

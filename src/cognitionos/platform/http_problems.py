@@ -82,10 +82,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VendorErrors:
-    """How one vendor words an error: `schema` documents the body, `render` makes it (and may add headers)."""
+    """How one vendor words an error: `schema` documents the body, `render` makes it (and may add headers).
+
+    `statuses` maps ours to the vendor's where they differ.
+    """
 
     schema: type[msgspec.Struct]
     render: Callable[[Problem, str], tuple[Any, Mapping[str, str]]]
+    statuses: Mapping[int, int] = field(default_factory=dict)
 
 
 def vendor_errors(vendor: VendorErrors) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def render(problem: Problem, *, path: str, request_id: str, vendor: VendorErrors
         body, extra = vendor.render(problem, request_id)
         return Response(
             msgspec.json.encode(body),
-            status_code=problem.status,
+            status_code=vendor.statuses.get(problem.status, problem.status),
             media_type="application/json",
             headers={**headers, **extra},
         )

@@ -3,8 +3,6 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from cognitionos.llm_gateway.domain.errors import ModelNotFound
-
 DEFAULT = "default"
 
 
@@ -54,8 +52,6 @@ class Routing:
         """The route for what a caller asked; None, an empty name and `default` mean the default model."""
         named = asked not in (None, "", DEFAULT)
         first = self.candidate(asked if named and asked else self.default_model)
-        if not self.default_provider and first.provider == "":
-            raise ModelNotFound(f"no provider is configured for the model {first.model!r}")
         further = () if first.provider in self.explicit_only else self.fallbacks
         rest = tuple(other for other in further if other != first and other.provider not in self.explicit_only)
         return Route(

@@ -1,0 +1,265 @@
+"""OpenAI's own routes: any OpenAI client works unchanged against them."""
+
+import base64
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, Operation
+from litestar.params import FromPath, JSONBody
+
+from cognitionos.kernel.money import usd_text
+from cognitionos.kernel.principal import Permission, Principal
+from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelNotFound
+from cognitionos.llm_gateway.facade import Caller, ChatResult, ChatStream, Embeddings, Gateway
+from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
+from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
+from cognitionos.llm_gateway.infrastructure.openai_schema import chat_request, decode_object, encode
+from cognitionos.llm_gateway.infrastructure.providers import Providers
+from cognitionos.platform.http_api import instance, requires
+from cognitionos.platform.http_problems import vendor_errors
+
+MOST_INPUTS = 2048
+JSON = "application/json"
+
+
+class ChatCompletionBody(msgspec.Struct, kw_only=True):
+    """What a chat call takes. Every further field is passed on to the provider unchanged."""
+
+    messages: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
+    model: str | None = None
+    stream: bool | None = None
+    tools: list[dict[str, Any]] | None = None
+    response_format: dict[str, Any] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    max_completion_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
+    user: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+
+
+class ChatCompletion(msgspec.Struct, kw_only=True):
+    """A whole answer, in the provider's words; a stream carries `chat.completion.chunk` events instead."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+
+
+class EmbeddingsBody(msgspec.Struct, kw_only=True):
+    """Texts to embed. `encoding_format` base64 is little-endian float32."""
+
+    input: str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=MOST_INPUTS)]
+    model: str | None = None
+    encoding_format: str | None = None
+    dimensions: Annotated[int, msgspec.Meta(ge=1, le=65536)] | None = None
+    user: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+
+
+class EmbeddingView(msgspec.Struct, frozen=True):
+    """One vector: numbers, or their base64."""
+
+    index: int
+    embedding: list[float] | str
+    object: str = "embedding"
+
+
+class EmbeddingUsage(msgspec.Struct, frozen=True):
+    """Tokens of the texts."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Vectors in the order of the texts."""
+
+    data: list[EmbeddingView]
+    model: str
+    usage: EmbeddingUsage
+    object: str = "list"
+
+
+class ModelView(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that may be named in a call."""
+
+    id: str
+    owned_by: str
+    object: str = "model"
+    created: int = 0
+
+
+class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Every model there is."""
+
+    data: list[ModelView]
+    object: str = "list"
+
+
+@dataclass
+class StreamedOperation(Operation):
+    """Documents that the answer may also be a stream."""
+
+    def __post_init__(self) -> None:
+        """Add the stream's media type beside the whole answer's."""
+        answer = (self.responses or {}).get("200")
+        content = getattr(answer, "content", None)
+        if content is not None:
+            content["text/event-stream"] = OpenAPIMediaType()
+
+
+class OpenAIRoutes(Controller):
+    """`base_url` of an OpenAI client is this server's `/v1`."""
+
+    path = "/v1"
+    tags = ("models",)
+
+    @post(
+        "/chat/completions",
+        status_code=200,
+        guards=[requires(Permission.MODELS_CALL)],
+        summary="Chat with a model",
+        responses={200: ResponseSpec(ChatCompletion, generate_examples=False, description="The model's answer")},
+        operation_class=StreamedOperation,
+    )
+    async def chat(
+        self,
+        data: JSONBody[ChatCompletionBody],
+        request: Request[Any, Any, Any],
+        gateway: NamedDependency[Gateway],
+        who: NamedDependency[Principal],
+    ) -> Response[bytes]:
+        """OpenAI's chat completions, streamed where `stream` is true; headers say who answered and what it cost."""
+        asked = chat_request(decode_object(await request.body()))
+        caller = _caller(who, data.user)
+        if data.stream:
+            stream = await gateway.stream(caller, asked)
+            return EventStream(stream, _stream_headers(stream))
+        result = await gateway.complete(caller, asked)
+        return Response(encode(result.wire), media_type=JSON, headers=_headers(result))
+
+    @post(
+        "/embeddings",
+        status_code=200,
+        guards=[requires(Permission.MODELS_CALL)],
+        summary="Embed texts",
+        responses={200: ResponseSpec(EmbeddingsView, generate_examples=False, description="One vector per text")},
+    )
+    async def embed(
+        self,
+        data: JSONBody[EmbeddingsBody],
+        request: Request[Any, Any, Any],
+        gateway: NamedDependency[Gateway],
+        who: NamedDependency[Principal],
+    ) -> Response[bytes]:
+        """OpenAI's embeddings; without a model the local embedder answers."""
+        if data.encoding_format not in (None, "float", "base64"):
+            raise InvalidChatRequest(
+                "'encoding_format' is float or base64.", fields={"encoding_format": "float or base64"}
+            )
+        texts = [data.input] if isinstance(data.input, str) else data.input
+        known = {"input", "model", "encoding_format"}
+        extra = {name: value for name, value in decode_object(await request.body()).items() if name not in known}
+        caller = _caller(who, data.user)
+        embeddings = await gateway.embedding.embed(caller, texts, model=data.model, extra=extra)
+        view = _embeddings_view(embeddings, as_base64=data.encoding_format == "base64")
+        return Response(encode(view), media_type=JSON, headers=_embedding_headers(embeddings))
+
+    @get("/models", guards=[requires(Permission.MODELS_CALL)], summary="List models")
+    async def models(self, providers: NamedDependency[Providers]) -> ModelsView:
+        """Every model that the configured providers say they have."""
+        return ModelsView(data=[_model_view(name) for name in await providers.models()])
+
+    @get("/models/{model:path}", guards=[requires(Permission.MODELS_CALL)], summary="Get a model")
+    async def model(self, model: FromPath[str], providers: NamedDependency[Providers]) -> ModelView:
+        """One model by its `provider/model` name, or by the bare name of the default provider."""
+        wanted = model.lstrip("/")
+        names = await providers.models()
+        found = wanted if wanted in names else providers.resolve(wanted).candidates[0].name
+        if found not in names:
+            raise ModelNotFound(f"No configured provider lists the model '{wanted}'.", fields={"model": "unknown"})
+        return _model_view(found)
+
+
+def routes(gateway: Gateway, providers: Providers) -> Router:
+    """The router; its errors have OpenAI's shape."""
+    return Router(
+        "/",
+        route_handlers=[OpenAIRoutes],
+        dependencies={"gateway": instance(gateway), "providers": instance(providers)},
+        opt=vendor_errors(OPENAI_ERRORS),
+    )
+
+
+def _caller(who: Principal, user: str | None) -> Caller:
+    return Caller(tenant_id=who.tenant_id, project_id=who.project_id, api_key_id=who.api_key_id, user=user or who.user)
+
+
+def _headers(result: ChatResult) -> dict[str, str]:
+    headers = _provenance(result)
+    headers["x-cognitionos-cost-usd"] = usd_text(result.cost_nanousd)
+    return headers
+
+
+def _stream_headers(stream: ChatStream) -> dict[str, str]:
+    headers = _provenance(stream)
+    if stream.cost_nanousd is not None:
+        headers["x-cognitionos-cost-usd"] = usd_text(stream.cost_nanousd)
+    return headers
+
+
+def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:
+    headers = {
+        "x-cognitionos-call-id": str(answer.call_id),
+        "x-cognitionos-provider": answer.provider,
+        "x-cognitionos-model": _ascii(answer.model),
+        "x-cognitionos-cache": answer.cache,
+        "x-cognitionos-attempts": str(answer.attempts),
+    }
+    if answer.simulated:
+        headers["x-cognitionos-simulated"] = "true"
+    if answer.limit_lowered:
+        headers["x-cognitionos-limit-lowered"] = "true"
+    return headers
+
+
+def _embedding_headers(embeddings: Embeddings) -> Mapping[str, str]:
+    return {
+        "x-cognitionos-call-id": str(embeddings.call_id),
+        "x-cognitionos-provider": embeddings.provider,
+        "x-cognitionos-model": _ascii(embeddings.model),
+        "x-cognitionos-cache": "none",
+        "x-cognitionos-attempts": str(embeddings.attempts),
+        "x-cognitionos-cost-usd": usd_text(embeddings.cost_nanousd),
+    }
+
+
+def _ascii(text: str) -> str:
+    """A caller's own word for a model, fit for a header: no control character, nothing beyond ASCII."""
+    return "".join(each if " " <= each <= "~" else "?" for each in text)
+
+
+def _embeddings_view(embeddings: Embeddings, *, as_base64: bool) -> EmbeddingsView:
+    data = [
+        EmbeddingView(index=index, embedding=_base64(vector) if as_base64 else list(vector))
+        for index, vector in enumerate(embeddings.vectors)
+    ]
+    tokens = embeddings.usage.prompt
+    usage = EmbeddingUsage(prompt_tokens=tokens, total_tokens=tokens)
+    return EmbeddingsView(data=data, model=embeddings.model, usage=usage)
+
+
+def _base64(vector: tuple[float, ...]) -> str:
+    return base64.b64encode(array("f", vector).tobytes()).decode()
+
+
+def _model_view(name: str) -> ModelView:
+    return ModelView(id=name, owned_by=name.partition("/")[0])

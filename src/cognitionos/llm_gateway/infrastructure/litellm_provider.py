@@ -1,0 +1,96 @@
+"""The one door to litellm: every vendor that does not speak OpenAI's wire format. Imported late.
+
+Its import takes seconds, so it happens at the first call, in a thread; its retries, fallbacks,
+telemetry and downloads are off.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
+from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.infrastructure.openai_schema import error_text, read_chunk, read_usage
+
+
+class LiteLLMProvider:
+    """One vendor with one key. `vendor` is litellm's own name for it (`anthropic`, `gemini`, ...)."""
+
+    simulated = False
+
+    def __init__(self, *, name: str, vendor: str, api_key: str | None, base_url: str | None = None) -> None:
+        self.name = name
+        self._vendor = vendor
+        self._access = {"api_key": api_key, "api_base": base_url}
+
+    async def chat(self, request: ChatRequest, *, model: str) -> Answer:
+        """The whole answer at once."""
+        litellm = await _litellm()
+        try:
+            answer = await litellm.acompletion(**self._arguments(request, model))
+        except Exception as error:
+            raise _translated(error) from error
+        wire = answer.model_dump(mode="json")
+        return Answer(wire=wire, usage=read_usage(wire))
+
+    async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
+        """The answer piece by piece."""
+        litellm = await _litellm()
+        arguments = self._arguments(request, model) | {"stream": True, "stream_options": {"include_usage": True}}
+        try:
+            async for chunk in await litellm.acompletion(**arguments):
+                yield read_chunk(chunk.model_dump_json().encode(), keep_usage=request.include_usage)
+        except (GeneratorExit, ProviderFailure):
+            raise
+        except Exception as error:
+            raise _translated(error) from error
+
+    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+        """One vector per text, in order."""
+        litellm = await _litellm()
+        try:
+            answer = await litellm.aembedding(
+                model=f"{self._vendor}/{model}", input=list(texts), num_retries=0, **self._access, **extra
+            )
+        except Exception as error:
+            raise _translated(error) from error
+        wire = answer.model_dump(mode="json")
+        return Vectors(vectors=tuple(tuple(each["embedding"]) for each in wire["data"]), usage=read_usage(wire))
+
+    async def models(self) -> Sequence[str]:
+        """Vendors behind litellm do not say; any model of the vendor may be named."""
+        return []
+
+    def _arguments(self, request: ChatRequest, model: str) -> dict[str, Any]:
+        body = request.wire(f"{self._vendor}/{model}")
+        body["messages"] = [dict(message) for message in request.messages]
+        if request.tools:
+            body["tools"] = [dict(tool) for tool in request.tools]
+        return {**body, **self._access, "num_retries": 0, "timeout": request.deadline_s}
+
+
+async def _litellm() -> Any:
+    return await asyncio.to_thread(_import)
+
+
+def _import() -> Any:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import litellm
+
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    return litellm
+
+
+def _translated(error: Exception) -> Exception:
+    """litellm's errors carry an HTTP status: the same meanings as on the wire."""
+    status, said = getattr(error, "status_code", None), error_text(str(error))
+    if status in {401, 403}:
+        return ProviderFailure(f"it does not accept our key (status {status})", again=False)
+    if status == 404:
+        return ModelMissing(said)
+    if status in {400, 413, 422}:
+        return RequestRefused(f"The provider refused the request: {said}")
+    return ProviderFailure(f"{type(error).__name__}: {said}")

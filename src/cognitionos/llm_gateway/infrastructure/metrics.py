@@ -1,0 +1,51 @@
+"""Prometheus metrics of the gateway. No label names a tenant, key or user."""
+
+from prometheus_client import Counter, Histogram
+
+from cognitionos.llm_gateway.domain.ledger import Call
+
+CALLS = Counter("cognitionos_llm_calls_total", "Calls to models that ended", ["provider", "model", "outcome", "cache"])
+LATENCY = Histogram(
+    "cognitionos_llm_latency_seconds",
+    "From request to whole answer",
+    ["provider", "kind"],
+    buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+TOKENS = Counter("cognitionos_llm_tokens_total", "Tokens billed", ["kind"])
+COST = Counter("cognitionos_llm_cost_usd_total", "Dollars billed", ["provider"])
+SAVED = Counter("cognitionos_llm_saved_usd_total", "Dollars that cached answers would have cost")
+FALLBACKS = Counter("cognitionos_llm_fallbacks_total", "Calls answered by another than the route's first candidate")
+TOOL_CALLS_RECOVERED = Counter(
+    "cognitionos_llm_tool_calls_recovered_total", "Answers whose tool calls were written as text", ["provider", "model"]
+)
+BUDGET_REFUSALS = Counter("cognitionos_budget_refusals_total", "Calls refused for money", ["kind"])
+CACHE_ERRORS = Counter("cognitionos_llm_cache_errors_total", "Look-ups and stores that failed: no Redis, no cache")
+
+MOST_MODELS = 200
+_models: set[str] = set()
+
+
+def observe(call: Call) -> None:
+    """Count an ended call."""
+    CALLS.labels(call.provider, _model_label(call.model), call.outcome, call.cache).inc()
+    LATENCY.labels(call.provider, call.kind).observe(call.latency_ms / 1000)
+    if call.route_reason == "fallback":
+        FALLBACKS.inc()
+    usage = call.usage
+    for kind, count in (("prompt", usage.prompt), ("completion", usage.completion), ("cached", usage.cached)):
+        if count:
+            TOKENS.labels(kind).inc(count)
+    if call.cost_nanousd:
+        COST.labels(call.provider).inc(call.cost_nanousd / 1e9)
+    if call.saved_nanousd:
+        SAVED.inc(call.saved_nanousd / 1e9)
+
+
+def _model_label(model: str) -> str:
+    """The model's name; `other` once there are so many that callers must be inventing them."""
+    if model in _models:
+        return model
+    if len(_models) >= MOST_MODELS:
+        return "other"
+    _models.add(model)
+    return model

@@ -1,0 +1,207 @@
+"""OpenAI's wire format, read and written: requests, usage, stream chunks. Source: OpenAI's API reference."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from cognitionos.llm_gateway.application.ports import Chunk
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ProviderFailure
+
+LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
+MOST_TOKENS = 2**40
+"""Above any real count; a provider that reports more must not break the ledger's sums."""
+_NO_USAGE = b',"usage":null'
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+encode = msgspec.json.Encoder().encode
+canonical = msgspec.json.Encoder(order="sorted").encode
+decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _ChunkDelta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[Any] | None = None
+    audio: Any = None
+
+
+class _ChunkChoice(msgspec.Struct):
+    index: int = 0
+    delta: _ChunkDelta | None = None
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class _ChunkWire(msgspec.Struct):
+    choices: list[_ChunkChoice] | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+
+_decode_chunk = msgspec.json.Decoder(_ChunkWire).decode
+
+
+def chat_request(body: dict[str, Any]) -> ChatRequest:
+    """The request in a decoded body. Raises `InvalidChatRequest` naming the field; unknown fields go to `extra`."""
+    extra = dict(body)
+    messages = _messages(extra.pop("messages", None))
+    tools = extra.pop("tools", None) or ()
+    limit_field = next((name for name in LIMIT_FIELDS if extra.get(name) is not None), None)
+    limits = [extra.pop(name, None) for name in LIMIT_FIELDS]
+    extra.pop("stream", None)
+    return ChatRequest(
+        messages=messages,
+        model=extra.pop("model", None),
+        tools=_tools(tools),
+        tool_choice=extra.pop("tool_choice", None),
+        response_format=_object(extra.pop("response_format", None), "response_format"),
+        temperature=extra.pop("temperature", None),
+        max_tokens=_limit(next((limit for limit in limits if limit is not None), None), limit_field or ""),
+        limit_field=limit_field,
+        include_usage=_pop_include_usage(extra),
+        extra=extra,
+    )
+
+
+def read_usage(wire: Mapping[str, Any]) -> Usage | None:
+    """The usage in an answer or chunk; None where the provider did not say."""
+    return usage_from(wire.get("usage"))
+
+
+def usage_from(usage: object) -> Usage | None:
+    """A `usage` object; vendors' own names for cache reads and writes are understood."""
+    if not isinstance(usage, dict) or not usage.get("prompt_tokens", usage.get("total_tokens")):
+        return None
+    prompt = _count(usage.get("prompt_tokens"))
+    cached = _count(_detail(usage, "prompt_tokens_details", "cached_tokens") or usage.get("cache_read_input_tokens"))
+    return Usage(
+        prompt=prompt,
+        completion=_count(usage.get("completion_tokens")),
+        cached=min(cached, prompt),
+        cache_write=min(_count(usage.get("cache_creation_input_tokens")), prompt),
+        reasoning=_count(_detail(usage, "completion_tokens_details", "reasoning_tokens")),
+    )
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """`usage` as it stands in an answer."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.total,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
+
+
+def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
+    """One event of a stream. Without `keep_usage` its `usage` is taken out of `data` (not of the chunk).
+
+    Raises `ProviderFailure` for an event that is an error.
+    """
+    try:
+        wire = _decode_chunk(data)
+    except msgspec.ValidationError:  # a dialect: forward it, count it, keep it out of the cache
+        return Chunk(data=data, tokens=1, plain=False)
+    except msgspec.DecodeError as error:
+        raise ProviderFailure("the stream carries something that is not JSON") from error
+    if wire.error is not None:
+        raise ProviderFailure(f"the stream ended with an error: {error_text(wire.error)}")
+    if not keep_usage:
+        data = _without_usage(data, wire)
+    usage = usage_from(wire.usage) if wire.usage is not None else None
+    if not wire.choices:
+        return Chunk(data=data, usage=usage, bare_usage=wire.usage is not None)
+    text, tokens, finish_reason, plain = "", 0, None, True
+    for choice in wire.choices:
+        delta = choice.delta
+        if delta is not None:
+            spoken = delta.content or delta.reasoning_content or delta.refusal or delta.tool_calls or delta.audio
+            tokens += 1 if spoken else 0
+            only_text = not (delta.reasoning_content or delta.refusal or delta.tool_calls or delta.audio)
+            plain = plain and only_text and choice.index == 0 and choice.logprobs is None
+            text += delta.content or ""
+        finish_reason = choice.finish_reason or finish_reason
+    return Chunk(data=data, text=text, tokens=tokens, finish_reason=finish_reason, usage=usage, plain=plain)
+
+
+def error_text(error: object) -> str:
+    """The words of an error object in any of the usual shapes, cut to a length that fits a log line."""
+    if isinstance(error, dict):
+        inner = error.get("error", error)
+        error = inner.get("message", inner) if isinstance(inner, dict) else inner
+    return str(error)[:500]
+
+
+def _without_usage(data: bytes, wire: _ChunkWire) -> bytes:
+    if wire.usage is None:
+        return data.replace(_NO_USAGE, b"", 1) if _NO_USAGE in data else data
+    if not wire.choices:
+        return data
+    body = decode_object(data)
+    body.pop("usage", None)
+    return encode(body)
+
+
+def _messages(messages: object) -> tuple[dict[str, Any], ...]:
+    if not isinstance(messages, list) or not messages:
+        raise InvalidChatRequest("'messages' must be a non-empty list.", fields={"messages": "a non-empty list"})
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise InvalidChatRequest("A message must be an object.", fields={f"messages.{index}": "an object"})
+        role, content = message.get("role"), message.get("content")
+        if not isinstance(role, str) or role not in _ROLES:
+            where = f"messages.{index}.role"
+            raise InvalidChatRequest(f"'{where}' must be one of {sorted(_ROLES)}.", fields={where: "an unknown role"})
+        is_content = isinstance(content, str) or (
+            isinstance(content, list) and all(isinstance(part, dict) for part in content)
+        )
+        if not is_content and (content is not None or role != "assistant"):
+            where = f"messages.{index}.content"
+            raise InvalidChatRequest(f"'{where}' must be text or a list of parts.", fields={where: "text or parts"})
+    return tuple(messages)
+
+
+def _tools(tools: object) -> tuple[dict[str, Any], ...]:
+    if not isinstance(tools, list | tuple) or not all(isinstance(each, dict) for each in tools):
+        raise InvalidChatRequest("'tools' must be a list of objects.", fields={"tools": "a list of objects"})
+    for index, each in enumerate(tools):
+        if each.get("type") == "function" and not isinstance(each.get("function"), dict):
+            where = f"tools.{index}.function"
+            raise InvalidChatRequest(f"'{where}' must be an object.", fields={where: "an object with a name"})
+    return tuple(tools)
+
+
+def _object(value: object, name: str) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise InvalidChatRequest(f"'{name}' must be an object.", fields={name: "an object"})
+    return value
+
+
+def _limit(value: object, name: str) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_TOKENS:
+        raise InvalidChatRequest(f"'{name}' must be a whole number of at least 1.", fields={name: "at least 1"})
+    return value
+
+
+def _pop_include_usage(extra: dict[str, Any]) -> bool:
+    options = extra.pop("stream_options", None)
+    if not isinstance(options, dict):
+        return False
+    others = {name: value for name, value in options.items() if name != "include_usage"}
+    if others:
+        extra["stream_options"] = others
+    return options.get("include_usage") is True
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> object:
+    details = usage.get(group)
+    return details.get(name) if isinstance(details, dict) else None
+
+
+def _count(value: object) -> int:
+    return min(max(int(value), 0), MOST_TOKENS) if isinstance(value, int | float) else 0
