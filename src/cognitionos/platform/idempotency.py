@@ -180,7 +180,7 @@ class _Recorder:
 
 
 def _may_be_kept(start: Message) -> bool:
-    if start["type"] != "http.response.start" or start["status"] == 429 or start["status"] >= 500:
+    if start["type"] != "http.response.start" or start["status"] >= 400:
         return False
     types = [value for name, value in start["headers"] if name.lower() == b"content-type"]
     return not types or not types[0].startswith(b"text/event-stream")
