@@ -88,7 +88,7 @@ def _document(handler: HTTPRouteHandler) -> None:
     documented = problems(*statuses)
     vendor = handler.opt.get(VENDOR)
     if isinstance(vendor, VendorErrors):
-        documented = {status: _vendor_spec(vendor, status) for status in [*statuses, 404]}
+        documented = {vendor.statuses.get(each, each): _vendor_spec(vendor, each) for each in [*statuses, 404]}
     handler.responses = {**documented, **(handler.responses or {})}
     if is_public and handler.security is None:
         handler.security = [{}]
