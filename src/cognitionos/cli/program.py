@@ -1,5 +1,6 @@
 """One of our own commands as a child of the supervisor."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -31,6 +32,7 @@ class Program:
         self._env = env
         self._drain_s = drain_s
         self._line: socket.socket | None = None
+        self._is_ready = False
 
     def start(self) -> None:
         """Start it and let it go on: what a restart needs."""
@@ -41,6 +43,7 @@ class Program:
         """Start it; it imports and waits."""
         self._close_line()
         roll(self.log)
+        self._is_ready = False
         self._line, theirs = socket.socketpair()
         with theirs:
             self.process = spawn(
@@ -56,32 +59,22 @@ class Program:
     def go(self) -> None:
         """Let it begin. A child that has died already is noticed by its `process`."""
         if self._line is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self._line.send(lifeline.GO)
-            except OSError:
-                return
 
     def has_reported_ready(self) -> bool:
-        """Whether it said so since it was started; asks once, so keep a `True`."""
-        if self._line is None:
-            return False
-        try:
-            return self._line.recv(1) == lifeline.READY
-        except OSError:
-            return False
+        """Whether it has said so since it was started."""
+        if self._line is not None and not self._is_ready:
+            with contextlib.suppress(OSError):
+                self._is_ready = self._line.recv(1) == lifeline.READY
+        return self._is_ready
 
-    def finish(self, *, timeout_s: float) -> None:
-        """Wait for a command that ends by itself; raise `ProgramFailed` unless it ends well."""
-        if self.process is None:
-            raise ProgramFailed(f"{self.name} was never started")
-        try:
-            status = self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            kill_session(self.process)
-            raise ProgramFailed(f"{self.name} took longer than {timeout_s:.0f} s; see {self.log}") from None
-        if status != 0:
-            raise ProgramFailed(f"{self.name} failed:\n{tail(self.log)}")
-        self._close_line()
+    def has_ended_well(self) -> bool:
+        """Whether it has ended with status 0, or was never needed; raise `ProgramFailed` when it ended otherwise."""
+        status = 0 if self.process is None else self.process.poll()
+        if status is not None and status != 0:
+            raise ProgramFailed(f"{self.name} ended with status {status}; {self.log} ends with:\n{tail(self.log)}")
+        return status == 0
 
     def stop(self) -> None:
         """Ask it to drain, then kill what is left. Safe to repeat."""

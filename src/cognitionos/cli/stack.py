@@ -64,27 +64,19 @@ class Stack:
         url = public_url(self._host, port)
         servers.begin()
         env = self._environment(servers, port)
-        is_new = not (self.data_dir / KEY_FILE).exists()
-        migrate = self._program("migrate", "migrate", env=env)
-        tenant = self._program(
-            "tenants", "tenants", "create", "local", "--key-file", str(self.data_dir / KEY_FILE), env=env
-        )
         web = self._program("web", "serve", env=env, drain_s=_WEB_DRAIN_S)
         worker = self._program("worker", "work", env=env, drain_s=_WORKER_DRAIN_S)
-        if is_new:
-            migrate.load()
-            tenant.load()
+        preparation = self._preparation(env)
         web.load()
         worker.load()
         servers.finish()
-        self._migrate(migrate, env)
+        self._prepare(preparation, env)
         self._members += [worker, web, *(server for server in (servers.valkey, servers.postgres) if server)]
         web.go()
         worker.go()
-        if is_new:
-            tenant.go()
-            tenant.finish(timeout_s=_TENANT_TIMEOUT_S)
-        self._wait_until_ready(url, worker)
+        self._until(preparation.has_ended_well, within_s=_TENANT_TIMEOUT_S, log=preparation.log)
+        self._until(worker.has_reported_ready, within_s=_READY_TIMEOUT_S, log=worker.log)
+        self._until(lambda: answers_ready(url), within_s=_READY_TIMEOUT_S, log=web.log)
         running = Running(url=url, api_key=(self.data_dir / KEY_FILE).read_text().strip(), pid=os.getpid())
         self._announce(running)
         return running
@@ -139,36 +131,42 @@ class Stack:
         self._cleanup.callback(program.stop)
         return program
 
-    def _migrate(self, program: Program, env: dict[str, str]) -> None:
-        """The one migration; a database that is at the newest revision costs one query."""
+    def _preparation(self, env: dict[str, str]) -> Program:
+        """The one-time program: loaded ahead in a new directory, else only at hand."""
+        key_file = self.data_dir / KEY_FILE
+        if key_file.exists():
+            return self._program("migrate", "migrate", env=env)
+        program = self._program("prepare", "prepare", "--key-file", str(key_file), env=env)
+        program.load()
+        return program
+
+    def _prepare(self, program: Program, env: dict[str, str]) -> None:
+        """Return when the schema is up to date; with a key at hand and nothing to migrate that costs one query."""
         from cognitionos.platform import migrations
 
-        url = env.get("MIGRATION_DATABASE_URL") or _given("MIGRATION_DATABASE_URL") or _given("DATABASE_URL")
-        if url is not None and migrations.is_current(url):
-            program.stop()
-            return
         if program.process is None:
+            url = env.get("MIGRATION_DATABASE_URL") or _given("MIGRATION_DATABASE_URL") or _given("DATABASE_URL")
+            if url is not None and migrations.is_current(url):
+                return
             program.load()
         program.go()
-        program.finish(timeout_s=_MIGRATION_TIMEOUT_S)
+        self._until(
+            lambda: program.has_reported_ready() or program.has_ended_well(),
+            within_s=_MIGRATION_TIMEOUT_S,
+            log=program.log,
+        )
 
-    def _wait_until_ready(self, url: str, worker: Program) -> None:
-        worker_ready = web_ready = False
+    def _until(self, condition: Callable[[], bool], *, within_s: float, log: Path) -> None:
         waited_s = 0.0
-        while not (worker_ready and web_ready):
+        while not condition():
             for member in self._members:
                 if member.process is not None and member.process.poll() is not None:
-                    log = self.data_dir / "logs" / f"{member.name}.log"
-                    raise ProgramFailed(f"{member.name} ended while starting; {log} ends with:\n{tail(log)}")
+                    ended = self.data_dir / "logs" / f"{member.name}.log"
+                    raise ProgramFailed(f"{member.name} ended while starting; {ended} ends with:\n{tail(ended)}")
             if self._interrupts.asked_to_stop:
                 raise Interrupted("stopped before it was ready")
-            if waited_s > _READY_TIMEOUT_S:
-                missing = "worker" if web_ready else "API"
-                raise ProgramFailed(
-                    f"the {missing} was not ready within {_READY_TIMEOUT_S:.0f} s; see {self.data_dir}/logs"
-                )
-            worker_ready = worker_ready or worker.has_reported_ready()
-            web_ready = web_ready or answers_ready(url)
+            if waited_s > within_s:
+                raise ProgramFailed(f"not ready within {within_s:.0f} s; {log} ends with:\n{tail(log)}")
             waited_s += self._interrupts.wait(_POLL_S)
 
     def _announce(self, running: Running) -> None:
