@@ -2,6 +2,11 @@
 
 Why not reciprocal rank fusion: it throws the scores away. On 1,536 questions with known evidence, evidence among the
 first 10: BM25 0.606, dense 0.454, rank fusion of both 0.567, sum of z-scores 0.645.
+
+The words' z-score is weighted by how much of the question the best text holds (0 to 1), because one chance word in a
+small memory stands out by many standard deviations. Right answer first, with WordLlama: 30 questions on 40 memories
+(tests/integration/memory/labelled.py) 0.63 without the weight, 0.80 with it; 2,259 library docstrings by their first
+sentence 0.345 and 0.341 (words alone 0.340, meaning alone 0.219, rank fusion 0.297).
 """
 
 import math
@@ -49,14 +54,13 @@ def rank(candidates: Iterable[Candidate], corpus: Corpus) -> list[Ranked]:
     running = list(candidates)
     weights = inverse_document_frequencies(corpus)
     texts = [bm25(each, corpus, weights) for each in running]
-    score_text, score_dense = (
-        _standardised(texts),
-        _standardised([s for c in running if (s := c.similarity) is not None]),
-    )
+    by_words = _standardised(texts)
+    by_meaning = _standardised([s for each in running if (s := each.similarity) is not None])
+    share = _share_held(texts, weights)
     ranked = [
         Ranked(
             id=each.id,
-            score=score_text(text) + (0.0 if each.similarity is None else score_dense(each.similarity)),
+            score=share * by_words(text) + (0.0 if each.similarity is None else by_meaning(each.similarity)),
             dense=each.similarity,
             text=text,
         )
@@ -83,6 +87,11 @@ def bm25(candidate: Candidate, corpus: Corpus, weights: Sequence[float]) -> floa
         for weight, frequency in zip(weights, candidate.frequencies, strict=True)
         if frequency
     )
+
+
+def _share_held(texts: Sequence[float], weights: Sequence[float]) -> float:
+    """The best BM25 as a share of what a text of average length with each term once would get: 0 to 1."""
+    return min(1.0, max(texts, default=0.0) / (math.fsum(weights) or 1.0))
 
 
 def _standardised(values: Sequence[float]) -> Callable[[float], float]:
