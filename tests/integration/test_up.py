@@ -163,6 +163,26 @@ def test_given_servers_are_used_and_migrated_and_none_is_started(
     assert not any("postgres -D" in line or "valkey-server" in line for line in lines)
 
 
+def test_sigterm_in_the_middle_of_a_start_leaves_nothing_behind(data_dir: Path) -> None:
+    target = data_dir.with_name("interrupted")
+    starting = subprocess.Popen(
+        command("up", "--data", str(target), "--port", "0"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    )
+    eventually_sync((target / "logs" / "worker.log").exists, timeout_s=20)
+    family = descendants(starting.pid)
+
+    starting.terminate()
+    _, errors = starting.communicate(timeout=30)
+
+    assert starting.returncode == 1
+    assert "stopped before it was ready" in errors
+    assert [line for pid, line in family.items() if is_alive(pid)] == []
+
+
 def test_down_where_nothing_runs_is_no_error(tmp_path: Path) -> None:
     assert _run("down", "--data", str(tmp_path)).returncode == 0
 
