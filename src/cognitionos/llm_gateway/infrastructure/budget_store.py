@@ -21,7 +21,7 @@ AFTER_HOLD = declare("llm_gateway.after_hold")
 BEFORE_SETTLE = declare("llm_gateway.before_settle")
 AFTER_SETTLE = declare("llm_gateway.after_settle")
 DEAD_AFTER_S = 30.0
-SWEEP_EVERY_S = 10.0
+SWEEP_EVERY_S = 5.0
 GRACE_S = 60.0
 """Added to a call's deadline before its hold counts as abandoned by a process that still lives."""
 SETTLE_AGAIN_S = (0.1, 0.5, 2.0)
@@ -169,7 +169,7 @@ class HoldSweeper:
         return closed
 
     async def open(self) -> None:
-        """Sweep now and then every 10 s on the running loop, in every process that holds."""
+        """Sweep now and then every 5 s on the running loop, in every process that holds."""
         self._loop = asyncio.create_task(self._run(), name="llm_gateway.hold_sweeper")
 
     async def close(self) -> None:
