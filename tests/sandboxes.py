@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox
@@ -33,7 +34,8 @@ def children_of(pid: int) -> set[int]:
     """The pids of the live children of `pid`, without zombies."""
     found: set[int] = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found |= {int(child) for child in (task / "children").read_text().split()}
+        with suppress(FileNotFoundError):  # the thread has ended meanwhile
+            found |= {int(child) for child in (task / "children").read_text().split()}
     return {child for child in found if is_alive(child)}
 
 

@@ -188,6 +188,19 @@ async def test_closing_ends_every_runner_and_refuses_further_runs(workspace: Pat
         await sandbox.run("1", workspace=workspace)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_the_unpacked_engine_is_kept_where_one_says(backend: str, workspace: Path) -> None:
+    (workspace / "run").mkdir()
+    for _ in range(2):
+        sandbox = a_sandbox(backend)
+        sandbox.state_directory = workspace / "state"
+        await sandbox.open()
+        assert (await sandbox.run("print(1)", workspace=workspace / "run")).stdout == "1\n"
+        await sandbox.close()
+
+    assert len(list((workspace / "state").glob("*/*/*.cwasm"))) == (1 if backend == "wasm" else 0)
+
+
 async def test_without_a_lock_nothing_runs(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     monkeypatch.setattr(python_sandbox, "why_no_lock", lambda: "the kernel has no Landlock")
     sandbox = PythonSandbox()

@@ -266,18 +266,13 @@ async def test_another_runs_workspace_is_out_of_reach(sandbox: PythonSandbox, wo
 
 
 @pytest.mark.parametrize(
-    "code",
-    [
-        "while True: pass",
-        "while True:\n    try: [0] * 1000\n    except BaseException: pass",
-        "import time; time.sleep(99)",
-    ],
+    "code", ["while True:\n    try: [0] * 1000\n    except BaseException: pass", "import time; time.sleep(99)"]
 )
 async def test_an_endless_program_is_stopped_in_time(sandbox: PythonSandbox, workspace: Path, code: str) -> None:
-    result = await sandbox.run(f"print('begun', flush=True)\n{code}", workspace=workspace, timeout_s=0.8)
+    result = await sandbox.run(f"print('begun', flush=True)\n{code}", workspace=workspace, timeout_s=1.5)
 
     assert (result.timed_out, result.stdout) == (True, "begun\n")
-    assert result.duration_s < 3
+    assert result.duration_s < 6
     assert (result.error or "").startswith("TimeoutError")
     await eventually(lambda: len(children_of(os.getpid())) <= sandbox.warm)
 
@@ -366,6 +361,7 @@ BREAKING = [
     "import os; os.closerange(0, 200)",
     "import os; os.abort()",
     "import ctypes; ctypes.string_at(0)",
+    'import os\nfor fd in range(3, 20):\n    try: os.write(fd, b\'{"refused": "forged"}\')\n    except OSError: pass',
     "import os\nfor fd in range(3, 20):\n    try: os.write(fd, b'[' * 60000)\n    except OSError: pass",
 ]
 

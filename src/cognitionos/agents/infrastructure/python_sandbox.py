@@ -5,6 +5,7 @@ run gets a fresh process that locks itself (`sandbox_lock.py`) before the agent'
 """
 
 import asyncio
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -87,6 +88,7 @@ class PythonSandbox:
     _spec: RunnerSpec | None = field(default=None, init=False)
     _uid: int | None = field(default=None, init=False)
     _why_not: str = field(default="the sandbox is not open", init=False)
+    _failure: str = field(default="", init=False)
     _cache: Path | None = field(default=None, init=False)
     _idle: deque[Runner] = field(default_factory=deque, init=False)
     _starting: set[asyncio.Task[None]] = field(default_factory=set, init=False)
@@ -94,7 +96,7 @@ class PythonSandbox:
 
     def describe(self) -> SandboxDescription:
         """What would run (before `open()`: as far as can be told without starting a process) or what runs."""
-        kinds, reason = _candidates(self.backend)
+        kinds, reason = ([], self._failure) if self._failure else _candidates(self.backend)
         if self._spec is None:
             kind: SandboxKind = kinds[0] if kinds else "none"
             return SandboxDescription(kind, _holds(kind, None) if kinds else reason)
@@ -116,7 +118,7 @@ class PythonSandbox:
                     self._refill()
                     return
                 failures.append(f"{kind}: {failure}")
-        self._why_not = "; ".join(failures) or self._why_not
+        self._failure = self._why_not = "; ".join(failures) or self._why_not
 
     async def close(self) -> None:
         """End the waiting runners and remove what was unpacked. Runs in flight end by their own cancellation."""
@@ -285,8 +287,9 @@ def _private_directory(wanted: Path | None) -> Path:
     if wanted is None:
         place = Path(tempfile.mkdtemp(prefix="cognitionos-sandbox-"))
     else:
-        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = wanted
+        # a release's standard library carries no version of its own
+        place = wanted / f"pyeryx-{importlib.metadata.version('pyeryx')}"
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = place.lstat()
     if place.is_symlink() or state.st_uid != os.geteuid() or state.st_mode & 0o022:
         raise SandboxUnavailable(f"{place} must be a directory that only this account can write")

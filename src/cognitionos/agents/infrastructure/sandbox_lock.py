@@ -15,6 +15,7 @@ import platform
 import resource
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cognitionos.agents.infrastructure.sandbox_syscalls import ABSENT, IGNORED, INSPECTED, REFUSED
@@ -90,8 +91,11 @@ def drop_privileges(uid: int | None) -> None:
     for capability in range(64):
         if _libc().prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break
-    os.setgroups([])
-    if uid is not None:
+    if uid is None:
+        with suppress(PermissionError):  # root of a container without capabilities: its groups stay
+            os.setgroups([])
+    else:
+        os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
@@ -103,10 +107,8 @@ def close_all_but(*kept: int) -> None:
     """Close every inherited descriptor except `kept`."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - no pathlib in the runner
         if int(name) not in kept:
-            try:
+            with suppress(OSError):  # the descriptor of the listing itself
                 os.close(int(name))
-            except OSError:
-                continue  # the descriptor of the listing itself
 
 
 def engage(lock: Lock) -> None:

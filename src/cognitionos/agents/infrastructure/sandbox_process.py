@@ -21,6 +21,7 @@ from cognitionos.agents.infrastructure.sandbox_runner import main
 del sys.path[0]
 main()
 """
+LOCKED = b"locked\n"  # what a runner says first, before anything hostile runs: nobody can take it back
 _REPORT_BYTES = 64 * 1024
 _FLOOD_BYTES = 16 * 2**20  # a program that prints more than this is stopped, what is kept of it is far less
 _SIGXCPU = 24
@@ -98,9 +99,20 @@ class Runner:
     ) -> Outcome:
         """Run `job` to its end or kill it: after `timeout_s`, on a flood of output, or when `watch` returns why."""
         outcome = Outcome()
+        try:
+            await self._attend(job, outcome, timeout_s=timeout_s, keep=max_output_bytes, watch=watch)
+            outcome.stopped = self._stopped
+            self._conclude(outcome, timeout_s)
+        finally:
+            os.close(self.report)
+        return outcome
+
+    async def _attend(
+        self, job: dict[str, Any], outcome: Outcome, *, timeout_s: float, keep: int, watch: Callable[[], Awaitable[str]]
+    ) -> None:
         async with asyncio.TaskGroup() as group:
-            stdout = group.create_task(self._read(self.process.stdout, max_output_bytes))
-            stderr = group.create_task(self._read(self.process.stderr, max_output_bytes))
+            stdout = group.create_task(self._read(self.process.stdout, keep))
+            stderr = group.create_task(self._read(self.process.stderr, keep))
             watcher = group.create_task(self._stop_when(watch))
             try:
                 async with asyncio.timeout(timeout_s):
@@ -111,10 +123,10 @@ class Runner:
             finally:
                 watcher.cancel()
                 self.kill()
+                if self.process.stdin is not None:
+                    self.process.stdin.close()
         await self.process.wait()
-        outcome.stdout, outcome.stderr, outcome.stopped = stdout.result(), stderr.result(), self._stopped
-        self._conclude(outcome, timeout_s)
-        return outcome
+        outcome.stdout, outcome.stderr = stdout.result(), stderr.result()
 
     def kill(self) -> None:
         """End the process now; the event loop reaps it."""
@@ -129,7 +141,7 @@ class Runner:
     async def wait(self) -> None:
         """Wait until a process that gets no job is gone."""
         await self.process.communicate()
-        self._take_report()
+        os.close(self.report)
 
     async def _send(self, job: dict[str, Any]) -> None:
         stdin = self.process.stdin
@@ -157,8 +169,10 @@ class Runner:
         self.kill()
 
     def _conclude(self, outcome: Outcome, timeout_s: float) -> None:
-        report, status = self._take_report(), self.process.returncode
-        outcome.refused = _text(report.get("refused"))
+        locked, report = self._take_report()
+        status = self.process.returncode
+        if not locked:
+            outcome.refused = _text(report.get("refused"))
         fuel = report.get("fuel")
         outcome.fuel = fuel if isinstance(fuel, int) else None
         if outcome.timed_out or status == -_SIGXCPU:
@@ -171,15 +185,18 @@ class Runner:
         else:
             outcome.error = _cause_of_death(status)
 
-    def _take_report(self) -> dict[str, Any]:
-        """Read the report once; it comes from a process that ran hostile code, so any shape of it is possible."""
+    def _take_report(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the process locked itself, and its report: once locked, of any shape, hostile code may write it."""
         try:
-            report = json.loads(os.read(self.report, _REPORT_BYTES) or b"{}")
-        except (OSError, ValueError, RecursionError):
+            said = os.read(self.report, _REPORT_BYTES)
+        except BlockingIOError:
+            said = b""
+        locked = said.startswith(LOCKED)
+        try:
+            report = json.loads(said.removeprefix(LOCKED) or b"{}")
+        except (ValueError, RecursionError):
             report = {}
-        finally:
-            os.close(self.report)
-        return report if isinstance(report, dict) else {}
+        return locked, report if isinstance(report, dict) else {}
 
 
 def _text(value: object) -> str | None:

@@ -4,7 +4,7 @@ Started by `sandbox_process.py` as its own interpreter (`-I -S`, empty environme
 nothing third-party but the WebAssembly engine. One process runs one job: nothing survives into the next.
 
 Arguments: kind (`process`, `wasm` or `unpack`), descriptor for the report, pid of the parent, directory of the engine.
-Job: one line of JSON. Report: `{"error": str | null, "fuel": int | null}`, or `{"refused": reason}` when not locked.
+Job: one line of JSON. Report: `locked`, then `{"error": str | null, "fuel": int | null}`; or `{"refused": reason}`.
 """
 
 import json
@@ -36,6 +36,7 @@ def main() -> None:
     except (OSError, ValueError, sandbox_lock.LockError) as error:
         _report(report_to, {"refused": f"{type(error).__name__}: {error}"})
         os._exit(0)
+    os.write(report_to, b"locked\n")
     _report(report_to, _run_wasm(engine, job) if engine else _run_here(job))
     os._exit(0)
 
