@@ -10,6 +10,7 @@ from cognitionos import __version__
 from cognitionos.composition import build
 from cognitionos.llm_gateway.infrastructure import http_admin as money_http
 from cognitionos.llm_gateway.infrastructure import http_openai
+from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.platform import (
     health,
     http_api,
@@ -57,6 +58,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
                 budgets=services.llm_gateway.budgets,
                 prices=services.llm_gateway.prices,
                 usage=services.llm_gateway.usage,
+            ),
+            memory_http.routes(
+                remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries
             ),
         ],
         lifespan=[life],

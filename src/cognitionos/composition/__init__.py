@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from cognitionos.composition import base as platform
-from cognitionos.composition import llm_gateway, tenancy
+from cognitionos.composition import llm_gateway, memory, tenancy
 from cognitionos.composition.base import Background, Base, Resource
 from cognitionos.composition.llm_gateway import LlmGatewayServices
+from cognitionos.composition.memory import MemoryServices
 from cognitionos.composition.sweeper import OutboxSweeper
 from cognitionos.composition.tenancy import TenancyServices
 from cognitionos.platform import crash_points
@@ -19,16 +20,20 @@ class Services:
     base: Base
     tenancy: TenancyServices
     llm_gateway: LlmGatewayServices
+    memory: MemoryServices
 
     @property
     def resources(self) -> tuple[Resource, ...]:
         """What `open` opens, in order."""
-        return (*self.base.resources, *self.tenancy.resources, *self.llm_gateway.resources)
+        return (*self.base.resources, *self.tenancy.resources, *self.llm_gateway.resources, *self.memory.resources)
 
     @property
     def background(self) -> tuple[Background, ...]:
         """The loops of the worker process."""
-        return (OutboxSweeper(outbox=self.base.outbox, every_s=self.base.settings.sweep_s),)
+        return (
+            OutboxSweeper(outbox=self.base.outbox, every_s=self.base.settings.sweep_s),
+            *self.memory.background,
+        )
 
     async def open(self) -> None:
         """Open everything on the running loop."""
@@ -47,4 +52,8 @@ def build(settings: Settings) -> Services:
     settings.require_production_secrets()
     crash_points.arm(settings.crash_point)
     base = platform.build(settings)
-    return Services(base=base, tenancy=tenancy.build(base), llm_gateway=llm_gateway.build(base))
+    gateway = llm_gateway.build(base)
+    remembering = memory.build(base, gateway.gateway)
+    for subscription in remembering.subscriptions:
+        base.bus.subscribe(subscription.event_type, subscription.name, subscription.handle)
+    return Services(base=base, tenancy=tenancy.build(base), llm_gateway=gateway, memory=remembering)

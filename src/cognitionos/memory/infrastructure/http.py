@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, Router, delete, get, post
+from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -20,6 +21,7 @@ from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, deco
 
 Content = Annotated[str, msgspec.Meta(min_length=1, description=f"at most {MAX_CONTENT_BYTES} bytes of UTF-8")]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Who = NamedDependency[Principal]
 Kind = Annotated[MemoryKind | None, QueryParameter(description="only memories of this kind")]
 
 
@@ -88,7 +90,9 @@ class MemoryRoutes(Controller):
             **problems(404, 422),
         },
     )
-    async def create(self, data: JSONBody[CreateMemory], remember: Remember, who: Principal) -> Response[MemoryView]:
+    async def create(
+        self, data: JSONBody[CreateMemory], remember: NamedDependency[Remember], who: Who
+    ) -> Response[MemoryView]:
         """Content that the project knows already is not stored twice: 200 with the one there is."""
         kept = await remember.remember(_scope(who), _new(data, who))
         return Response(
@@ -100,8 +104,8 @@ class MemoryRoutes(Controller):
     @get(guards=[requires(Permission.MEMORIES_READ)], summary="List memories")
     async def list_memories(
         self,
-        memory_queries: MemoryQueries,
-        who: Principal,
+        memory_queries: NamedDependency[MemoryQueries],
+        who: Who,
         kind: Kind = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
@@ -118,7 +122,7 @@ class MemoryRoutes(Controller):
         summary="Search memories",
         responses=problems(422),
     )
-    async def search(self, data: JSONBody[SearchMemories], recall: Recall, who: Principal) -> SearchAnswer:
+    async def search(self, data: JSONBody[SearchMemories], recall: NamedDependency[Recall], who: Who) -> SearchAnswer:
         """By meaning and by words at once."""
         answer = await recall.recall(
             _scope(who),
@@ -136,7 +140,9 @@ class MemoryRoutes(Controller):
         summary="Get a memory",
         responses=problems(404),
     )
-    async def get_memory(self, memory_id: FromPath[UUID], memory_queries: MemoryQueries, who: Principal) -> MemoryView:
+    async def get_memory(
+        self, memory_id: FromPath[UUID], memory_queries: NamedDependency[MemoryQueries], who: Who
+    ) -> MemoryView:
         """One memory of the key's project."""
         return await memory_queries.one(who.tenant_id, who.project_id, memory_id)
 
@@ -146,7 +152,7 @@ class MemoryRoutes(Controller):
         summary="Forget a memory",
         responses=problems(404),
     )
-    async def forget(self, memory_id: FromPath[UUID], remember: Remember, who: Principal) -> None:
+    async def forget(self, memory_id: FromPath[UUID], remember: NamedDependency[Remember], who: Who) -> None:
         """Erased with its words and its embedding; no copy is kept."""
         await remember.forget(_scope(who), memory_id)
 
