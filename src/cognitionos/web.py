@@ -14,6 +14,7 @@ from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.platform import (
     health,
     http_api,
+    http_catalogue,
     http_document,
     http_problems,
     idempotency,
@@ -48,6 +49,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[
             health.routes(services.base.database, services.base.redis),
             http_document.document,
+            http_catalogue.problem_page,
             tenancy_http.routes(
                 tenants=services.tenancy.tenants,
                 api_keys=services.tenancy.api_keys,

@@ -26,6 +26,7 @@ PUBLIC_ROUTES = {
     "/health/ready",
     "/metrics",
     "/openapi.json",
+    "/problems/{slug:str}",
 }
 # What tenant A makes, so that there is something to find; the marker is looked for in everything B is shown.
 MARKER = "belongs-to-a"

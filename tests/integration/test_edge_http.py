@@ -15,6 +15,7 @@ from tests.edge import Caller, a_caller, client_of, raw_request, running_app
 from cognitionos.kernel.principal import Permission
 from cognitionos.platform.config import Settings
 from cognitionos.platform.http_api import public
+from cognitionos.platform.http_catalogue import catalogue
 
 PER_MINUTE = 40
 
@@ -178,3 +179,13 @@ async def test_the_readable_page_and_the_document_need_nothing_from_elsewhere(cl
     assert "://" not in page.replace("https://www.rfc-editor.org", "")
     assert "<script" not in page
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+async def test_the_type_of_every_problem_leads_to_a_page_that_says_what_it_means(client: httpx.AsyncClient) -> None:
+    problem = (await client.delete("/v1/api-keys/00000000-0000-7000-8000-000000000000")).json()
+
+    page = await client.get(problem["type"])
+
+    assert page.status_code == 200
+    assert "no key with that id" in page.text
+    assert [slug for slug, (_, meaning) in catalogue().items() if not meaning] == []

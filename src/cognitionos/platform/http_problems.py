@@ -97,9 +97,9 @@ def vendor_errors(vendor: VendorErrors) -> dict[str, Any]:
     return {VENDOR: vendor}
 
 
-def status_of(error: DomainError) -> int:
+def status_of(error: type[DomainError]) -> int:
     """The HTTP status of an error's kind; 400 for one that belongs to no kind."""
-    return next((status for kind, status in STATUS if isinstance(error, kind)), 400)
+    return next((status for kind, status in STATUS if issubclass(error, kind)), 400)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -155,7 +155,7 @@ def _vendor_of(scope: Any) -> VendorErrors | None:
 
 
 def _from_domain(error: DomainError) -> Problem:
-    status = status_of(error)
+    status = status_of(type(error))
     return Problem(
         status=status,
         slug=error.type_slug(),
