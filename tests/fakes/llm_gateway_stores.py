@@ -1,0 +1,119 @@
+"""In-memory twins of the gateway's stores: the same promises, kept by one process's memory."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend
+from cognitionos.llm_gateway.domain.ledger import Call
+from cognitionos.llm_gateway.domain.price import Price
+from cognitionos.llm_gateway.domain.route import Candidate
+
+
+@dataclass(kw_only=True)
+class _Budget:
+    id: UUID
+    subject: str
+    limit: int
+    held: int = 0
+    spent: int = 0
+    calls: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.limit - self.held - self.spent
+
+
+@dataclass
+class MemoryBudgetStore:
+    """`ledger` has the settled calls in order; `holds` those under way."""
+
+    ledger: dict[UUID, Call] = field(default_factory=dict)
+    holds: dict[UUID, tuple[list[_Budget], int]] = field(default_factory=dict)
+    budgets: dict[UUID, dict[tuple[str, Period], _Budget]] = field(default_factory=lambda: defaultdict(dict))
+
+    async def hold(self, hold: Hold) -> Held:
+        caller, amount = hold.row.caller, hold.amount_nanousd
+        await asyncio.sleep(0)
+        if hold.row.call_id in self.holds:
+            return Held(granted=True)
+        mine = [each for each in self.budgets[caller.tenant_id].values() if each.subject in caller.subjects]
+        tight = min(mine, key=lambda each: each.left, default=None)
+        if tight is not None and (amount is None or tight.left < amount):
+            return Held(
+                granted=False,
+                price_missing=amount is None,
+                subject=tight.subject,
+                left_nanousd=tight.left,
+                room_nanousd=min(each.limit - each.spent for each in mine),
+            )
+        for each in mine:
+            each.held += amount or 0
+        self.holds[hold.row.call_id] = (mine, amount or 0)
+        return Held(granted=True)
+
+    async def settle(self, call: Call) -> None:
+        if call.call_id in self.ledger:
+            return
+        self.ledger[call.call_id] = call
+        budgets, amount = self.holds.pop(call.call_id, ([], 0))
+        for each in budgets:
+            each.held -= amount
+            each.spent += call.cost_nanousd
+            each.calls += 1
+
+    async def release(self, call_id: UUID) -> None:
+        budgets, amount = self.holds.pop(call_id, ([], 0))
+        for each in budgets:
+            each.held -= amount
+
+    async def open(
+        self, tenant_id: UUID, subject: str, *, limit_nanousd: int, period: Period, soft: float | None = None
+    ) -> UUID:
+        known = self.budgets[tenant_id]
+        budget = known.setdefault((subject, period), _Budget(id=uuid4(), subject=subject, limit=limit_nanousd))
+        budget.limit = limit_nanousd
+        return budget.id
+
+    async def spend(self, tenant_id: UUID, subject: str) -> Spend:
+        mine = [each for each in self.budgets[tenant_id].values() if each.subject == subject]
+        if mine:
+            tight = min(mine, key=lambda each: each.left)
+            return Spend(
+                limit_nanousd=tight.limit, held_nanousd=tight.held, spent_nanousd=tight.spent, calls=tight.calls
+            )
+        rows = [call for call in self.ledger.values() if _belongs(call, tenant_id, subject)]
+        total = sum(call.cost_nanousd for call in rows)
+        return Spend(limit_nanousd=None, held_nanousd=0, spent_nanousd=total, calls=len(rows))
+
+
+@dataclass
+class MemoryCache:
+    """Answers by tenant and key."""
+
+    answers: dict[tuple[UUID, str], bytes] = field(default_factory=dict)
+
+    async def get(self, tenant_id: UUID, key: str) -> bytes | None:
+        return self.answers.get((tenant_id, key))
+
+    def put(self, tenant_id: UUID, key: str, answer: bytes) -> None:
+        self.answers[tenant_id, key] = answer
+
+    async def stored(self) -> None:
+        """Everything is stored at once."""
+
+
+@dataclass
+class MemoryPrices:
+    """One price list for every tenant, by `provider/model`."""
+
+    prices: Mapping[str, Price] = field(default_factory=dict)
+
+    async def price(self, tenant_id: UUID, candidate: Candidate) -> Price | None:
+        return self.prices.get(candidate.name)
+
+
+def _belongs(call: Call, tenant_id: UUID, subject: str) -> bool:
+    return call.caller.tenant_id == tenant_id and subject in call.caller.subjects
