@@ -1,0 +1,205 @@
+"""Which providers there are, and what the two that need no server of ours do."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.builders_llm_gateway import a_request
+from tests.conftest import Run
+from tests.upstream import Say, Upstream, running_upstream
+
+from cognitionos.kernel.clock import utc_now
+from cognitionos.llm_gateway.domain.chat import user
+from cognitionos.llm_gateway.domain.errors import (
+    ModelMissing,
+    ProviderFailure,
+    ProviderUnavailable,
+    RequestRefused,
+    SimulatedModelRefused,
+)
+from cognitionos.llm_gateway.infrastructure.litellm_provider import LiteLLMProvider
+from cognitionos.llm_gateway.infrastructure.providers import Providers
+from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedProvider
+from cognitionos.llm_gateway.infrastructure.wordllama_provider import WordLlamaProvider
+from cognitionos.platform.config import Settings
+from cognitionos.platform.http import HttpClient
+
+
+@pytest.fixture(scope="module")
+def http(run: Run) -> Iterator[HttpClient]:
+    client = HttpClient()
+    run(client.open())
+    yield client
+    run(client.close())
+
+
+@pytest.fixture(scope="module")
+def upstream(run: Run) -> Iterator[Upstream]:
+    context = running_upstream(models=["nomic-embed-text", "llama3.2"], api_key=None)
+    yield run(context.__aenter__())
+    run(context.__aexit__(None, None, None))
+
+
+async def providers(http: HttpClient, local: dict[str, str] | None = None, **changes: Any) -> Providers:
+    nothing: dict[str, Any] = {"openai_api_key": None, "openai_base_url": None, "anthropic_api_key": None}
+    made = Providers(
+        Settings(**(nothing | {"model": None, "port": 0} | changes)),
+        http=http,
+        simulated=SimulatedProvider(lambda: (), now=utc_now),
+        environment={"SECOND_KEY": "k"},
+        local_servers=local or {"ollama": "http://127.0.0.1:1/v1"},
+    )
+    await made.open()
+    return made
+
+
+async def test_with_nothing_configured_the_simulated_model_answers_and_says_how_to_connect(http: HttpClient) -> None:
+    default = (await providers(http)).describe_default()
+
+    assert (default.model, default.provider, default.simulated) == ("simulated/scenarios", "simulated", True)
+    assert "OPENAI_API_KEY" in default.hint
+
+
+async def test_a_local_server_is_found_and_its_first_chat_model_is_the_default(
+    http: HttpClient, upstream: Upstream
+) -> None:
+    found = await providers(http, {"lmstudio": "http://127.0.0.1:1/v1", "ollama": upstream.base_url})
+
+    default = found.describe_default()
+    assert (default.model, default.simulated, default.hint) == ("ollama/llama3.2", False, "")
+    price = found.price(found.resolve("ollama/llama3.2").candidates[0])
+    assert price is not None
+    assert price.is_free
+    assert "ollama/llama3.2" in await found.models()
+
+
+async def test_local_servers_are_not_looked_for_where_it_is_switched_off(http: HttpClient, upstream: Upstream) -> None:
+    found = await providers(http, {"ollama": upstream.base_url}, detect_local_models=False)
+
+    assert found.describe_default().simulated
+
+
+async def test_a_base_url_alone_is_enough_and_its_first_chat_model_is_the_default(
+    http: HttpClient, upstream: Upstream
+) -> None:
+    found = await providers(http, openai_base_url=upstream.base_url)
+
+    assert found.describe_default().model == "openai/llama3.2"
+    assert found.resolve("anything").candidates[0].name == "openai/anything"
+    assert found.is_keyless("openai")
+
+
+async def test_the_named_model_is_the_default_and_goes_to_the_default_provider_unchanged(http: HttpClient) -> None:
+    found = await providers(http, openai_api_key="k", model="gpt-x")
+
+    assert found.describe_default().model == "openai/gpt-x"
+
+
+async def test_production_refuses_the_simulated_model_and_invents_nothing_without_a_provider(http: HttpClient) -> None:
+    found = await providers(http, mode="production", secret_key="s")
+
+    with pytest.raises(SimulatedModelRefused):
+        found.resolve("simulated/scenarios")
+    with pytest.raises(ProviderUnavailable):
+        found.resolve(None)
+    assert found.describe_default().provider == ""
+    assert found.resolve_embedder(None).candidates[0].name == "local/wordllama"
+
+
+async def test_the_operators_file_adds_providers_with_prices(http: HttpClient, tmp_path: Path) -> None:
+    file = tmp_path / "providers.json"
+    price = {"input_usd_per_million": "0.1", "output_usd_per_million": 2}
+    entries = [
+        {"name": "second", "base_url": "http://127.0.0.1:1/v1", "api_key_env": "SECOND_KEY", "models": ["m"]},
+        {"name": "gemini", "vendor": "gemini", "flags": []},
+    ]
+    file.write_text(json.dumps([entries[0] | {"price": price, "flags": ["recover_tool_calls"]}, entries[1]]))
+
+    found = await providers(http, providers_file=file)
+
+    assert found.describe_default().model == "second/m"
+    stated = found.price(found.resolve(None).candidates[0])
+    assert stated is not None
+    assert stated.upper_bound(10, 1) == 3000
+    assert found.resolve("gemini/pro").candidates[0].provider == "gemini"
+
+
+@pytest.mark.parametrize("text", ["{}", "[{}]", '[{"name": "a/b", "base_url": "x"}]', '[{"name": "a"}]'])
+async def test_a_broken_providers_file_is_an_error_that_names_it(http: HttpClient, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "broken.json"
+    file.write_text(text)
+
+    with pytest.raises(ValueError, match=r"broken\.json"):
+        await providers(http, providers_file=file)
+
+
+async def test_local_embeddings_have_length_one_and_put_like_beside_like() -> None:
+    local = WordLlamaProvider()
+    texts = ["The cat sat on the mat.", "A kitten is sitting on a rug.", "Quarterly revenue grew by nine percent.", ""]
+
+    answer = await local.embed(texts, model="wordllama", extra={})
+
+    cat, kitten, revenue, nothing = answer.vectors
+    assert [len(vector) for vector in answer.vectors] == [256] * 4
+    assert math.isclose(math.hypot(*cat), 1, rel_tol=1e-4)
+    assert sum(a * b for a, b in zip(cat, kitten, strict=True)) > sum(a * b for a, b in zip(cat, revenue, strict=True))
+    assert not any(nothing)
+    assert answer.usage is not None
+    assert answer.usage.prompt > 10
+
+
+async def test_local_embeddings_are_those_of_the_wordllama_package() -> None:
+    import numpy as np
+    from tokenizers import Tokenizer
+    from wordllama.inference import WordLlamaInference
+
+    from cognitionos.llm_gateway.infrastructure import wordllama_provider
+
+    folder = wordllama_provider._folder()
+    table = np.asarray(wordllama_provider._read_table(folder / wordllama_provider._WEIGHTS))
+    reference = WordLlamaInference(table, Tokenizer.from_file(str(folder / wordllama_provider._TOKENIZER)))
+    texts = ["The cat sat on the mat.", "short", "Zürich, 42 °C — ok?"]
+
+    ours = await WordLlamaProvider().embed(texts, model="wordllama", extra={})
+
+    assert np.allclose(np.asarray(ours.vectors), reference.embed(texts, norm=True), atol=1e-5)
+
+
+async def test_the_local_provider_has_one_model_and_does_not_chat() -> None:
+    local = WordLlamaProvider()
+
+    with pytest.raises(ModelMissing):
+        await local.embed(["x"], model="other", extra={})
+    with pytest.raises(ModelMissing):
+        await local.chat(a_request(), model="wordllama")
+
+
+async def test_litellm_answers_streams_and_fails_like_any_provider(upstream: Upstream) -> None:
+    vendor = LiteLLMProvider(name="vendor", vendor="openai", api_key="k", base_url=upstream.base_url)
+    upstream.reset()
+    upstream.then(
+        Say(text="by litellm"), Say(text="one two"), Say(status=429), Say(status=401), Say(status=404), Say(status=400)
+    )
+    request = replace(a_request(), messages=(user("Hi"),), max_tokens=9)
+
+    answer = await vendor.chat(request, model="gpt-4o-mini")
+    chunks = [chunk async for chunk in vendor.stream(request, model="gpt-4o-mini")]
+
+    assert answer.wire["choices"][0]["message"]["content"] == "by litellm"
+    assert answer.usage is not None
+    assert upstream.calls[0]["max_tokens"] == 9
+    assert "".join(chunk.text for chunk in chunks) == "one two"
+    assert [chunk.usage is not None for chunk in chunks].count(True) == 1
+    for kind, again in (
+        (ProviderFailure, True),
+        (ProviderFailure, False),
+        (ModelMissing, False),
+        (RequestRefused, None),
+    ):
+        with pytest.raises(kind) as raised:
+            await vendor.chat(request, model="gpt-4o-mini")
+        assert getattr(raised.value, "again", None) is again
