@@ -50,6 +50,7 @@ class Engine:
     def __post_init__(self) -> None:
         """Make the parts, each in its own file."""
         self._woken = asyncio.Event()
+        self._is_full = False
         self.recorder = Recorder(store=self.store, worker=self.worker, committed=self._committed)
         self.leases = Leases(store=self.store, worker=self.worker, lease_s=self.lease_s)
         self.runner = Runner(handlers=self.handlers, pure=self.pure, recorder=self.recorder)
@@ -72,10 +73,10 @@ class Engine:
     async def _claim_forever(self, woken: asyncio.Event) -> None:
         while True:
             woken.clear()
+            free = max(0, self.slots - self.leases.held)
+            self._is_full = free == 0
             try:
-                claimed = await self.store.claim(
-                    worker=self.worker, slots=max(0, self.slots - self.leases.held), lease_s=self.lease_s
-                )
+                claimed = await self.store.claim(worker=self.worker, slots=free, lease_s=self.lease_s)
             except Unavailable as error:
                 log.warning("claim_failed", reason=str(error))
                 claimed = []
@@ -85,23 +86,31 @@ class Engine:
                 await self._start(claimed)
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), timeout=self.sweep_s)
+                async with asyncio.timeout(self.sweep_s):  # not wait_for: 3.11's may swallow a cancellation
+                    await woken.wait()
 
     async def _start(self, claimed: Sequence[ClaimedTask]) -> None:
         """Start what takes a slot; compute and write what does not, before the next claim."""
         for task in claimed:
             if not self.runner.is_pure(task):
-                self.leases.hold(task, asyncio.create_task(self.runner.perform(task), name=f"task:{task.key}"))
+                work = asyncio.create_task(self.runner.perform(task), name=f"task:{task.key}")
+                self.leases.hold(task, work)
+                work.add_done_callback(self._slot_freed)
         pure = [self.runner.compute(task) for task in claimed if self.runner.is_pure(task)]
         if pure:
             await self.recorder.put_all(pure)
+
+    def _slot_freed(self, _: "asyncio.Task[None]") -> None:
+        """Claim again if the last claim had no slot to fill."""
+        if self._is_full:
+            self._woken.set()
 
     def _committed(self, recorded: Recorded, entries: Sequence[Entry]) -> None:
         """After a commit: look for what it made ready, tell readers, stop what it revoked."""
         for entry in entries:
             if isinstance(entry, Ended) and isinstance(entry.outcome, Retrying):
                 asyncio.get_running_loop().call_later(entry.outcome.after_s, self._woken.set)
-        if any(isinstance(entry, Ended) for entry in entries):
+        if recorded.ready:
             self._woken.set()
         channels = [run_channel(run_id) for run_id in recorded.runs]
         channels += [TASKS] if recorded.ready else []

@@ -46,7 +46,8 @@ class Leases:
         """Renew every third of a lease, and at once when told that some may be revoked, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(revoked.wait(), timeout=self.lease_s / 3)
+                async with asyncio.timeout(self.lease_s / 3):  # not wait_for: 3.11's may swallow a cancellation
+                    await revoked.wait()
             revoked.clear()
             if self._running:
                 await self._renew()

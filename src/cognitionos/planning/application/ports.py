@@ -18,6 +18,21 @@ Compute = Callable[[Mapping[str, Any]], Any]
 """A pure kind: from the task's spec to its output, at once and without effect."""
 
 
+Recall = Callable[[UUID, UUID, str, int], Awaitable[Sequence[str]]]
+"""What memory knows: (tenant, project, query, at most so many) -> texts, best first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What a task builds on: its run's goal, and the outputs of the tasks it depends on, by key."""
+
+    statement: str | None
+    outputs: Mapping[str, Any]
+
+
+Upstream = Callable[[ClaimedTask], Awaitable[Before]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """What a commit found. `refused` are tasks this worker no longer holds; `ready`: somebody can claim something."""

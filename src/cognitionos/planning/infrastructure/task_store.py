@@ -9,7 +9,7 @@ from psycopg.errors import DeadlockDetected
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.event import Event
-from cognitionos.planning.application.ports import Compute, Recorded
+from cognitionos.planning.application.ports import Before, Compute, Recorded
 from cognitionos.planning.domain.step import Entry
 from cognitionos.planning.domain.task import ClaimedTask
 from cognitionos.planning.infrastructure.recording import Recording
@@ -25,6 +25,11 @@ DEADLOCK_RETRIES = 2
 _CLAIM = "SELECT * FROM claim_tasks(%s, %s, %s, %s)"
 _RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
 _HAND_BACK = "SELECT hand_back_tasks(%s)"
+_STATEMENT = "SELECT statement FROM goals WHERE id = %s"
+_OUTPUTS = """
+SELECT d.key, coalesce(p.body, d.output) FROM tasks t JOIN tasks d ON d.id = ANY(t.dependencies)
+LEFT JOIN payloads p ON p.id = d.output_payload WHERE t.id = %s ORDER BY d.position
+"""
 
 IN_RECORD = declare("engine.in_record")
 BEFORE_RELAY = declare("engine.before_relay")
@@ -58,6 +63,13 @@ class PostgresTaskStore:
         async with self.database.connection() as connection:
             row = await (await connection.execute(_HAND_BACK, (worker,))).fetchone()
             return int(row[0]) if row else 0
+
+    async def upstream(self, task: ClaimedTask) -> Before:
+        """See `Upstream`."""
+        async with self.database.transaction(task.tenant_id) as connection:
+            goal = await (await connection.execute(_STATEMENT, (task.goal_id,))).fetchone()
+            outputs = await (await connection.execute(_OUTPUTS, (task.id,))).fetchall()
+        return Before(statement=goal[0] if goal else None, outputs=dict(outputs))
 
     async def record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
         """See `TaskStore.record`. After the commit its outbox rows are relayed."""

@@ -1,0 +1,97 @@
+"""The kind `http`: one request to an allowed host, whose effect happens once however often the task is tried."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cognitionos.kernel.errors import Invalid, Unavailable
+from cognitionos.planning.application.ports import Report
+from cognitionos.planning.domain.task import ClaimedTask, Succeeded
+from cognitionos.platform.crash_points import crash_point, declare
+
+AFTER_SEND = declare("http_task.after_send")
+_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class HttpTaskRefused(Invalid):
+    """The host refused the request for good, or the task does not say a whole request."""
+
+
+class HttpTaskPostponed(Unavailable):
+    """The host asked to come again later."""
+
+
+class HttpAnswer(Protocol):
+    """What a host said; header names in lower case."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body_text(self) -> str: ...
+
+
+class SendHttp(Protocol):
+    """Sends one request to a host that the operator allows."""
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        idempotency_key: str | None = None,
+        timeout_s: float = 30,
+    ) -> HttpAnswer: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTasks:
+    """Does tasks of kind `http`: `{"method", "url", "headers", "json"}`."""
+
+    send: SendHttp
+
+    async def __call__(self, task: ClaimedTask, report: Report) -> Succeeded:
+        """The answer as output. Raises `HttpTaskRefused` for good, `HttpTaskPostponed` to be tried again."""
+        method, url = str(task.spec.get("method", "GET")), task.spec.get("url")
+        if not isinstance(url, str):
+            raise HttpTaskRefused("An http task needs a 'url'.")
+        answer = await self.send(
+            method,
+            url,
+            headers=task.spec.get("headers"),
+            json=task.spec.get("json"),
+            idempotency_key=effect_key(task),
+            timeout_s=task.timeout_s,
+        )
+        crash_point(AFTER_SEND)
+        if answer.status in _RETRIED:
+            raise HttpTaskPostponed(f"The host answered {answer.status}.", retry_after_s=_retry_after(answer.headers))
+        if answer.status >= 400:
+            raise HttpTaskRefused(f"The host answered {answer.status}.")
+        return Succeeded(
+            output={"status": answer.status, "body": _body(answer)}, details={"method": method, "status": answer.status}
+        )
+
+
+def effect_key(task: ClaimedTask) -> str:
+    """The same for every attempt of the task, and for no other task."""
+    return hashlib.sha256(f"{task.run_id}/{task.id}".encode()).hexdigest()[:40]
+
+
+def _body(answer: HttpAnswer) -> Any:
+    if "json" not in answer.headers.get("content-type", ""):
+        return answer.body_text
+    try:
+        return json.loads(answer.body_text)
+    except ValueError:
+        return answer.body_text
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    seconds = headers.get("retry-after", "")
+    return min(float(seconds), 3600.0) if seconds.isascii() and seconds.isdecimal() else None

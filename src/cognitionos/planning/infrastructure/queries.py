@@ -1,0 +1,263 @@
+"""Reads, straight to what is shown."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from cognitionos.kernel.money import usd_text
+from cognitionos.planning.domain.goal import GoalNotFound
+from cognitionos.planning.domain.run import RunNotFound, RunStatus
+from cognitionos.planning.infrastructure.views import (
+    ArtifactView,
+    EventView,
+    GoalSummary,
+    GoalView,
+    PlannedTaskView,
+    ProblemView,
+    ResultView,
+    RunSummary,
+    RunView,
+    TaskCounts,
+    TaskView,
+)
+from cognitionos.platform.database import Database
+
+Spent = Callable[[UUID, str], Awaitable[int]]
+"""Nano-dollars that a subject (`goal:ID`, `run:ID`) has spent."""
+
+_GOALS = """
+SELECT id, status, title, run_id, '/v1/goals/' || id AS href, created_at, finished_at FROM goals
+WHERE (%(after)s::uuid IS NULL OR id < %(after)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""
+_GOAL = "SELECT * FROM goals WHERE id = %s"
+_PLAN = "SELECT output -> 'tasks' AS tasks FROM tasks WHERE run_id = %s AND kind = 'plan' ORDER BY position LIMIT 1"
+_MODELS = """
+SELECT coalesce(array_agg(DISTINCT details ->> 'model') FILTER (WHERE details ? 'model'), '{}') AS models,
+  coalesce(bool_or((details ->> 'simulated')::boolean), false) AS simulated
+FROM tasks WHERE run_id = %s AND details IS NOT NULL
+"""
+_PROMPTS = """
+SELECT DISTINCT p.key, p.value FROM tasks t, jsonb_each_text(t.details -> 'prompt_versions') p
+WHERE t.run_id = %s AND t.details ? 'prompt_versions'
+"""
+_RUNS = """
+SELECT id, status, goal_id, '/v1/runs/' || id AS href, total_tasks, created_at, started_at, finished_at FROM runs
+WHERE (%(after)s::uuid IS NULL OR id < %(after)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""
+_RUN = "SELECT * FROM runs WHERE id = %s"
+_COUNTS = "SELECT status, count(*) AS number FROM tasks WHERE run_id = %s GROUP BY status"
+_TASKS = """
+SELECT t.id, t.key, t.kind, t.spec ->> 'title' AS title, t.status, t.attempt,
+  ARRAY(SELECT d.key FROM tasks d WHERE d.id = ANY(t.dependencies) ORDER BY d.position) AS depends_on,
+  t.output, t.output_payload IS NOT NULL AS output_omitted, t.details, t.error, t.created_at, t.started_at,
+  t.finished_at, t.position
+FROM tasks t WHERE t.run_id = %s AND t.position > %s ORDER BY t.position LIMIT %s
+"""
+_EVENTS = """
+SELECT seq, at, kind, task_key AS task, data FROM run_events WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT %s
+"""
+
+
+class NewestFirst(NamedTuple):
+    """Where a page ended: ids sort by time."""
+
+    id: UUID
+
+
+class ByPosition(NamedTuple):
+    """Where a page of tasks ended."""
+
+    position: int
+
+
+class RunHead(NamedTuple):
+    """How far a run is: its status, and the number of its last event."""
+
+    status: RunStatus
+    last_seq: int
+
+
+class StoredFile(Protocol):
+    """A file of a run, as `Agents.files` lists it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def origin(self) -> str: ...
+
+
+Files = Callable[[UUID, UUID], Awaitable[Sequence[StoredFile]]]
+ReadFile = Callable[[UUID, UUID, str], Awaitable[tuple[StoredFile, bytes]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningQueries:
+    """A tenant's own view of its goals and runs."""
+
+    database: Database
+    spent: Spent
+    files: Files
+
+    async def goals(
+        self, tenant_id: UUID, *, limit: int, after: NewestFirst | None, status: RunStatus | None
+    ) -> list[GoalSummary]:
+        """The newest `limit + 1` goals after the cursor."""
+        values = {"after": after and after.id, "status": status and status.value, "limit": limit + 1}
+        async with self.database.transaction(tenant_id) as connection:
+            return [msgspec.convert(row, GoalSummary) for row in await _rows(connection, _GOALS, values)]
+
+    async def goal(self, tenant_id: UUID, goal_id: UUID) -> GoalView:
+        """The goal, whole, or `GoalNotFound`."""
+        async with self.database.transaction(tenant_id) as connection:
+            found = await _rows(connection, _GOAL, (goal_id,))
+            if not found:
+                raise GoalNotFound(f"There is no goal {goal_id}.")
+            plan = await _rows(connection, _PLAN, (found[0]["run_id"],))
+            models = await _rows(connection, _MODELS, (found[0]["run_id"],))
+        files = await self.files(tenant_id, found[0]["run_id"])
+        cost = await self.spent(tenant_id, f"goal:{goal_id}")
+        return _goal_view(found[0], plan[0]["tasks"] if plan else None, models[0], files, cost)
+
+    async def runs(
+        self, tenant_id: UUID, *, limit: int, after: NewestFirst | None, status: RunStatus | None
+    ) -> list[RunSummary]:
+        """The newest `limit + 1` runs after the cursor."""
+        values = {"after": after and after.id, "status": status and status.value, "limit": limit + 1}
+        async with self.database.transaction(tenant_id) as connection:
+            return [msgspec.convert(row, RunSummary) for row in await _rows(connection, _RUNS, values)]
+
+    async def run(self, tenant_id: UUID, run_id: UUID) -> RunView:
+        """The run, whole, or `RunNotFound`."""
+        async with self.database.transaction(tenant_id) as connection:
+            found = await _rows(connection, _RUN, (run_id,))
+            if not found:
+                raise RunNotFound(f"There is no run {run_id}.")
+            models = await _rows(connection, _MODELS, (run_id,))
+            prompts = await _rows(connection, _PROMPTS, (run_id,))
+            counts = await _rows(connection, _COUNTS, (run_id,))
+        goal_id = found[0]["goal_id"]
+        cost = await self.spent(tenant_id, f"goal:{goal_id}" if goal_id else f"run:{run_id}")
+        return _run_view(found[0], models[0], prompts, counts, cost)
+
+    async def tasks(
+        self, tenant_id: UUID, run_id: UUID, *, limit: int, after: ByPosition | None
+    ) -> list[tuple[int, TaskView]]:
+        """`limit + 1` tasks with their positions, after the cursor, or `RunNotFound`."""
+        async with self.database.transaction(tenant_id) as connection:
+            await _head(connection, run_id)
+            position = -1 if after is None else after.position
+            rows = await _rows(connection, _TASKS, (run_id, position, limit + 1))
+        return [(row.pop("position"), msgspec.convert(row, TaskView)) for row in rows]
+
+    async def events(self, tenant_id: UUID, run_id: UUID, *, after: int, limit: int) -> tuple[RunHead, list[EventView]]:
+        """How far the run is, and at most `limit` events after number `after`; `RunNotFound`."""
+        async with self.database.transaction(tenant_id) as connection:
+            head = await _head(connection, run_id)
+            rows = await _rows(connection, _EVENTS, (run_id, after, limit)) if after < head.last_seq else []
+        return head, [msgspec.convert(row, EventView) for row in rows]
+
+    async def run_of_goal(self, tenant_id: UUID, goal_id: UUID) -> UUID:
+        """The id of the goal's run, or `GoalNotFound`."""
+        async with self.database.transaction(tenant_id) as connection:
+            found = await _rows(connection, "SELECT run_id FROM goals WHERE id = %s", (goal_id,))
+        if not found:
+            raise GoalNotFound(f"There is no goal {goal_id}.")
+        run_id: UUID = found[0]["run_id"]
+        return run_id
+
+    async def heads(self, run_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """The number of the last event of each run, whoever's it is: only for waking streams."""
+        async with self.database.connection() as connection:
+            rows = await _rows(connection, "SELECT run, head FROM run_heads(%s::uuid[])", (list(run_ids),))
+        return {row["run"]: row["head"] for row in rows}
+
+
+async def _head(connection: AsyncConnection[Any], run_id: UUID) -> RunHead:
+    rows = await _rows(connection, "SELECT status, last_seq FROM runs WHERE id = %s", (run_id,))
+    if not rows:
+        raise RunNotFound(f"There is no run {run_id}.")
+    return RunHead(status=RunStatus(rows[0]["status"]), last_seq=rows[0]["last_seq"])
+
+
+async def _rows(connection: AsyncConnection[Any], query: str, values: Any) -> list[dict[str, Any]]:
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(query.encode(), values)
+    return await cursor.fetchall()
+
+
+def _goal_view(
+    row: dict[str, Any], plan: Any, models: dict[str, Any], files: Sequence[StoredFile], cost_nanousd: int
+) -> GoalView:
+    base = f"/v1/goals/{row['id']}"
+    made = [_artifact(base, file) for file in files if file.origin == "output"]
+    return GoalView(
+        id=row["id"],
+        status=RunStatus(row["status"]),
+        title=row["title"],
+        statement=row["statement"],
+        run_id=row["run_id"],
+        href=base,
+        run_href=f"/v1/runs/{row['run_id']}",
+        events_href=f"/v1/runs/{row['run_id']}/events",
+        budget_usd=usd_text(row["budget_nanousd"]),
+        cost_usd=usd_text(cost_nanousd),
+        plan=None if plan is None else msgspec.convert(plan, list[PlannedTaskView]),
+        result=ResultView(text=row["result_text"] or "", artifacts=made) if row["status"] == "succeeded" else None,
+        error=_problem(row["error"]),
+        models=models["models"],
+        simulated=models["simulated"],
+        inputs=[_artifact(base, file) for file in files if file.origin == "input"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _run_view(
+    row: dict[str, Any],
+    models: dict[str, Any],
+    prompts: Sequence[dict[str, Any]],
+    counts: Sequence[dict[str, Any]],
+    cost_nanousd: int,
+) -> RunView:
+    base = f"/v1/runs/{row['id']}"
+    return RunView(
+        id=row["id"],
+        status=RunStatus(row["status"]),
+        goal_id=row["goal_id"],
+        href=base,
+        events_href=f"{base}/events",
+        tasks_href=f"{base}/tasks",
+        total_tasks=row["total_tasks"],
+        tasks=TaskCounts(**{each["status"]: each["number"] for each in counts}),
+        result_text=row["result_text"],
+        error=_problem(row["error"]),
+        cost_usd=usd_text(cost_nanousd),
+        models=models["models"],
+        simulated=models["simulated"],
+        prompts={each["key"]: each["value"] for each in prompts},
+        last_seq=row["last_seq"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _artifact(base: str, file: StoredFile) -> ArtifactView:
+    href = f"{base}/artifacts/{quote(file.name, safe='')}"
+    return ArtifactView(name=file.name, media_type=file.media_type, bytes=file.bytes, href=href)
+
+
+def _problem(error: Any) -> ProblemView | None:
+    return None if error is None else msgspec.convert(error, ProblemView)

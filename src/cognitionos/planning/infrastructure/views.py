@@ -1,0 +1,159 @@
+"""What is shown of goals and runs: the bodies of answers."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from cognitionos.planning.domain.run import RunStatus
+from cognitionos.planning.domain.task import TaskStatus
+
+
+class ProblemView(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a goal, run or task failed."""
+
+    type: str
+    title: str
+    detail: str
+
+
+class PlannedTaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """One task of a plan."""
+
+    key: str
+    title: str
+    instructions: str
+    depends_on: list[str]
+    expected_output: str | None = None
+    review: bool = False
+
+
+class ArtifactView(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that the run made; `href` gives its bytes."""
+
+    name: str
+    media_type: str
+    bytes: int
+    href: str
+
+
+class ResultView(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a goal."""
+
+    text: str
+    artifacts: list[ArtifactView]
+
+
+class GoalSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A goal in a list."""
+
+    id: UUID
+    status: RunStatus
+    title: str
+    run_id: UUID
+    href: str
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class GoalView(msgspec.Struct, frozen=True, kw_only=True):
+    """A goal, whole. `plan` is null until there is one, `result` until it succeeded, `error` unless it failed.
+
+    `cost_usd` is what its calls have cost so far. `simulated`: a simulated model answered, its words mean nothing.
+    """
+
+    id: UUID
+    status: RunStatus
+    title: str
+    statement: str
+    run_id: UUID
+    href: str
+    run_href: str
+    events_href: str
+    budget_usd: str
+    cost_usd: str
+    plan: list[PlannedTaskView] | None
+    result: ResultView | None
+    error: ProblemView | None
+    models: list[str]
+    simulated: bool
+    inputs: list[ArtifactView]
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in a list."""
+
+    id: UUID
+    status: RunStatus
+    goal_id: UUID | None
+    href: str
+    total_tasks: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TaskCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tasks are in each state."""
+
+    pending: int = 0
+    ready: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, whole. `prompts` are the versions that its agents used, by name."""
+
+    id: UUID
+    status: RunStatus
+    goal_id: UUID | None
+    href: str
+    events_href: str
+    tasks_href: str
+    total_tasks: int
+    tasks: TaskCounts
+    result_text: str | None
+    error: ProblemView | None
+    cost_usd: str
+    models: list[str]
+    simulated: bool
+    prompts: dict[str, str]
+    last_seq: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of a run. `output` is left out of the list (`output_omitted`) when it is large."""
+
+    id: UUID
+    key: str
+    kind: str
+    title: str | None
+    status: TaskStatus
+    attempt: int
+    depends_on: list[str]
+    output: Any
+    output_omitted: bool
+    details: dict[str, Any] | None
+    error: ProblemView | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened in a run. `seq` counts from 1 without gaps."""
+
+    seq: int
+    at: datetime
+    kind: str
+    task: str | None
+    data: dict[str, Any]
