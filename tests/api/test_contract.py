@@ -1,5 +1,6 @@
 """The OpenAPI document tells the truth: a fuzzer finds no answer that it does not describe."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,48 @@ def test_every_error_on_our_routes_is_documented_as_a_problem(document: dict[str
                     assert list(answer["content"]) == ["application/problem+json"], (path, status)
                     reference = answer["content"]["application/problem+json"]["schema"]["$ref"]
                     assert reference.endswith("ProblemDocument"), (path, status)
+
+
+def test_input_that_is_wrong_gets_a_problem_that_names_the_field(
+    url: str, document: dict[str, Any], caller: Caller
+) -> None:
+    tried = 0
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if "requestBody" not in operation or path.startswith(UNDER_A_VENDOR):
+                continue
+            filled = url + re.sub(r"{[^}]+}", NOBODY, path)
+            unknown = httpx.request(method, filled, headers=caller.headers, json={"no_such_field": 1})
+            listed = httpx.request(method, filled, headers=caller.headers, json=[])
+            broken = httpx.request(method, filled, headers=caller.headers, content=b'{"name":')
+            for answer in (unknown, listed, broken):
+                assert answer.status_code == 400, (path, answer.text)
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert answer.json()["errors"][0]["field"], (path, answer.text)
+            tried += 1
+
+    assert tried >= 5
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/projects", {"name": "a\x00b"}),
+        ("/v1/api-keys", {"name": "a\x00b", "scopes": ["goals:read"]}),
+        ("/v1/memories", {"content": "a\x00b"}),
+        ("/v1/memories/search", {"query": "a\x00b"}),
+        ("/v1/goals", {"statement": "a\x00b"}),
+        ("/v1/budgets", {"subject": "a\x00b", "limit_usd": "1"}),
+        ("/v1/projects?limit=1&cursor=%00", None),
+        ("/v1/projects?limit=none", None),
+    ],
+)
+def test_text_that_postgresql_cannot_hold_is_the_caller_s_fault(
+    url: str, caller: Caller, path: str, body: dict[str, Any] | None
+) -> None:
+    answer = httpx.request("GET" if body is None else "POST", url + path, headers=caller.headers, json=body)
+
+    assert answer.status_code in {400, 404, 422}, answer.text
 
 
 def test_every_operation_has_a_summary_and_a_unique_id(document: dict[str, Any]) -> None:
