@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
 
 from cognitionos import __version__
-from cognitionos.composition import build
+from cognitionos.composition import Services, build
 from cognitionos.llm_gateway.infrastructure import http_admin as money_http
 from cognitionos.llm_gateway.infrastructure import http_openai
 from cognitionos.memory.infrastructure import http as memory_http
@@ -46,25 +47,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             flush_traces()
 
     app = Litestar(
-        route_handlers=[
-            health.routes(services.base.database, services.base.redis),
-            http_document.document,
-            http_catalogue.problem_page,
-            tenancy_http.routes(
-                tenants=services.tenancy.tenants,
-                api_keys=services.tenancy.api_keys,
-                queries=services.tenancy.queries,
-            ),
-            http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.providers),
-            money_http.routes(
-                budgets=services.llm_gateway.budgets,
-                prices=services.llm_gateway.prices,
-                usage=services.llm_gateway.usage,
-            ),
-            memory_http.routes(
-                remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries
-            ),
-        ],
+        route_handlers=_routes(services),
         lifespan=[life],
         dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,
@@ -80,3 +63,26 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
     )
     return middleware.observe(app)
+
+
+def _routes(services: Services) -> list[ControllerRouterHandler]:
+    """Every route of the product."""
+    return [
+        health.routes(services.base.database, services.base.redis),
+        http_document.document,
+        http_catalogue.problem_page,
+        tenancy_http.routes(
+            tenants=services.tenancy.tenants,
+            api_keys=services.tenancy.api_keys,
+            queries=services.tenancy.queries,
+        ),
+        http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.providers),
+        money_http.routes(
+            budgets=services.llm_gateway.budgets,
+            prices=services.llm_gateway.prices,
+            usage=services.llm_gateway.usage,
+        ),
+        memory_http.routes(
+            remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries
+        ),
+    ]
