@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-from tests.fakes.planning_engine import a_principal, bench_on
+from tests.fakes.planning_engine import a_principal, bench_on, running_loops
 from tests.servers import create_database, redis_database, running_servers
 from tests.waiting import eventually
 
@@ -51,7 +51,7 @@ async def measure(settings: Settings, admin_url: str, shape: Shape, number: int)
         run_id = await bench.runs.start(who, shape(number))
         accepted_s = time.perf_counter() - started
         before, cpu = _commits(admin_url), time.process_time()
-        async with bench.running(bench.engine()):
+        async with running_loops(bench.engine()):
             started = time.perf_counter()
 
             async def ended() -> bool:
@@ -89,7 +89,7 @@ async def dispatch(settings: Settings, rounds: int = 200) -> None:
     gaps: list[float] = []
     ended_at = 0.0
 
-    async def handle(task, _report):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    async def handle(task, _report):  # type: ignore[no-untyped-def]
         nonlocal ended_at
         from cognitionos.planning.domain.task import Succeeded
 
@@ -98,7 +98,7 @@ async def dispatch(settings: Settings, rounds: int = 200) -> None:
         ended_at = time.perf_counter()
         return Succeeded(output=None)
 
-    async with bench_on(settings) as bench, bench.running(bench.engine({"step": handle})):
+    async with bench_on(settings) as bench, running_loops(bench.engine({"step": handle})):
         who = a_principal()
         specs = [TaskSpec(key=f"t{n}", kind="step", depends_on=(f"t{n - 1}",) if n else ()) for n in range(rounds + 1)]
         run_id = await bench.runs.start(who, specs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from cognitionos.composition.base import Base, build
+from cognitionos.composition.base import Background, Base, build
 from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.planning.application.engine import Engine
@@ -28,6 +28,20 @@ def a_principal(**changes: Any) -> Principal:
     return Principal(**{**given, **changes})
 
 
+@asynccontextmanager
+async def running_loops(*loops: Background) -> AsyncIterator[None]:
+    """Run `loops`, and stop them in the way a worker does."""
+    tasks = [asyncio.create_task(loop.run()) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
 @dataclass(kw_only=True)
 class Bench:
     """A platform with planning's stores on it; engines are started on it by name."""
@@ -41,19 +55,6 @@ class Bench:
         given: dict[str, Any] = {"worker": str(new_id()), "slots": 32, "lease_s": 10.0, "sweep_s": 2.0}
         given |= changes
         return Engine(store=self.store, signals=self.base.signals, handlers=handlers or {}, pure=PURE, **given)
-
-    @asynccontextmanager
-    async def running(self, *engines: Engine) -> AsyncIterator[None]:
-        """Run `engines`, and stop them in the way a worker does."""
-        loops = [asyncio.create_task(engine.run()) for engine in engines]
-        try:
-            yield
-        finally:
-            for loop in loops:
-                loop.cancel()
-            for loop in loops:
-                with suppress(asyncio.CancelledError):
-                    await loop
 
     async def rows(self, tenant_id: UUID, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What the tenant sees."""

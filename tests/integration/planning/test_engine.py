@@ -6,7 +6,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from tests.fakes.planning_engine import Bench, a_principal
+from tests.fakes.planning_engine import Bench, a_principal, running_loops
 from tests.servers import TestDatabase
 from tests.waiting import eventually
 
@@ -62,7 +62,7 @@ async def test_a_graph_of_steps_runs_each_after_what_it_depends_on(bench: Bench)
         return Succeeded(output=task.key)
 
     who = a_principal()
-    async with bench.running(bench.engine({"step": note})):
+    async with running_loops(bench.engine({"step": note})):
         run_id = await bench.runs.start(who, [a_step("end", "left", "right"), a_step("left"), a_step("right")])
         assert await its_end(bench, who, run_id) == "succeeded"
 
@@ -77,7 +77,7 @@ async def test_a_chain_of_ten_thousand_values_ends_in_time_and_in_few_commits(
     run_id = await bench.runs.start(who, a_chain(10_000))
     before = _commits(database)
 
-    async with bench.running(bench.engine()):
+    async with running_loops(bench.engine()):
         assert await its_end(bench, who, run_id, timeout_s=20) == "succeeded"
 
     assert (_commits(database) - before) / 10_000 <= 0.1
@@ -96,7 +96,7 @@ async def test_values_and_steps_mix_in_one_graph(bench: Bench) -> None:
         a_step("f", "e"),
     ]
 
-    async with bench.running(bench.engine({"step": succeed})):
+    async with running_loops(bench.engine({"step": succeed})):
         run_id = await bench.runs.start(who, graph)
         assert await its_end(bench, who, run_id) == "succeeded"
 
@@ -117,7 +117,7 @@ async def test_two_engines_share_the_work_and_do_each_task_once(bench: Bench) ->
 
     who = a_principal()
     engines = [bench.engine({"step": by(name)}, slots=4) for name in ("one", "two")]
-    async with bench.running(*engines):
+    async with running_loops(*engines):
         run_id = await bench.runs.start(who, [a_step(f"t{n}") for n in range(200)])
         assert await its_end(bench, who, run_id) == "succeeded"
 
@@ -130,7 +130,7 @@ async def test_a_task_of_a_dead_worker_is_taken_over_when_its_lease_runs_out(ben
     run_id = await bench.runs.start(who, [a_step("t1")])
     await eventually(lambda: bench.store.claim(worker="dead", slots=1, lease_s=0.2))
 
-    async with bench.running(bench.engine({"step": succeed}, sweep_s=0.1)):
+    async with running_loops(bench.engine({"step": succeed}, sweep_s=0.1)):
         assert await its_end(bench, who, run_id) == "succeeded"
 
     assert await bench.rows(who.tenant_id, "SELECT attempt, fence FROM tasks WHERE run_id = %s", run_id) == [(2, 2)]
@@ -166,7 +166,7 @@ async def test_a_passing_error_is_tried_again_and_a_refusal_is_not(bench: Bench)
         raise Invalid("never")
 
     who = a_principal()
-    async with bench.running(bench.engine({"step": flaky, "bad": refused})):
+    async with running_loops(bench.engine({"step": flaky, "bad": refused})):
         good = await bench.runs.start(who, [a_step("t1")])
         bad = await bench.runs.start(who, [a_step("t1", kind="bad"), a_step("t2", "t1"), a_value("t3", "t2")])
         assert (await its_end(bench, who, good), await its_end(bench, who, bad)) == ("succeeded", "failed")
@@ -183,7 +183,7 @@ async def test_attempts_are_used_up_in_the_end(bench: Bench) -> None:
         raise Unavailable("not now")
 
     who = a_principal()
-    async with bench.running(bench.engine({"step": never})):
+    async with running_loops(bench.engine({"step": never})):
         run_id = await bench.runs.start(who, [a_step("t1")])
         assert await its_end(bench, who, run_id) == "failed"
 
@@ -196,7 +196,7 @@ async def test_a_task_that_takes_too_long_is_stopped_and_named(bench: Bench) -> 
         raise AssertionError
 
     who = a_principal()
-    async with bench.running(bench.engine({"step": forever})):
+    async with running_loops(bench.engine({"step": forever})):
         once = RetryPolicy(max_attempts=1)
         run_id = await bench.runs.start(who, [a_step("slow", timeout_s=0.05, retry=once)])
         assert await its_end(bench, who, run_id) == "failed"
@@ -219,7 +219,7 @@ async def test_cancelling_stops_what_runs_within_a_second_and_starts_nothing_mor
         raise AssertionError
 
     who = a_principal()
-    async with bench.running(bench.engine({"step": until_stopped})):
+    async with running_loops(bench.engine({"step": until_stopped})):
         run_id = await bench.runs.start(who, [a_step("t1"), a_step("t2", "t1")])
         await started.wait()
         await bench.runs.cancel(who, run_id)
@@ -241,14 +241,14 @@ async def test_a_stopping_worker_hands_back_and_the_interrupted_start_does_not_c
         raise AssertionError
 
     who = a_principal()
-    async with bench.running(bench.engine({"step": forever}, lease_s=0.4)):
+    async with running_loops(bench.engine({"step": forever}, lease_s=0.4)):
         run_id = await bench.runs.start(who, [a_step("t1")])
         await started.wait()
 
     assert await bench.rows(who.tenant_id, "SELECT status, attempt FROM tasks WHERE run_id = %s", run_id) == [
         ("ready", 0)
     ]
-    async with bench.running(bench.engine({"step": succeed})):
+    async with running_loops(bench.engine({"step": succeed})):
         assert await its_end(bench, who, run_id) == "succeeded"
 
 
@@ -261,7 +261,7 @@ async def test_a_task_that_ends_while_the_worker_stops_is_written(bench: Bench) 
         return Succeeded(output="in time")
 
     who = a_principal()
-    async with bench.running(bench.engine({"step": soon})):
+    async with running_loops(bench.engine({"step": soon})):
         run_id = await bench.runs.start(who, [a_step("t1")])
         await started.wait()
         asyncio.get_running_loop().call_later(0.05, finish.set)
@@ -280,7 +280,7 @@ async def test_a_tenant_with_many_tasks_does_not_starve_one_with_a_single_task(b
     many, single = a_principal(), a_principal()
     first = await bench.runs.start(many, [a_step(f"t{n}") for n in range(100)])
     second = await bench.runs.start(single, [a_step("t1")])
-    async with bench.running(bench.engine({"step": note}, slots=4)):
+    async with running_loops(bench.engine({"step": note}, slots=4)):
         await its_end(bench, many, first)
         assert await its_end(bench, single, second) == "succeeded"
 
@@ -297,7 +297,7 @@ async def test_an_outcome_can_grow_the_run_and_the_named_output_is_its_result(be
         return Succeeded(output={"text": f"said by {task.key}"}, details={"model": "a/b"})
 
     who = a_principal()
-    async with bench.running(bench.engine({"plan": plan, "step": answer})):
+    async with running_loops(bench.engine({"plan": plan, "step": answer})):
         run_id = await bench.runs.start(who, [TaskSpec(key="plan", kind="plan")])
         assert await its_end(bench, who, run_id) == "succeeded"
 
@@ -315,7 +315,7 @@ async def test_a_large_output_has_a_row_of_its_own_and_reaches_its_dependents(be
         return Succeeded(output="x" * 100_000 if task.key == "big" else "nul \x00 and \\u0000")
 
     who = a_principal()
-    async with bench.running(bench.engine({"step": give})):
+    async with running_loops(bench.engine({"step": give})):
         run_id = await bench.runs.start(who, [a_step("big"), a_step("after", "big")])
         assert await its_end(bench, who, run_id) == "succeeded"
 
@@ -326,7 +326,7 @@ async def test_a_large_output_has_a_row_of_its_own_and_reaches_its_dependents(be
 
 async def test_other_tenants_see_nothing_of_a_run(bench: Bench) -> None:
     who, other = a_principal(), a_principal()
-    async with bench.running(bench.engine({"step": succeed})):
+    async with running_loops(bench.engine({"step": succeed})):
         run_id = await bench.runs.start(who, [a_step("t1")])
         await its_end(bench, who, run_id)
 

@@ -1,5 +1,6 @@
 """Goals over HTTP."""
 
+from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
@@ -123,7 +124,7 @@ class GoalRoutes(Controller):
         return await planning_queries.goal(who.tenant_id, goal_id)
 
     @get(
-        "/{goal_id:uuid}/artifacts/{name:str}",
+        "/{goal_id:uuid}/artifacts/{name:path}",
         guards=[requires(Permission.GOALS_READ)],
         summary="Download a file of a goal",
         responses=problems(404),
@@ -132,16 +133,16 @@ class GoalRoutes(Controller):
     async def download(
         self,
         goal_id: FromPath[UUID],
-        name: FromPath[str],
+        name: FromPath[PurePosixPath],
         planning_queries: NamedDependency[PlanningQueries],
         read_file: NamedDependency[ReadFile],
         who: Who,
     ) -> Response[bytes]:
         """The bytes, to be saved: a browser is told not to show them."""
         run_id = await planning_queries.run_of_goal(who.tenant_id, goal_id)
-        file, content = await read_file(who.tenant_id, run_id, name)
+        file, content = await read_file(who.tenant_id, run_id, str(name).lstrip("/"))
         headers = {
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}",
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(PurePosixPath(file.name).name, safe='')}",
             "x-content-type-options": "nosniff",
             "content-security-policy": "sandbox; default-src 'none'",
         }

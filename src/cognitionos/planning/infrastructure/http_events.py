@@ -82,7 +82,6 @@ class EventStreams:
     summary="Follow a run",
     tags=["runs"],
     responses=problems(404),
-    sync_to_thread=False,
 )
 async def run_events(
     request: Request[Any, Any, Any],

@@ -255,7 +255,7 @@ def _run_view(
 
 
 def _artifact(base: str, file: StoredFile) -> ArtifactView:
-    href = f"{base}/artifacts/{quote(file.name, safe='')}"
+    href = f"{base}/artifacts/{quote(file.name)}"
     return ArtifactView(name=file.name, media_type=file.media_type, bytes=file.bytes, href=href)
 
 
