@@ -1,0 +1,87 @@
+"""What is asked of agents, and what they give back."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from cognitionos.agents.domain.workspace import Artifact
+
+Report = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Tell whoever watches the run: (kind such as `agent.tool_called`, JSON data)."""
+
+
+async def unheard(_kind: str, _data: dict[str, Any]) -> None:
+    """A `Report` to nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which task is worked on, for whom, and by which right. The same (run_id, task_id) continues from its journal."""
+
+    tenant_id: UUID
+    project_id: UUID
+    api_key_id: UUID | None
+    user: str | None
+    goal_id: UUID | None
+    run_id: UUID
+    task_id: UUID
+    task_key: str
+    fence: int
+    role: str
+    deadline_s: float
+    report: Report = unheard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment(Identity):
+    """One task for an agent. `inputs` are the outputs of upstream tasks by key, `review` lets a critic judge."""
+
+    goal: str
+    instructions: str
+    expected_output: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    memories: tuple[str, ...] = ()
+    review: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question(Identity):
+    """One structured answer, such as a plan. `variables` are shown by name, in order.
+
+    `previous` are earlier (answer, objection) pairs: with them the question is a repair round.
+    """
+
+    variables: Mapping[str, str]
+    schema: Mapping[str, Any]
+    previous: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A task done. `artifacts` are the files that this task wrote; figures are sums over the whole journal."""
+
+    text: str
+    artifacts: tuple[Artifact, ...]
+    model: str
+    simulated: bool
+    prompt_versions: Mapping[str, str]
+    cost_nanousd: int
+    prompt_tokens: int
+    completion_tokens: int
+    steps: int
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A structured answer: `value` is parsed JSON that nobody has checked against the schema."""
+
+    value: Any
+    text: str
+    model: str
+    simulated: bool
+    prompt_version: str
+    cost_nanousd: int
+    prompt_tokens: int
+    completion_tokens: int

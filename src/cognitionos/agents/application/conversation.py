@@ -1,0 +1,79 @@
+"""What agents are shown: their prompt, then the task with everything it needs, in labelled parts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cognitionos.agents.application.assignment import Assignment, Question
+from cognitionos.agents.domain.agent_run import Step
+from cognitionos.agents.domain.tool import clipped
+from cognitionos.agents.domain.workspace import Artifact
+from cognitionos.llm_gateway.facade import assistant, system, user
+
+_MOST_INPUT_CHARACTERS = 16_000
+_LEAST_INPUT_CHARACTERS = 500
+_MOST_EVIDENCE = 4
+_MOST_EVIDENCE_CHARACTERS = 1_500
+_MOST_FILES = 50
+
+Messages = list[dict[str, Any]]
+
+
+def opening_of(prompt: str, assignment: Assignment, files: Sequence[Artifact]) -> Messages:
+    """The first messages of an agent that does a task."""
+    parts = [
+        ("Goal", assignment.goal),
+        ("Your task", assignment.instructions),
+        ("Expected result", assignment.expected_output or ""),
+        ("Files in the workspace", _listed(files)),
+        ("Known from memory", "\n".join(f"- {memory}" for memory in assignment.memories)),
+        ("Results of earlier tasks", _results(assignment.inputs)),
+    ]
+    return [system(prompt), user(_labelled(parts))]
+
+
+def asked(prompt: str, question: Question) -> Messages:
+    """The messages of a structured question, with the answers that were objected to."""
+    messages = [system(prompt), user(_labelled((_title(name), text) for name, text in question.variables.items()))]
+    for answer, objection in question.previous:
+        messages += [assistant(answer), user(objection)]
+    return messages
+
+
+def judged_by(
+    prompt: str, assignment: Assignment, *, draft: str, files: Sequence[Artifact], evidence: Sequence[Step]
+) -> Messages:
+    """What a critic sees of a draft: the task, the result, its files, and what tools answered on the way."""
+    shown = "\n".join(
+        f"{step.content['tool']}: {clipped(step.content['result'], _MOST_EVIDENCE_CHARACTERS)}"
+        for step in evidence[-_MOST_EVIDENCE:]
+    )
+    parts = [
+        ("Goal", assignment.goal),
+        ("The task", assignment.instructions),
+        ("Expected result", assignment.expected_output or ""),
+        ("The result", draft),
+        ("Files it wrote", _listed(files)),
+        ("What its tools answered", shown),
+    ]
+    return [system(prompt), user(_labelled(parts))]
+
+
+def _labelled(parts: Iterable[tuple[str, str]]) -> str:
+    return "\n\n".join(f"## {title}\n{text.strip()}" for title, text in parts if text.strip())
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").strip().capitalize()
+
+
+def _listed(files: Sequence[Artifact]) -> str:
+    lines = [f"- {file.name} ({file.media_type}, {file.bytes} bytes)" for file in files[:_MOST_FILES]]
+    if len(files) > _MOST_FILES:
+        lines.append(f"- and {len(files) - _MOST_FILES} more; list_files shows them")
+    return "\n".join(lines)
+
+
+def _results(inputs: Mapping[str, str]) -> str:
+    """Each result under its key; together no longer than the window bears, shortened ones say so."""
+    share = max(_LEAST_INPUT_CHARACTERS, _MOST_INPUT_CHARACTERS // max(1, len(inputs)))
+    return "\n\n".join(f"### {key}\n{clipped(text, share)}" for key, text in inputs.items())

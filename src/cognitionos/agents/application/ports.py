@@ -1,0 +1,147 @@
+"""Where the use cases meet models, the journal, the run's files, the tools and the metrics."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, Place, Step
+from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
+from cognitionos.agents.domain.workspace import Artifact, FileChanges
+from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult
+
+
+class Models(Protocol):
+    """The gateway, as far as agents need it."""
+
+    async def complete(self, caller: Caller, request: ChatRequest, /) -> ChatResult:
+        """See `Gateway.complete`."""
+        ...
+
+    async def open_budget(self, tenant_id: UUID, subject: str, limit_nanousd: int, /) -> None:
+        """See `Gateway.open_budget`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectStart:
+    """A tool call that will touch the outside world, before it does."""
+
+    key: str
+    step_key: str
+    tool: str
+    effect: Effect
+    arguments: str
+
+
+class Journal(Protocol):
+    """The truth about agent runs. Every write raises `LeaseLost` where a newer fencing number is known."""
+
+    async def open(self, start: AgentRunStart) -> AgentRunState:
+        """Start the agent run of this task, or take it up: from here on, older fencing numbers are refused."""
+        ...
+
+    async def record(
+        self, place: Place, step: Step, *, changes: FileChanges, effect_key: str | None = None
+    ) -> tuple[Artifact, ...]:
+        """In one commit: the step, the files it wrote or removed, the end of its effect. Gives what was written.
+
+        Raises `InputIsReadOnly` and `WorkspaceLimit`; then nothing is kept.
+        """
+        ...
+
+    async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
+        """Note that the effect is about to happen. False: an earlier attempt noted it and never said how it ended."""
+        ...
+
+    async def finish(self, place: Place, status: AgentRunStatus, *, error: str | None = None) -> None:
+        """Say how it ended."""
+        ...
+
+
+class Files(Protocol):
+    """The files of runs. What agents write goes through `Journal.record`."""
+
+    async def of_run(self, tenant_id: UUID, run_id: UUID) -> list[Artifact]:
+        """All of a run's, by name."""
+        ...
+
+    async def of_agent_run(self, tenant_id: UUID, agent_run_id: UUID) -> list[Artifact]:
+        """Those this agent run wrote last, by name."""
+        ...
+
+    async def read(self, tenant_id: UUID, run_id: UUID, name: str) -> tuple[Artifact, bytes]:
+        """One with its content. Raises `FileNotFound`."""
+        ...
+
+    async def put_input(self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes) -> Artifact:
+        """Store an input of the goal; one of the same name is replaced. Raises `BadFileName`, `WorkspaceLimit`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolContext:
+    """On whose behalf a tool works. `idempotency_key` is the same for every attempt of the same call."""
+
+    tenant_id: UUID
+    project_id: UUID
+    goal_id: UUID | None
+    run_id: UUID
+    task_id: UUID
+    user: str | None
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolAnswer:
+    """What a tool gives: JSON for the model, and what it did to the run's files. `is_error`: it did not work."""
+
+    content: Mapping[str, Any]
+    changes: FileChanges = field(default_factory=FileChanges)
+    is_error: bool = False
+
+
+RunTool = Callable[[ToolContext, Mapping[str, Any]], Awaitable[ToolAnswer]]
+"""Do a call whose arguments fit the schema. A `DomainError` is told to the model."""
+
+
+def _nothing_wrong() -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool that can be run. `why_not` says why it cannot be had on this machine, None: it can.
+
+    `effect_of` tells the effect of particular arguments where it is less than the tool's worst.
+    """
+
+    spec: ToolSpec
+    run: RunTool
+    timeout_s: float = 60.0
+    why_not: Callable[[], str | None] = _nothing_wrong
+    effect_of: Callable[[Mapping[str, Any]], Effect] | None = None
+
+    def effect(self, arguments: Mapping[str, Any]) -> Effect:
+        """What this call may do to the outside world."""
+        return self.effect_of(arguments) if self.effect_of is not None else self.spec.effect
+
+
+class Observer(Protocol):
+    """Counts what happened, for the metrics."""
+
+    def step(self, step: Step) -> None:
+        """A step was journaled."""
+        ...
+
+    def tool_call(self, tool: str, outcome: CallOutcome, seconds: float) -> None:
+        """A tool call ended."""
+        ...
+
+    def verdict(self, *, accepted: bool) -> None:
+        """A critic judged."""
+        ...
+
+    def resumed(self, steps: int) -> None:
+        """An agent run was taken up with this many steps in its journal."""
+        ...

@@ -1,0 +1,163 @@
+"""Performing a task and answering a question: opened from the journal, worked on, closed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from cognitionos.agents.application.assignment import Answer, Assignment, Identity, Outcome, Question
+from cognitionos.agents.application.conversation import asked, opening_of
+from cognitionos.agents.application.definitions import CRITIC, Definitions
+from cognitionos.agents.application.loop import Loop
+from cognitionos.agents.application.ports import Files, Journal, Models, Observer
+from cognitionos.agents.application.review import Review
+from cognitionos.agents.application.session import Session
+from cognitionos.agents.application.thinking import Thinking
+from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunStatus, storable
+from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
+from cognitionos.kernel.clock import Clock
+from cognitionos.llm_gateway.facade import user
+from cognitionos.platform.telemetry import span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRuns:
+    """Agents at work. Everything a performance needs is in its assignment and its journal, nothing in this process."""
+
+    definitions: Definitions
+    journal: Journal
+    files: Files
+    models: Models
+    loop: Loop
+    thinking: Thinking
+    review: Review
+    observe: Observer
+    now: Clock
+    new_id: Callable[[], UUID]
+
+    async def perform(self, assignment: Assignment) -> Outcome:
+        """Do the task, or go on with it where its journal ends. The facade names what it raises."""
+        definition = self.definitions.agent(assignment.role)
+        roles = [definition, *([self.definitions.agent(CRITIC)] if assignment.review else [])]
+        files = await self.files.of_run(assignment.tenant_id, assignment.run_id)
+        opening = opening_of(self.definitions.prompt(definition.prompt).text, assignment, files)
+        async with self._session(assignment, roles, opening) as session:
+            text, rounds = await self._drafts(session, definition, assignment)
+            return await self._outcome(session, text, rounds=rounds)
+
+    async def ask(self, question: Question) -> Answer:
+        """One structured answer. The facade names what it raises."""
+        definition = self.definitions.agent(question.role)
+        messages = asked(self.definitions.prompt(definition.prompt).text, question)
+        async with self._session(question, [definition], messages) as session:
+            value, step = await self.thinking.structured(
+                session,
+                f"{definition.role}/{len(question.previous)}",
+                definition=definition,
+                messages=messages,
+                schema=question.schema,
+                check=False,
+            )
+            totals = session.totals
+            return Answer(
+                value=value,
+                text=step.content["text"],
+                model=step.model,
+                simulated=step.simulated,
+                prompt_version=session.state.prompts[definition.role],
+                cost_nanousd=totals.cost_nanousd,
+                prompt_tokens=totals.prompt_tokens,
+                completion_tokens=totals.completion_tokens,
+            )
+
+    async def _drafts(self, session: Session, definition: AgentDefinition, assignment: Assignment) -> tuple[str, int]:
+        """The text that stands, and how often a critic looked at it."""
+        opening, rest = session.state.opening, list[Mapping[str, Any]]()
+        critic = self.definitions.agent(CRITIC)
+        for number in range(MOST_ROUNDS):
+            draft = await self.loop.draft(session, definition, number=number, opening=opening, rest=rest)
+            if not assignment.review:
+                return draft, 0
+            prompt = self.definitions.prompt(session.state.prompts[CRITIC])
+            verdict = await self.review.judge(
+                session, critic, assignment=assignment, system=prompt.text, draft=draft, number=number
+            )
+            if verdict.accepted:
+                return draft, number + 1
+            rest.append(user(send_back(verdict)))
+        raise _rejected(assignment, verdict)
+
+    @asynccontextmanager
+    async def _session(
+        self, identity: Identity, roles: Sequence[AgentDefinition], opening: Sequence[Mapping[str, Any]]
+    ) -> AsyncIterator[Session]:
+        """The agent run, open for work under its limits; closed with how it ended."""
+        lead = roles[0]
+        seconds = min(identity.deadline_s, lead.limits.seconds)
+        with span("agent.run", attributes={"agent.role": lead.role, "task.key": identity.task_key}):
+            session = await self._open(identity, roles, opening)
+            try:
+                async with asyncio.timeout(seconds) as limit:
+                    yield session
+            except AgentFailed as error:
+                await session.finish(AgentRunStatus.FAILED, error=error.detail)
+                raise
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                late = AgentFailed(f"The {lead.role} of task '{identity.task_key}' did not end within {seconds:g} s.")
+                await session.finish(AgentRunStatus.FAILED, error=late.detail)
+                raise late from error
+            await session.finish(AgentRunStatus.SUCCEEDED)
+
+    async def _open(
+        self, identity: Identity, roles: Sequence[AgentDefinition], opening: Sequence[Mapping[str, Any]]
+    ) -> Session:
+        start = AgentRunStart(
+            agent_run_id=self.new_id(),
+            tenant_id=identity.tenant_id,
+            run_id=identity.run_id,
+            task_id=identity.task_id,
+            task_key=identity.task_key,
+            fence=identity.fence,
+            role=roles[0].role,
+            prompts={role.role: role.prompt for role in roles},
+            opening=tuple(storable(list(opening))),
+            started_at=self.now(),
+        )
+        state = await self.journal.open(start)
+        session = Session(identity=identity, journal=self.journal, observe=self.observe, state=state)
+        if state.steps:
+            self.observe.resumed(len(state.steps))
+            await session.report("agent.resumed", {"role": roles[0].role, "steps": len(state.steps)})
+        else:
+            limit = roles[0].limits.cost_nanousd
+            await self.models.open_budget(identity.tenant_id, f"agent_run:{state.agent_run_id}", limit)
+        return session
+
+    async def _outcome(self, session: Session, text: str, *, rounds: int) -> Outcome:
+        model, simulated = session.last_model
+        totals = session.totals
+        artifacts = await self.files.of_agent_run(session.identity.tenant_id, session.state.agent_run_id)
+        return Outcome(
+            text=text,
+            artifacts=tuple(artifacts),
+            model=model,
+            simulated=simulated,
+            prompt_versions=session.state.prompts,
+            cost_nanousd=totals.cost_nanousd,
+            prompt_tokens=totals.prompt_tokens,
+            completion_tokens=totals.completion_tokens,
+            steps=totals.steps,
+            rounds=rounds,
+        )
+
+
+def _rejected(assignment: Assignment, verdict: Verdict) -> AgentFailed:
+    reasons = "; ".join(verdict.reasons)
+    return AgentFailed(
+        f"The critic rejected the result of task '{assignment.task_key}' {MOST_ROUNDS} times; at last: {reasons}"
+    )

@@ -1,0 +1,134 @@
+"""An agent run being worked on: what its journal holds, and the only way to add to it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cognitionos.agents.application.assignment import Identity
+from cognitionos.agents.application.ports import EffectStart, Journal, Observer, ToolContext
+from cognitionos.agents.domain.agent_run import (
+    AgentFailed,
+    AgentRunState,
+    AgentRunStatus,
+    Place,
+    Step,
+    StepKind,
+    Totals,
+    idempotency_key,
+    storable,
+    totals_of,
+)
+from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.tool import Effect
+from cognitionos.agents.domain.workspace import Artifact, FileChanges
+from cognitionos.llm_gateway.facade import Caller
+from cognitionos.platform.crash_points import crash_point, declare
+
+AFTER_STEP = declare("agents.after_step")
+
+
+@dataclass(eq=False, kw_only=True)
+class Session:
+    """The journal of one agent run, open for writing under one fencing number."""
+
+    identity: Identity
+    journal: Journal
+    observe: Observer
+    state: AgentRunState
+    steps: dict[str, Step] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with what is journaled."""
+        self.steps = dict(self.state.steps)
+
+    @property
+    def place(self) -> Place:
+        """Where steps go, and by which right."""
+        who = self.identity
+        return Place(tenant_id=who.tenant_id, run_id=who.run_id, agent_run_id=self.state.agent_run_id, fence=who.fence)
+
+    @property
+    def caller(self) -> Caller:
+        """Who pays for a model call: every roll-up of the ledger and every budget finds it by this."""
+        who = self.identity
+        return Caller(
+            tenant_id=who.tenant_id,
+            project_id=who.project_id,
+            api_key_id=who.api_key_id,
+            user=who.user,
+            goal_id=who.goal_id,
+            run_id=who.run_id,
+            task_id=who.task_id,
+            agent_run_id=self.state.agent_run_id,
+        )
+
+    @property
+    def totals(self) -> Totals:
+        """The sums over all steps."""
+        return totals_of(self.steps)
+
+    def done(self, key: str) -> Step | None:
+        """The step at this place, if it was finished in this or an earlier attempt."""
+        return self.steps.get(key)
+
+    def require_tokens(self, definition: AgentDefinition) -> None:
+        """Raise `AgentFailed` when the role has used up its tokens; money is held by the gateway."""
+        used = totals_of(self.steps, role=definition.role).tokens
+        if used >= definition.limits.tokens:
+            raise AgentFailed(
+                f"The {definition.role} of task '{self.identity.task_key}' used {used} tokens and is not done; "
+                f"{definition.limits.tokens} are allowed."
+            )
+
+    def calls_left(self, definition: AgentDefinition) -> int:
+        """How many more tool calls the role may make."""
+        return max(0, definition.limits.tool_calls - totals_of(self.steps, role=definition.role).tool_calls)
+
+    async def record(
+        self, step: Step, *, changes: FileChanges | None = None, effect_key: str | None = None
+    ) -> tuple[Artifact, ...]:
+        """Journal `step`; it is finished when this returns. Then tell those who watch."""
+        written = await self.journal.record(self.place, step, changes=changes or FileChanges(), effect_key=effect_key)
+        self.steps[step.key] = step
+        crash_point(AFTER_STEP)
+        self.observe.step(step)
+        return written
+
+    async def begin_effect(self, step_key: str, *, tool: str, effect: Effect, arguments: str) -> bool:
+        """Note an effect before it happens; False when an earlier attempt did, and its end is unknown."""
+        key = self.idempotency_key(step_key)
+        return await self.journal.begin_effect(
+            self.place,
+            EffectStart(key=key, step_key=step_key, tool=tool, effect=effect, arguments=storable(arguments)),
+        )
+
+    async def finish(self, status: AgentRunStatus, *, error: str | None = None) -> None:
+        """Say how the agent run ended."""
+        await self.journal.finish(self.place, status, error=error)
+
+    async def report(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell whoever watches the run."""
+        await self.identity.report(kind, data)
+
+    def idempotency_key(self, step_key: str) -> str:
+        """The key of the call at this place, the same in every attempt."""
+        return idempotency_key(self.identity.run_id, self.identity.task_id, step_key)
+
+    def tool_context(self, step_key: str) -> ToolContext:
+        """On whose behalf the tool call at this place is made."""
+        who = self.identity
+        return ToolContext(
+            tenant_id=who.tenant_id,
+            project_id=who.project_id,
+            goal_id=who.goal_id,
+            run_id=who.run_id,
+            task_id=who.task_id,
+            user=who.user,
+            idempotency_key=self.idempotency_key(step_key),
+        )
+
+    @property
+    def last_model(self) -> tuple[str, bool]:
+        """The model that answered the leading role last, and whether any model of this run was simulated."""
+        answers = [step for step in self.steps.values() if step.kind is not StepKind.TOOL]
+        led = [step.model for step in answers if step.role == self.identity.role]
+        return (led[-1] if led else "", any(step.simulated for step in answers))

@@ -1,0 +1,146 @@
+"""One question to a model, journaled: asked once, however often the task is taken up again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cognitionos.agents.application.ports import Models
+from cognitionos.agents.application.session import Session
+from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind, storable
+from cognitionos.agents.domain.context_window import Message, pack
+from cognitionos.agents.domain.json_schema import faults_of
+from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.structured import json_in
+from cognitionos.agents.domain.tool import clipped
+from cognitionos.kernel.clock import Clock
+from cognitionos.llm_gateway.facade import ChatRequest, ChatResult, assistant, json_schema, user
+from cognitionos.platform.crash_points import crash_point, declare
+
+AFTER_MODEL_ANSWER = declare("agents.after_model_answer")
+ATTEMPTS_AT_JSON = 2
+_EXCERPT = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thinking:
+    """Asks models for agents."""
+
+    models: Models
+    now: Clock
+
+    async def answer(
+        self,
+        session: Session,
+        key: str,
+        *,
+        definition: AgentDefinition,
+        opening: Sequence[Message],
+        rest: Sequence[Message] = (),
+        tools: Sequence[Mapping[str, Any]] = (),
+        tool_choice: str | None = None,
+    ) -> Step:
+        """What the model says next; from the journal if it has said it before."""
+        done = session.done(key)
+        if done is not None:
+            return done
+        request = _request(definition, pack(opening, rest, limit=definition.limits.context_tokens))
+        if tools:
+            request = replace(request, tools=tuple(tools), tool_choice=tool_choice)
+        return await self._ask(session, key, definition=definition, request=request, kind=StepKind.MODEL)
+
+    async def structured(
+        self,
+        session: Session,
+        key: str,
+        *,
+        definition: AgentDefinition,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any],
+        kind: StepKind = StepKind.MODEL,
+        check: bool = True,
+    ) -> tuple[Any, Step]:
+        """A JSON answer and its step. One that is not JSON (or, with `check`, does not fit) is asked for once more.
+
+        Raises `AgentFailed` when the second is no better.
+        """
+        asked = list(messages)
+        fault = ""
+        for attempt in range(ATTEMPTS_AT_JSON):
+            step = session.done(f"{key}/{attempt}")
+            if step is None:
+                request = _request(definition, pack(asked[:2], asked[2:], limit=definition.limits.context_tokens))
+                request = replace(request, response_format=json_schema(definition.role, schema))
+                step = await self._ask(session, f"{key}/{attempt}", definition=definition, request=request, kind=kind)
+            text = step.content["text"]
+            value, fault = _read(text, schema if check else {})
+            if not fault:
+                return value, step
+            asked += [assistant(text or "(nothing)"), user(f"That does not fit: {fault}. Answer with JSON only.")]
+        raise AgentFailed(f"The {definition.role} did not answer as asked: {fault}.")
+
+    async def _ask(
+        self, session: Session, key: str, *, definition: AgentDefinition, request: ChatRequest, kind: StepKind
+    ) -> Step:
+        session.require_tokens(definition)
+        started = self.now()
+        result = await self.models.complete(session.caller, request)
+        step = Step(
+            key=key,
+            role=definition.role,
+            kind=kind,
+            content=storable(_content(result)),
+            started_at=started,
+            ended_at=self.now(),
+            model=result.model,
+            simulated=result.simulated,
+            cost_nanousd=result.cost_nanousd,
+            prompt_tokens=result.usage.prompt,
+            completion_tokens=result.usage.completion,
+        )
+        await session.record(step)
+        crash_point(AFTER_MODEL_ANSWER)
+        await session.report("agent.answered", _told(step))
+        return step
+
+
+def _request(definition: AgentDefinition, messages: Sequence[Message]) -> ChatRequest:
+    return ChatRequest(
+        messages=tuple(messages),
+        model=definition.model,
+        temperature=definition.temperature,
+        max_tokens=definition.limits.completion_tokens,
+        deadline_s=definition.limits.seconds,
+    )
+
+
+def _content(result: ChatResult) -> dict[str, Any]:
+    return {
+        "text": result.text,
+        "tool_calls": [call.wire() for call in result.tool_calls],
+        "finish_reason": result.finish_reason,
+        "call_id": str(result.call_id),
+    }
+
+
+def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
+    """The JSON in `text` and what is wrong with it."""
+    try:
+        value = json_in(text)
+    except ValueError as error:
+        return None, f"it is not JSON ({error})"
+    faults = faults_of(value, schema)
+    return value, "; ".join(f"{path} {fault}" for path, fault in faults.items())
+
+
+def _told(step: Step) -> dict[str, Any]:
+    calls = [call["function"]["name"] for call in step.content["tool_calls"]]
+    return {
+        "role": step.role,
+        "step": step.key,
+        "model": step.model,
+        "simulated": step.simulated,
+        "tokens": step.prompt_tokens + step.completion_tokens,
+        "cost_nanousd": step.cost_nanousd,
+        "calls": calls,
+        "text": clipped(step.content["text"], _EXCERPT),
+    }

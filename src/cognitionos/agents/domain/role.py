@@ -1,0 +1,40 @@
+"""Who does a task: a definition is data, so that a role is added without code."""
+
+from dataclasses import dataclass, field
+
+from cognitionos.kernel.errors import NotFound
+from cognitionos.kernel.money import NANOUSD_PER_USD
+
+
+class AgentNotFound(NotFound):
+    """No agent has this role."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one agent run may use. `context_tokens` is what one call may show the model, by our own estimate."""
+
+    tokens: int = 32_000
+    cost_nanousd: int = NANOUSD_PER_USD
+    seconds: float = 300.0
+    tool_calls: int = 10
+    context_tokens: int = 16_000
+    completion_tokens: int = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentDefinition:
+    """A role: its prompt version, the tools it may use, its limits. `model` None is the gateway's default."""
+
+    role: str
+    description: str
+    prompt_version: int = 1
+    tools: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    model: str | None = None
+    temperature: float | None = None
+
+    @property
+    def prompt(self) -> str:
+        """Which prompt it works with, as recorded on every run."""
+        return f"{self.role}@{self.prompt_version}"

@@ -1,0 +1,58 @@
+"""What other contexts may know of agents: give one a task, ask one a question, put and read a run's files."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cognitionos.agents.application.assignment import Answer, Assignment, Outcome, Question, Report
+from cognitionos.agents.application.ports import Files
+from cognitionos.agents.application.runs import AgentRuns
+from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost
+from cognitionos.agents.domain.role import AgentNotFound
+from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileNotFound, WorkspaceLimit
+
+__all__ = [
+    "AgentFailed",
+    "AgentNotFound",
+    "Agents",
+    "Answer",
+    "Artifact",
+    "Assignment",
+    "BadFileName",
+    "FileNotFound",
+    "LeaseLost",
+    "Outcome",
+    "Question",
+    "Report",
+    "WorkspaceLimit",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agents:
+    """Agents and the files they work on."""
+
+    runs: AgentRuns
+    workspace: Files
+
+    async def perform(self, assignment: Assignment) -> Outcome:
+        """Do a task; the same (run_id, task_id) goes on where its journal ends, in any process.
+
+        Raises `AgentFailed` and `BudgetExhausted` (final), `ProviderUnavailable` (try again), `LeaseLost`.
+        """
+        return await self.runs.perform(assignment)
+
+    async def ask(self, question: Question) -> Answer:
+        """One structured answer, journaled under (run_id, task_id, number of objections). Raises as `perform`."""
+        return await self.runs.ask(question)
+
+    async def put_file(self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes) -> Artifact:
+        """Store an input of the run; one of the same name is replaced. Raises `BadFileName`, `WorkspaceLimit`."""
+        return await self.workspace.put_input(tenant_id, run_id, name=name, media_type=media_type, content=content)
+
+    async def files(self, tenant_id: UUID, run_id: UUID) -> list[Artifact]:
+        """Inputs and outputs of the run, by name."""
+        return await self.workspace.of_run(tenant_id, run_id)
+
+    async def read_file(self, tenant_id: UUID, run_id: UUID, name: str) -> tuple[Artifact, bytes]:
+        """One file with its content. Raises `FileNotFound`."""
+        return await self.workspace.read(tenant_id, run_id, name)

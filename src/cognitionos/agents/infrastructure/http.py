@@ -1,0 +1,122 @@
+"""Agents over HTTP: who there is, and what they did in a run."""
+
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Router, get
+from litestar.params import FromPath
+
+from cognitionos.agents.application.definitions import Definitions
+from cognitionos.agents.application.ports import Tool
+from cognitionos.agents.application.toolbox import Toolbox
+from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.infrastructure.queries import After, AgentQueries, StepView
+from cognitionos.kernel.money import usd_text
+from cognitionos.kernel.principal import Permission, Principal
+from cognitionos.platform.http_api import instance, requires
+from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
+
+
+class ToolView(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool an agent may use. `unavailable` says why it cannot be had on this server, null: it can.
+
+    `effect`: none, idempotent or unsafe; an unsafe call that a crash interrupted is not repeated.
+    """
+
+    name: str
+    description: str
+    effect: str
+    unavailable: str | None
+
+
+class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
+    """What one task may use."""
+
+    tokens: int
+    cost_usd: str
+    seconds: float
+    tool_calls: int
+
+
+class AgentView(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent. `prompt` is the version new runs work with; `model` null is the default model."""
+
+    role: str
+    description: str
+    prompt: str
+    prompt_versions: list[int]
+    model: str | None
+    tools: list[ToolView]
+    limits: LimitsView
+
+
+class AgentList(msgspec.Struct, frozen=True, kw_only=True):
+    """Every agent."""
+
+    items: list[AgentView]
+
+
+class AgentRoutes(Controller):
+    """Agents and their journal."""
+
+    path = "/v1"
+    tags = ("agents",)
+
+    @get("/agents", guards=[requires(Permission.AGENTS_READ)], summary="List the agents")
+    async def list_agents(self, definitions: Definitions, toolbox: Toolbox) -> AgentList:
+        """Roles with prompt versions, tools and limits."""
+        return AgentList(items=[_agent(each, definitions, toolbox) for each in definitions.agents.values()])
+
+    @get("/runs/{run_id:uuid}/steps", guards=[requires(Permission.RUNS_READ)], summary="List what a run's agents did")
+    async def list_steps(
+        self,
+        run_id: FromPath[UUID],
+        agent_queries: AgentQueries,
+        who: Principal,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Page[StepView]:
+        """The journal of the run's agents, oldest first; empty while none has begun, or where there is no such run."""
+        after = decode_cursor(cursor, After)
+        rows = await agent_queries.steps(who.tenant_id, run_id, limit=limit, after=after)
+        return page(rows, limit, lambda row: (row.number,))
+
+
+def routes(*, definitions: Definitions, toolbox: Toolbox, queries: AgentQueries) -> Router:
+    """The routes on these services."""
+    return Router(
+        path="/",
+        route_handlers=[AgentRoutes],
+        dependencies={
+            "definitions": instance(definitions),
+            "toolbox": instance(toolbox),
+            "agent_queries": instance(queries),
+        },
+    )
+
+
+def _agent(agent: AgentDefinition, definitions: Definitions, toolbox: Toolbox) -> AgentView:
+    limits = agent.limits
+    return AgentView(
+        role=agent.role,
+        description=agent.description,
+        prompt=agent.prompt,
+        prompt_versions=definitions.versions(agent.role),
+        model=agent.model,
+        tools=[_tool(toolbox.tools[name]) for name in agent.tools if name in toolbox.tools],
+        limits=LimitsView(
+            tokens=limits.tokens,
+            cost_usd=usd_text(limits.cost_nanousd),
+            seconds=limits.seconds,
+            tool_calls=limits.tool_calls,
+        ),
+    )
+
+
+def _tool(tool: Tool) -> ToolView:
+    return ToolView(
+        name=tool.spec.name,
+        description=tool.spec.description,
+        effect=tool.spec.effect.value,
+        unavailable=tool.why_not(),
+    )

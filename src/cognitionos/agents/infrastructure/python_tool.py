@@ -1,0 +1,154 @@
+"""The `python` tool: code runs in the sandbox on a copy of the run's files, made for this call and gone after it.
+
+Calls that overlap do not see each other's half-written files: each has its copy, and what it changed is kept in the
+commit of its step (of two that wrote the same name, the later one stands).
+"""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cognitionos.agents.application.ports import Tool, ToolAnswer, ToolContext
+from cognitionos.agents.domain.tool import Effect, ToolSpec
+from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileChanges, NewFile, file_name
+from cognitionos.agents.infrastructure.file_tools import WorkspaceFiles
+from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox, SandboxResult
+from cognitionos.agents.infrastructure.workspace_store import PostgresFiles
+from cognitionos.kernel.errors import DomainError
+
+RUN_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S = 90.0
+_MAX_CODE = 100_000
+_LEFT_BEHIND_S = 3600.0
+
+SPEC = ToolSpec(
+    name="python",
+    description=(
+        "Run Python 3 (standard library only, no network). The files of the workspace are in the current directory; "
+        "files the code writes are kept. Print what you want to see, best as JSON."
+    ),
+    parameters={
+        "type": "object",
+        "properties": {"code": {"type": "string", "minLength": 1, "maxLength": _MAX_CODE}},
+        "required": ["code"],
+        "additionalProperties": False,
+    },
+    effect=Effect.NONE,
+)
+
+
+@dataclass(eq=False)
+class PythonTool:
+    """Runs agents' code. The sandbox starts with the first call: the API process never pays for it."""
+
+    sandbox: PythonSandbox
+    files: PostgresFiles
+    root: Path
+    _is_open: bool = field(default=False, init=False)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    @property
+    def tool(self) -> Tool:
+        """As agents know it."""
+        return Tool(spec=SPEC, run=self.run, timeout_s=CALL_TIMEOUT_S, why_not=self._why_not)
+
+    async def open(self) -> None:
+        """Nothing yet: see the class."""
+
+    async def close(self) -> None:
+        """End the sandbox's processes."""
+        if self._is_open:
+            self._is_open = False
+            await self.sandbox.close()
+
+    async def run(self, context: ToolContext, arguments: Mapping[str, Any]) -> ToolAnswer:
+        """Run the code; whatever it does is an answer. Raises `SandboxUnavailable`."""
+        await self._open_once()
+        before = await self.files.read_all(context.tenant_id, context.run_id)
+        place = await asyncio.to_thread(_lay_out, self.root, before)
+        try:
+            result = await self.sandbox.run(arguments["code"], workspace=place, timeout_s=RUN_TIMEOUT_S)
+            changes, notes = await asyncio.to_thread(_collect, place, before, result)
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
+        return ToolAnswer(content=_told(result, changes, notes), changes=changes, is_error=result.error is not None)
+
+    async def _open_once(self) -> None:
+        async with self._opening:
+            if not self._is_open:
+                await asyncio.to_thread(_sweep, self.root)
+                await self.sandbox.open()
+                self._is_open = True
+
+    def _why_not(self) -> str | None:
+        offered = self.sandbox.describe()
+        return offered.detail if offered.kind == "none" else None
+
+
+def _lay_out(root: Path, files: Iterable[tuple[Artifact, bytes]]) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="call-", dir=root))
+    workspace = WorkspaceFiles(root=place)
+    for file, content in files:
+        workspace.write(file.name, content)
+    return place
+
+
+def _collect(place: Path, before: list[tuple[Artifact, bytes]], result: SandboxResult) -> tuple[FileChanges, list[str]]:
+    """What the code changed, and what of it cannot be kept and why."""
+    known = {file.name: (file, content) for file, content in before}
+    workspace = WorkspaceFiles(root=place)
+    written: list[NewFile] = []
+    notes: list[str] = []
+    for changed in result.files:
+        if "__pycache__" in changed.path.split("/"):
+            continue
+        try:
+            new = NewFile(name=file_name(changed.path), content=workspace.read(changed.path))
+        except (BadFileName, DomainError) as error:
+            notes.append(f"{changed.path!r} was not kept: {error.detail}")
+            continue
+        file, content = known.get(new.name, (None, None))
+        if file is not None and file.origin == "input" and new.content != content:
+            notes.append(f"'{new.name}' is an input of the goal and stays as it was; write under another name")
+        elif new.content != content:
+            written.append(new)
+    there = {each.path for each in workspace.list()}
+    removed = tuple(name for name, (file, _) in known.items() if file.origin == "output" and name not in there)
+    return FileChanges(written=tuple(written), removed=removed), notes
+
+
+def _told(result: SandboxResult, changes: FileChanges, notes: list[str]) -> dict[str, Any]:
+    told: dict[str, Any] = {"output": _parsed(result.stdout)}
+    if result.error is not None:
+        told["error"] = "the code ran out of time" if result.timed_out else result.error
+        told["stderr"] = result.stderr[-4_000:]
+    if changes.written:
+        told["files_written"] = [file.name for file in changes.written]
+    if changes.removed:
+        told["files_removed"] = list(changes.removed)
+    if notes:
+        told["notes"] = notes
+    return told
+
+
+def _parsed(text: str) -> Any:
+    with suppress(ValueError):
+        return json.loads(text)
+    return text
+
+
+def _sweep(root: Path) -> None:
+    """Remove the copies that killed workers left."""
+    if root.is_dir():
+        for place in root.glob("call-*"):
+            with suppress(OSError):
+                if time.time() - place.stat().st_mtime > _LEFT_BEHIND_S:
+                    shutil.rmtree(place, ignore_errors=True)

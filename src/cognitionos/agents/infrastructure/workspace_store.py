@@ -1,0 +1,138 @@
+"""Runs' files in PostgreSQL: any worker can take a run over from the database alone."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from cognitionos.agents.domain.agent_run import Place
+from cognitionos.agents.domain.workspace import (
+    Artifact,
+    FileChanges,
+    FileNotFound,
+    InputIsReadOnly,
+    NewFile,
+    check_sizes,
+    file_name,
+    media_type_of,
+)
+from cognitionos.platform.database import Database
+
+_COLUMNS = "name, media_type, bytes, sha256, origin"
+_LIST = f"SELECT {_COLUMNS} FROM workspace_files WHERE run_id = %s ORDER BY name"
+_OF_AGENT_RUN = f"SELECT {_COLUMNS} FROM workspace_files WHERE agent_run_id = %s ORDER BY name"
+_READ = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s AND name = %s"
+_READ_ALL = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s ORDER BY name"
+_SIZES = "SELECT name, bytes, origin FROM workspace_files WHERE run_id = %s"
+# parallel writers of one run take turns, so that they cannot exceed the run's size together
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_PUT = """
+INSERT INTO workspace_files (tenant_id, run_id, name, origin, media_type, bytes, sha256, content, agent_run_id)
+VALUES (%(tenant)s, %(run)s, %(name)s, %(origin)s, %(media_type)s, %(bytes)s, %(sha256)s, %(content)s, %(agent_run)s)
+ON CONFLICT (run_id, name) DO UPDATE
+SET origin = EXCLUDED.origin, media_type = EXCLUDED.media_type, bytes = EXCLUDED.bytes, sha256 = EXCLUDED.sha256,
+    content = EXCLUDED.content, agent_run_id = EXCLUDED.agent_run_id, changed_at = now()
+"""
+_REMOVE = "DELETE FROM workspace_files WHERE run_id = %s AND name = ANY(%s) AND origin = 'output'"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresFiles:
+    """`Files`, and all of a run's contents at once for the sandbox."""
+
+    database: Database
+
+    async def of_run(self, tenant_id: UUID, run_id: UUID) -> list[Artifact]:
+        """See `Files.of_run`."""
+        async with self.database.transaction(tenant_id) as connection:
+            rows = await (await connection.execute(_LIST, (run_id,))).fetchall()
+        return [_artifact(row) for row in rows]
+
+    async def of_agent_run(self, tenant_id: UUID, agent_run_id: UUID) -> list[Artifact]:
+        """See `Files.of_agent_run`."""
+        async with self.database.transaction(tenant_id) as connection:
+            rows = await (await connection.execute(_OF_AGENT_RUN, (agent_run_id,))).fetchall()
+        return [_artifact(row) for row in rows]
+
+    async def read(self, tenant_id: UUID, run_id: UUID, name: str) -> tuple[Artifact, bytes]:
+        """See `Files.read`."""
+        name = file_name(name)
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_READ, (run_id, name))).fetchone()
+        if row is None:
+            raise FileNotFound(f"There is no file '{name}' in this run.", fields={"name": "not found"})
+        return _artifact(row), bytes(row[5])
+
+    async def read_all(self, tenant_id: UUID, run_id: UUID) -> list[tuple[Artifact, bytes]]:
+        """Every file of the run with its content."""
+        async with self.database.transaction(tenant_id) as connection:
+            rows = await (await connection.execute(_READ_ALL, (run_id,))).fetchall()
+        return [(_artifact(row), bytes(row[5])) for row in rows]
+
+    async def put_input(self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes) -> Artifact:
+        """See `Files.put_input`."""
+        new = NewFile(name=file_name(name), content=content, media_type=media_type)
+        async with self.database.transaction(tenant_id) as connection:
+            sizes = await _sizes(connection, run_id)
+            check_sizes(new, {name: size for name, (size, _) in sizes.items()})
+            return await _put(connection, tenant_id, run_id, new, origin="input", agent_run_id=None)
+
+
+async def apply_changes(connection: AsyncConnection[Any], place: Place, changes: FileChanges) -> tuple[Artifact, ...]:
+    """Write and remove within the caller's transaction. Raises `InputIsReadOnly`, `WorkspaceLimit`, `BadFileName`."""
+    if changes.is_empty:
+        return ()
+    known = await _sizes(connection, place.run_id)
+    sizes = {name: size for name, (size, _) in known.items()}
+    if changes.removed:
+        await connection.execute(_REMOVE, (place.run_id, list(changes.removed)))
+        sizes = {name: size for name, size in sizes.items() if name not in changes.removed}
+    written = []
+    for new in changes.written:
+        named = NewFile(name=file_name(new.name), content=new.content, media_type=new.media_type)
+        if known.get(named.name, (0, ""))[1] == "input":
+            raise InputIsReadOnly(f"'{named.name}' is an input of the goal; write under another name.")
+        check_sizes(named, sizes)
+        sizes[named.name] = len(named.content)
+        written.append(
+            await _put(
+                connection, place.tenant_id, place.run_id, named, origin="output", agent_run_id=place.agent_run_id
+            )
+        )
+    return tuple(written)
+
+
+async def _sizes(connection: AsyncConnection[Any], run_id: UUID) -> dict[str, tuple[int, str]]:
+    await connection.execute(_ONE_AT_A_TIME, (f"workspace:{run_id}",))
+    rows = await (await connection.execute(_SIZES, (run_id,))).fetchall()
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def _put(
+    connection: AsyncConnection[Any],
+    tenant_id: UUID,
+    run_id: UUID,
+    new: NewFile,
+    *,
+    origin: str,
+    agent_run_id: UUID | None,
+) -> Artifact:
+    values = {
+        "tenant": tenant_id,
+        "run": run_id,
+        "name": new.name,
+        "origin": origin,
+        "media_type": new.media_type or media_type_of(new.name),
+        "bytes": len(new.content),
+        "sha256": sha256(new.content).hexdigest(),
+        "content": new.content,
+        "agent_run": agent_run_id,
+    }
+    await connection.execute(_PUT, values)
+    return _artifact((new.name, values["media_type"], values["bytes"], values["sha256"], origin))
+
+
+def _artifact(row: tuple[Any, ...]) -> Artifact:
+    return Artifact(name=row[0], media_type=row[1], bytes=row[2], sha256=row[3], origin=row[4])

@@ -1,0 +1,140 @@
+"""The journal and the runs' files in memory. They pass the same suite as PostgreSQL (`tests/integration/agents`)."""
+
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from uuid import UUID
+
+from cognitionos.agents.application.ports import EffectStart
+from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, LeaseLost, Place, Step
+from cognitionos.agents.domain.workspace import (
+    Artifact,
+    FileChanges,
+    FileNotFound,
+    InputIsReadOnly,
+    NewFile,
+    check_sizes,
+    file_name,
+    media_type_of,
+)
+
+
+@dataclass
+class _Run:
+    tenant_id: UUID
+    state: AgentRunState
+    fence: int
+    steps: dict[str, Step] = field(default_factory=dict)
+    effects: dict[str, str] = field(default_factory=dict)
+    status: AgentRunStatus = AgentRunStatus.RUNNING
+    error: str | None = None
+
+
+@dataclass
+class _File:
+    tenant_id: UUID
+    artifact: Artifact
+    content: bytes
+    agent_run_id: UUID | None
+
+
+@dataclass
+class JournalInMemory:
+    """A `Journal` and `Files`."""
+
+    runs: dict[tuple[UUID, UUID], _Run] = field(default_factory=dict)
+    stored: dict[tuple[UUID, str], _File] = field(default_factory=dict)
+
+    async def open(self, start: AgentRunStart) -> AgentRunState:
+        place = (start.run_id, start.task_id)
+        run = self.runs.get(place)
+        if run is None:
+            state = AgentRunState(agent_run_id=start.agent_run_id, prompts=start.prompts, opening=start.opening)
+            run = self.runs[place] = _Run(start.tenant_id, state, start.fence)
+        if run.fence > start.fence:
+            raise LeaseLost("Another worker has taken this task over.")
+        run.fence, run.status, run.error = start.fence, AgentRunStatus.RUNNING, None
+        return replace(run.state, steps=dict(run.steps))
+
+    async def record(
+        self, place: Place, step: Step, *, changes: FileChanges, effect_key: str | None = None
+    ) -> tuple[Artifact, ...]:
+        run = self._held(place)
+        before = dict(self.stored)
+        try:
+            written = self._apply(place, changes)
+        except Exception:
+            self.stored = before
+            raise
+        run.steps[step.key] = step
+        if effect_key in run.effects:
+            run.effects[effect_key] = "finished"
+        return written
+
+    async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
+        effects = self._held(place).effects
+        is_first = effect.key not in effects
+        effects.setdefault(effect.key, "started")
+        return is_first
+
+    async def finish(self, place: Place, status: AgentRunStatus, *, error: str | None = None) -> None:
+        run = self._held(place)
+        run.status, run.error = status, error
+
+    async def of_run(self, tenant_id: UUID, run_id: UUID) -> list[Artifact]:
+        return [
+            file.artifact
+            for (run, _), file in sorted(self.stored.items())
+            if run == run_id and file.tenant_id == tenant_id
+        ]
+
+    async def of_agent_run(self, tenant_id: UUID, agent_run_id: UUID) -> list[Artifact]:
+        return [
+            file.artifact
+            for _, file in sorted(self.stored.items())
+            if file.agent_run_id == agent_run_id and file.tenant_id == tenant_id
+        ]
+
+    async def read(self, tenant_id: UUID, run_id: UUID, name: str) -> tuple[Artifact, bytes]:
+        found = self.stored.get((run_id, file_name(name)))
+        if found is None or found.tenant_id != tenant_id:
+            raise FileNotFound(f"There is no file '{name}' in this run.", fields={"name": "not found"})
+        return found.artifact, found.content
+
+    async def put_input(self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes) -> Artifact:
+        new = NewFile(name=file_name(name), content=content, media_type=media_type)
+        check_sizes(new, self._sizes(run_id))
+        artifact = replace(new.artifact, origin="input")
+        self.stored[run_id, new.name] = _File(tenant_id, artifact, content, None)
+        return artifact
+
+    def _held(self, place: Place) -> _Run:
+        for run in self.runs.values():
+            if run.state.agent_run_id == place.agent_run_id and run.fence == place.fence:
+                return run
+        raise LeaseLost("Another worker has taken this task over.")
+
+    def _sizes(self, run_id: UUID) -> dict[str, int]:
+        return {name: file.artifact.bytes for (run, name), file in self.stored.items() if run == run_id}
+
+    def _apply(self, place: Place, changes: FileChanges) -> tuple[Artifact, ...]:
+        for name in changes.removed:
+            known = self.stored.get((place.run_id, name))
+            if known is not None and known.artifact.origin == "output":
+                del self.stored[place.run_id, name]
+        written = []
+        for new in changes.written:
+            name = file_name(new.name)
+            known = self.stored.get((place.run_id, name))
+            if known is not None and known.artifact.origin == "input":
+                raise InputIsReadOnly(f"'{name}' is an input of the goal; write under another name.")
+            check_sizes(replace(new, name=name), self._sizes(place.run_id))
+            artifact = Artifact(
+                name=name,
+                media_type=new.media_type or media_type_of(name),
+                bytes=len(new.content),
+                sha256=sha256(new.content).hexdigest(),
+                origin="output",
+            )
+            self.stored[place.run_id, name] = _File(place.tenant_id, artifact, new.content, place.agent_run_id)
+            written.append(artifact)
+        return tuple(written)
