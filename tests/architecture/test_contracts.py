@@ -14,7 +14,11 @@ PLANTED = {
     "the core imports a framework": ("kernel/planted.py", "import sqlalchemy", "A pure core"),
     "a use case imports a driver": ("planning/application/planted.py", "import psycopg", "A pure core"),
     "a lower step imports a higher one": ("platform/planted.py", "import cognitionos.web", "The ladder"),
-    "memory imports planning": ("memory/application/planted.py", "import cognitionos.planning.facade", "The ladder"),
+    "memory imports planning": (
+        "memory/application/planted.py",
+        "import cognitionos.planning.application",
+        "The ladder",
+    ),
     "the domain imports its use cases": (
         "llm_gateway/domain/planted.py",
         "import cognitionos.llm_gateway.application",

@@ -17,9 +17,21 @@ from tests.waiting import eventually_sync
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKGROUND = "<!-- runs until the end -->"
-_FENCE = re.compile(r"^(?:(?P<mark><!-- [^\n]* -->)\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?:(?P<mark><!-- [^\n]* -->)\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 _TIMEOUT_S = 120
-_COPIED = ("src", "migrations", "docs", "requirements", "alembic.ini", "pyproject.toml", "Makefile", "README.md", "LICENSE")
+_COPIED = (
+    "src",
+    "migrations",
+    "docs",
+    "requirements",
+    "alembic.ini",
+    "pyproject.toml",
+    "Makefile",
+    "README.md",
+    "LICENSE",
+)
 
 
 @dataclass(frozen=True, slots=True)

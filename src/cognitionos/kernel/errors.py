@@ -18,7 +18,9 @@ class DomainError(Exception):
 
     title: ClassVar[str] = ""
 
-    def __init__(self, detail: str, *, fields: dict[str, str] | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, detail: str, *, fields: dict[str, str] | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.fields = fields or {}

@@ -38,7 +38,7 @@ UPDATE outbox SET error = %s, due_at = now() + %s, dead_at = CASE WHEN attempts 
 """
 
 
-class AlreadyDelivered(Exception):  # noqa: N818 - an outcome that unwinds the transaction, not a fault
+class AlreadyDelivered(Exception):
     """Another worker finished this delivery first; the transaction that finds out must be rolled back."""
 
 

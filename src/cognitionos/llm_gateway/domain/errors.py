@@ -42,7 +42,7 @@ class BudgetNotFound(NotFound):
     """This tenant has no such budget."""
 
 
-class ProviderFailure(Exception):  # noqa: N818 - an outcome of one attempt, handled by the next
+class ProviderFailure(Exception):
     """One attempt failed. Internal to attempts: the route goes on with the next candidate or round.
 
     `again` says whether the same deployment may be asked again; `retry_after_s` is how long it wants to be left alone.

@@ -16,11 +16,11 @@ _CONDITIONS = frozenset({"system_contains", "contains", "tool_results", "assista
 _ACTIONS = ("say", "json", "call")
 
 
-class ScenarioInvalid(ValueError):  # noqa: N818 - named like the other refusals
+class ScenarioInvalid(ValueError):
     """A scenario file breaks the format; the message says where."""
 
 
-class _NoValue(Exception):  # noqa: N818 - a placeholder without a value: the rule does not fit
+class _NoValue(Exception):
     pass
 
 
