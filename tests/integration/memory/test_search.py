@@ -17,7 +17,7 @@ from cognitionos.memory.infrastructure.search_store import SearchStore
 from cognitionos.platform.config import Settings
 from cognitionos.platform.database import Database
 
-ITEMS, OTHERS = 3000, 600
+ITEMS, OTHERS = 4500, 500
 
 
 class Filled(NamedTuple):
@@ -110,9 +110,9 @@ async def test_the_true_distance_comes_with_every_candidate(filled: Filled) -> N
 @pytest.mark.parametrize(
     ("project", "exact_up_to", "used", "unused"),
     [
-        ("small", 2000, "memories_project", "memories_embedding"),
+        ("small", 10_000, "memories_project", "memories_embedding"),
         ("large", 0, "memories_embedding", None),
-        ("large", 2000, "memories_terms", None),
+        ("large", 10_000, "memories_terms", None),
     ],
 )
 async def test_a_search_uses_its_indexes_and_never_reads_the_whole_table(

@@ -16,12 +16,11 @@ from cognitionos.memory.application.recall import MAX_QUERY_CHARACTERS, MAX_RECA
 from cognitionos.memory.application.remember import NewMemory, Remember
 from cognitionos.memory.domain.item import MAX_CONTENT_BYTES, MemoryKind, Source
 from cognitionos.memory.infrastructure.queries import After, MemoryQueries, MemoryView, view_of
-from cognitionos.platform.http_api import instance, problems, requires
+from cognitionos.platform.http_api import Who, instance, problems, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
 
 Content = Annotated[str, msgspec.Meta(min_length=1, description=f"at most {MAX_CONTENT_BYTES} bytes of UTF-8")]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Who = NamedDependency[Principal]
 Kind = Annotated[MemoryKind | None, QueryParameter(description="only memories of this kind")]
 
 

@@ -16,8 +16,9 @@ from cognitionos.platform.database import Database, Row
 
 CANDIDATES = 100
 """How many are fetched by meaning, and as many by words, to be ranked together."""
-EXACT_UP_TO = 2000
-"""Items in a project that are always compared one by one; above, `memory_candidates` weighs the cost."""
+EXACT_UP_TO = 10_000
+"""Items in a project that are always compared one by one (7 ms at 10,000, recall 1.0; the index takes 4 to 6 ms and
+finds 0.93 on sentences of random words, its worst case); above, `memory_candidates` weighs the cost."""
 
 _CANDIDATES = (
     "SELECT candidate, similarity, frequencies, length, matches, corpus_items, corpus_words, path "
