@@ -97,3 +97,39 @@ async def test_calls_are_in_the_usage_of_the_tenant(client: httpx.AsyncClient) -
     groups = {group["key"]: group for group in usage["groups"]}
     assert groups["simulated/scenarios"]["calls"] >= 1
     assert usage["total_usd"] == "0"
+
+
+async def test_money_is_taken_as_a_number_or_a_string_and_nothing_else(
+    client: httpx.AsyncClient, caller: Caller
+) -> None:
+    subject = f"api_key:{caller.api_key_id}"
+
+    answers = [
+        await client.post("/v1/budgets", json={"subject": subject, "limit_usd": limit, "period": "day"})
+        for limit in (0.1, "0.1", 3, "-1", "NaN", "a lot")
+    ]
+
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 422, 422, 400]
+    assert answers[0].json()["limit_usd"] == "0.1"
+    assert answers[0].json()["resets_at"] is not None
+    assert answers[3].json()["errors"][0]["field"] == "limit_usd"
+
+
+async def test_a_price_is_set_for_names_with_slashes_and_versions_count_up(client: httpx.AsyncClient) -> None:
+    price = {"input_usd_per_million": 0.15, "output_usd_per_million": "0.6"}
+
+    first = await client.put("/v1/prices/openai/gpt-x", json=price)
+    second = await client.put("/v1/prices/openai/gpt-x", json=price)
+    wrong = await client.put("/v1/prices/gpt-x", json=price | {"output_usd_per_million": -1})
+
+    assert [first.json(), second.json()["version"]] == [{"model": "openai/gpt-x", "version": 1}, 2]
+    assert wrong.status_code == 422
+
+
+async def test_another_tenants_budget_cannot_be_opened(client: httpx.AsyncClient) -> None:
+    body = {"subject": "tenant:00000000-0000-4000-8000-000000000000", "limit_usd": "1"}
+
+    answer = await client.post("/v1/budgets", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["type"].endswith("subject-refused")

@@ -72,7 +72,14 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     table = PriceTable()
     prices = PriceBook(base.database, base.signals, table=table, stated=providers.price, keyless=providers.is_keyless)
     store = PostgresBudgetStore(base.database, owner=base.new_id())
-    budgets = Budgets(store=store, prices=prices, observe=metrics.observe, encode=encode, monotonic=time.monotonic)
+    budgets = Budgets(
+        store=store,
+        prices=prices,
+        observe=metrics.observe,
+        refused=lambda kind: metrics.BUDGET_REFUSALS.labels(kind).inc(),
+        encode=encode,
+        monotonic=time.monotonic,
+    )
     attempts = Attempts(
         providers=providers.by_name,
         backoff=backoff or Backoff(),

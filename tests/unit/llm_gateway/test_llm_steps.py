@@ -55,6 +55,7 @@ class Bench:
     store: MemoryBudgetStore = field(default_factory=MemoryBudgetStore)
     cache: MemoryCache = field(default_factory=MemoryCache)
     observed: list[Call] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     clock: float = 0.0
     prices: dict[str, object] = field(default_factory=lambda: {"first/m": PRICE, "second/m": PRICE})
@@ -72,6 +73,7 @@ class Bench:
             store=self.store,
             prices=MemoryPrices(self.prices),  # type: ignore[arg-type]
             observe=self.observed.append,
+            refused=self.refused.append,
             encode=encode,
             monotonic=monotonic,
         )
@@ -194,6 +196,7 @@ async def test_an_exhausted_budget_stops_the_call_before_the_provider_is_asked()
 
     assert bench.first.asked == []
     assert bench.store.ledger == {}
+    assert bench.refused == ["goal"]
 
 
 async def test_a_waiting_call_enters_when_a_settlement_makes_room() -> None:

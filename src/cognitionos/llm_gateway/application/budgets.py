@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cognitionos.kernel.money import usd_text
 from cognitionos.llm_gateway.application.call import Started
-from cognitionos.llm_gateway.application.ports import BudgetStore, Encode, Monotonic, Observe, Prices
+from cognitionos.llm_gateway.application.ports import BudgetStore, Encode, Monotonic, Observe, Prices, Refused
 from cognitionos.llm_gateway.domain.budget import Exposure, Held, Hold, Period, Spend, exposure
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import BudgetExhausted, PriceUnknown
@@ -19,6 +19,8 @@ from cognitionos.llm_gateway.domain.route import Candidate
 
 LONGEST_WAIT_S = 30.0
 LOOK_AGAIN_S = 0.25
+LONGEST_STREAM_S = 3600.0
+"""A stream may go on beyond the deadline of its first piece; its hold must not count as abandoned meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Budgets:
     store: BudgetStore
     prices: Prices
     observe: Observe
+    refused: Refused
     encode: Encode
     monotonic: Monotonic
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,7 +61,7 @@ class Budgets:
         lowered = wanted.lowered_to(held.left_nanousd)
         if lowered is not None and (held := await self._try(call, lowered.amount_nanousd, request.deadline_s)).granted:
             return Granted(limit=lowered.limit, lowered=True, amount_nanousd=lowered.amount_nanousd)
-        raise _exhausted(held, wanted)
+        raise self._exhausted(held, wanted)
 
     async def hold_amount(self, call: Started, amount_nanousd: int | None, *, deadline_s: float) -> None:
         """Hold exactly `amount_nanousd` (None: price unknown) or raise; no waiting, nothing to lower."""
@@ -66,7 +69,7 @@ class Budgets:
         if held.price_missing:
             raise _unpriced(call.route.candidates[0].name, held)
         if not held.granted:
-            raise _exhausted(held, None)
+            raise self._exhausted(held, None)
 
     async def settle(self, call: Call) -> None:
         """Book the call: ledger row, cost and release are one commit. Returns when they are durable.
@@ -131,7 +134,8 @@ class Budgets:
 
     async def _try(self, call: Started, amount_nanousd: int | None, deadline_s: float) -> Held:
         row = call.row(outcome="lost", usage=Usage(estimated=True))
-        hold = Hold(row=row, amount_nanousd=amount_nanousd, deadline_s=deadline_s)
+        lasts_s = max(deadline_s, LONGEST_STREAM_S) if call.streamed else deadline_s
+        hold = Hold(row=row, amount_nanousd=amount_nanousd, deadline_s=lasts_s)
         holding = asyncio.ensure_future(self.store.hold(hold))
         try:
             return await asyncio.shield(holding)
@@ -148,6 +152,10 @@ class Budgets:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    def _exhausted(self, held: Held, wanted: Exposure | None) -> BudgetExhausted:
+        self.refused((held.subject or "").partition(":")[0])
+        return _exhausted(held, wanted)
 
 
 def _exhausted(held: Held, wanted: Exposure | None) -> BudgetExhausted:

@@ -124,6 +124,8 @@ class Prices(Protocol):
 
 Observe = Callable[[Call], None]
 """Counts a finished call in the metrics."""
+Refused = Callable[[str], None]
+"""Counts a refusal for money by the kind of the budget's subject."""
 Sleep = Callable[[float], Awaitable[None]]
 Monotonic = Callable[[], float]
 Chance = Callable[[], float]

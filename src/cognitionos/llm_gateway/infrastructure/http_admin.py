@@ -20,7 +20,13 @@ from cognitionos.platform.http_api import instance, requires
 
 SUBJECTS = ("tenant", "project", "api_key", "user", "goal", "workflow", "run", "task", "agent_run")
 DEAREST_USD = Decimal(10**9)
-UsdPerMillion = Annotated[Decimal, msgspec.Meta(description="dollars per million tokens, exact", ge=0, le=10**6)]
+Usd = Annotated[
+    Decimal,
+    msgspec.Meta(
+        description="exact decimal dollars, as a string or a number",
+        examples=["0.15"],
+    ),
+]
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
 Subject = Annotated[str, msgspec.Meta(max_length=300, pattern=f"^({'|'.join(SUBJECTS)}):[^\\x00]+$")]
 
@@ -32,11 +38,11 @@ class SubjectRefused(Invalid):
 class SetPrice(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a model costs from now on; cached, written and reasoning tokens cost as plain ones unless said otherwise."""
 
-    input_usd_per_million: Decimal
-    output_usd_per_million: Decimal
-    cached_input_usd_per_million: Decimal | None = None
-    cache_write_usd_per_million: Decimal | None = None
-    reasoning_usd_per_million: Decimal | None = None
+    input_usd_per_million: Usd
+    output_usd_per_million: Usd
+    cached_input_usd_per_million: Usd | None = None
+    cache_write_usd_per_million: Usd | None = None
+    reasoning_usd_per_million: Usd | None = None
     max_input_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
 
@@ -52,7 +58,7 @@ class OpenBudget(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A hard limit on what a subject (`api_key:ID`, `goal:ID`, `user:NAME`, ...) may spend in a period."""
 
     subject: Subject
-    limit_usd: Decimal
+    limit_usd: Usd
     period: Period = Period.TOTAL
     soft: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
 

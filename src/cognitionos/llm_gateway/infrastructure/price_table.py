@@ -16,7 +16,7 @@ _KEPT = ("input_cost", "output_cost", "cache_", "max_", "mode")
 
 
 class PriceTable:
-    """Prices by litellm's model names. Read at the first question, in some 20 ms."""
+    """Prices by litellm's model names. Read by `load` or at the first question, in some 20 ms."""
 
     def price(self, name: str) -> Price | None:
         """The price of `name` (`gpt-4o`, `anthropic/claude-...`); None where the table has none."""
@@ -25,6 +25,10 @@ class PriceTable:
             entry = self._entries.get(name)
             known[name] = price_from_table(entry) if entry is not None else None
         return known[name]
+
+    def load(self) -> None:
+        """Read the file now."""
+        _ = self._entries
 
     @cached_property
     def _entries(self) -> dict[str, dict[str, Any]]:

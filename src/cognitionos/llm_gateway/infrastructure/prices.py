@@ -3,6 +3,7 @@
 A server that is asked without a key is free where none of them knows; of any other the price is then unknown.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -90,7 +91,8 @@ class PriceBook:
         self._changed = self._listening.enter_context(signals.listen(CHANNEL))
 
     async def open(self) -> None:
-        """Nothing to open: prices are read when first asked for."""
+        """Read the public table now, in a thread, so that no call waits for it."""
+        await asyncio.to_thread(self._table.load)
 
     async def close(self) -> None:
         """Stop listening."""
