@@ -21,10 +21,10 @@ from cognitionos.agents.domain.workspace import (
 from cognitionos.platform.database import Database
 
 _COLUMNS = "name, media_type, bytes, sha256, origin"
-_LIST = f"SELECT {_COLUMNS} FROM workspace_files WHERE run_id = %s ORDER BY name"
-_OF_AGENT_RUN = f"SELECT {_COLUMNS} FROM workspace_files WHERE agent_run_id = %s ORDER BY name"
-_READ = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s AND name = %s"
-_READ_ALL = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s ORDER BY name"
+_LIST = f"SELECT {_COLUMNS} FROM workspace_files WHERE run_id = %s ORDER BY name"  # noqa: S608 - a constant
+_OF_AGENT_RUN = f"SELECT {_COLUMNS} FROM workspace_files WHERE agent_run_id = %s ORDER BY name"  # noqa: S608 - a constant
+_READ = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s AND name = %s"  # noqa: S608 - a constant
+_READ_ALL = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s ORDER BY name"  # noqa: S608 - a constant
 _SIZES = "SELECT name, bytes, origin FROM workspace_files WHERE run_id = %s"
 # parallel writers of one run take turns, so that they cannot exceed the run's size together
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
