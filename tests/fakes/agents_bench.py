@@ -105,11 +105,12 @@ class Bench:
         files: Files | None = None,
         limits: Limits | None = None,
         recorder: Recorder | None = None,
+        gateway: ScriptedGateway | None = None,
     ) -> "Bench":
         """Agents whose model says `lines`, with `double` and the file tools unless `tools` says otherwise."""
         memory = JournalInMemory()
         journal, files = journal or memory, files or memory
-        gateway, recorder, counts = ScriptedGateway(list(lines)), recorder or Recorder(), Counts()
+        gateway, recorder, counts = gateway or ScriptedGateway(list(lines)), recorder or Recorder(), Counts()
         chosen = [*(tools or [a_tool(recorder.run)]), *WorkspaceTools(files).tools]
         runs = agent_runs(
             models=gateway,
