@@ -8,10 +8,12 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from cognitionos import __version__
+from cognitionos.agents.infrastructure import http as agents_http
 from cognitionos.composition import Services, build
 from cognitionos.llm_gateway.infrastructure import http_admin as money_http
 from cognitionos.llm_gateway.infrastructure import http_openai
 from cognitionos.memory.infrastructure import http as memory_http
+from cognitionos.planning.infrastructure import http as planning_http
 from cognitionos.platform import (
     health,
     http_api,
@@ -84,5 +86,15 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         ),
         memory_http.routes(
             remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries
+        ),
+        agents_http.routes(
+            definitions=services.agents.definitions, toolbox=services.agents.toolbox, queries=services.agents.queries
+        ),
+        planning_http.routes(
+            goals=services.planning.goals,
+            runs=services.planning.runs,
+            queries=services.planning.queries,
+            event_streams=services.planning.event_streams,
+            read_file=services.agents.agents.read_file,
         ),
     ]

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from cognitionos.composition import agents, llm_gateway, memory, planning, tenancy
 from cognitionos.composition import base as platform
-from cognitionos.composition import llm_gateway, memory, tenancy
+from cognitionos.composition.agents import AgentsServices
 from cognitionos.composition.base import Background, Base, Resource
 from cognitionos.composition.llm_gateway import LlmGatewayServices
 from cognitionos.composition.memory import MemoryServices
+from cognitionos.composition.planning import PlanningServices
 from cognitionos.composition.sweeper import OutboxSweeper
 from cognitionos.composition.tenancy import TenancyServices
 from cognitionos.platform import crash_points
@@ -21,11 +23,14 @@ class Services:
     tenancy: TenancyServices
     llm_gateway: LlmGatewayServices
     memory: MemoryServices
+    agents: AgentsServices
+    planning: PlanningServices
 
     @property
     def resources(self) -> tuple[Resource, ...]:
         """What `open` opens, in order."""
-        return (*self.base.resources, *self.tenancy.resources, *self.llm_gateway.resources, *self.memory.resources)
+        contexts = (self.tenancy, self.llm_gateway, self.memory, self.agents, self.planning)
+        return (*self.base.resources, *(resource for context in contexts for resource in context.resources))
 
     @property
     def background(self) -> tuple[Background, ...]:
@@ -33,6 +38,7 @@ class Services:
         return (
             OutboxSweeper(outbox=self.base.outbox, every_s=self.base.settings.sweep_s),
             *self.memory.background,
+            *self.planning.background,
         )
 
     async def open(self) -> None:
@@ -56,4 +62,18 @@ def build(settings: Settings) -> Services:
     remembering = memory.build(base, gateway.gateway)
     for subscription in remembering.subscriptions:
         base.bus.subscribe(subscription.event_type, subscription.name, subscription.handle)
-    return Services(base=base, tenancy=tenancy.build(base), llm_gateway=gateway, memory=remembering)
+    working = agents.build(base, gateway.gateway, remembering.memory)
+    return Services(
+        base=base,
+        tenancy=tenancy.build(base),
+        llm_gateway=gateway,
+        memory=remembering,
+        agents=working,
+        planning=planning.build(
+            base,
+            gateway=gateway.gateway,
+            memory=remembering.memory,
+            agents=working.agents,
+            send_http=working.http.request,
+        ),
+    )

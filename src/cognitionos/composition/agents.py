@@ -38,12 +38,14 @@ class AgentsServices:
     definitions: Definitions
     toolbox: Toolbox
     queries: AgentQueries
+    http: HttpTool
     resources: tuple[Resource, ...]
 
 
 def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
     """Agents on `base`. The only I/O is reading the prompts that ship with the product."""
     files = PostgresFiles(base.database)
+    http = HttpTool(allowed_hosts=base.settings.http_allow)
     python = PythonTool(
         sandbox=PythonSandbox(backend=base.settings.sandbox),
         files=files,
@@ -52,7 +54,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
     tools = (
         python.tool,
         *WorkspaceTools(files).tools,
-        HttpRequestTool(HttpTool(allowed_hosts=base.settings.http_allow)).tool,
+        HttpRequestTool(http).tool,
         *MemoryTools(memory).tools,
     )
     runs = agent_runs(
@@ -69,6 +71,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         definitions=runs.definitions,
         toolbox=runs.loop.toolbox,
         queries=AgentQueries(base.database),
+        http=http,
         resources=(python,),
     )
 

@@ -1,0 +1,100 @@
+"""Planning, wired."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cognitionos.agents.facade import Agents
+from cognitionos.composition.base import Background, Base, Resource
+from cognitionos.llm_gateway.facade import Gateway
+from cognitionos.memory.facade import Memory
+from cognitionos.planning.application.agent_tasks import AgentTasks
+from cognitionos.planning.application.engine import Engine
+from cognitionos.planning.application.goals import Goals
+from cognitionos.planning.application.http_tasks import HttpTasks, SendHttp
+from cognitionos.planning.application.planner import Planner
+from cognitionos.planning.application.ports import Compute, Handler
+from cognitionos.planning.application.runs import Runs
+from cognitionos.planning.application.values import compute_value
+from cognitionos.planning.infrastructure.event_feed import EventFeed
+from cognitionos.planning.infrastructure.http_events import EventStreams
+from cognitionos.planning.infrastructure.queries import PlanningQueries
+from cognitionos.planning.infrastructure.repository import PlanningWork
+from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
+from cognitionos.platform.unit_of_work import units_of_work
+
+PURE: dict[str, Compute] = {"value": compute_value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanningServices:
+    """What the HTTP edge, the worker and the command line use of planning."""
+
+    goals: Goals
+    runs: Runs
+    queries: PlanningQueries
+    event_streams: EventStreams
+    engine: Engine
+    agents: Agents
+    resources: tuple[Resource, ...]
+
+    @property
+    def background(self) -> tuple[Background, ...]:
+        """The loops of the worker process."""
+        return (self.engine,)
+
+
+def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_http: SendHttp) -> PlanningServices:
+    """Planning on `base`. No I/O. `send_http` is the tool that holds the operator's allow-list."""
+    begin = units_of_work(PlanningWork, database=base.database, bus=base.bus, relay=base.outbox)
+    runs = Runs(begin=begin, signals=base.signals, now=base.now, new_id=base.new_id)
+    goals = Goals(
+        begin=begin,
+        runs=runs,
+        signals=base.signals,
+        open_budget=gateway.open_budget,
+        put_file=agents.put_file,
+        default_budget_usd=base.settings.default_goal_budget_usd,
+        now=base.now,
+        new_id=base.new_id,
+    )
+
+    async def spent(tenant_id: UUID, subject: str) -> int:
+        return (await gateway.spent(tenant_id, subject)).spent_nanousd
+
+    queries = PlanningQueries(database=base.database, spent=spent, files=agents.files)
+    feed = EventFeed(signals=base.signals, heads=queries.heads)
+    return PlanningServices(
+        goals=goals,
+        runs=runs,
+        queries=queries,
+        event_streams=EventStreams(queries=queries, feed=feed),
+        engine=_engine(base, memory=memory, agents=agents, send_http=send_http),
+        agents=agents,
+        resources=(feed,),
+    )
+
+
+def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp) -> Engine:
+    store = PostgresTaskStore(
+        database=base.database, bus=base.bus, relay=base.outbox, pure=PURE, now=base.now, new_id=base.new_id
+    )
+
+    async def recall(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> tuple[str, ...]:
+        found = await memory.recall(tenant_id, project_id, query, limit)
+        return tuple(each.content for each in found)
+
+    handlers: dict[str, Handler] = {
+        "plan": Planner(ask=agents.ask, recall=recall),
+        "agent": AgentTasks(perform=agents.perform, recall=recall, upstream=store.upstream),
+        "http": HttpTasks(send=send_http),
+    }
+    return Engine(
+        store=store,
+        signals=base.signals,
+        handlers=handlers,
+        pure=PURE,
+        worker=str(base.new_id()),
+        slots=base.settings.task_slots,
+        lease_s=base.settings.lease_s,
+        sweep_s=base.settings.sweep_s,
+    )
