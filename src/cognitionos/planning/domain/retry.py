@@ -25,7 +25,7 @@ class RetryPolicy:
             return None
         if failures >= self.max_attempts:
             return None
-        doubled = min(self.backoff_s * 2.0 ** (failures - 1), LONGEST_BACKOFF_S)
+        doubled = min(self.backoff_s * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF_S)
         asked_for = getattr(error, "retry_after_s", None) or 0.0
         return max(doubled * (0.5 + jitter / 2), float(asked_for))
 

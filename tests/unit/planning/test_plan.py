@@ -1,0 +1,101 @@
+"""Plans: what the schema offers, what is forgiven, what is refused."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cognitionos.planning.domain.graph import topological_order
+from cognitionos.planning.domain.plan import InvalidPlan, plan_of, plan_schema
+
+KEYS = [f"t{number}" for number in range(1, 13)]
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*KEYS, "x"]), inner, max_size=3),
+    max_leaves=8,
+)
+tasks = st.fixed_dictionaries(
+    {
+        "title": st.text(max_size=20),
+        "instructions": st.text(min_size=1, max_size=20).filter(lambda text: text.replace("\x00", "").strip()),
+        "depends_on": st.lists(st.sampled_from([*KEYS, "t99"]), max_size=12) | anything,
+    }
+)
+
+
+def a_task(*depends_on: str, **changes: Any) -> dict[str, Any]:
+    return {"title": "do it", "instructions": "do it well", "depends_on": list(depends_on), **changes}
+
+
+def test_the_schema_has_a_key_for_each_task_and_only_earlier_ones_to_depend_on() -> None:
+    schema = plan_schema(3)
+
+    assert schema["required"] == ["t1", "t2", "t3"]
+    assert "depends_on" not in schema["properties"]["t1"]["properties"]
+    third, nothing = schema["properties"]["t3"]["anyOf"]
+    assert third["properties"]["depends_on"]["items"]["enum"] == ["t1", "t2"]
+    assert nothing == {"type": "null"}
+
+
+def test_every_object_of_the_schema_requires_all_its_keys_as_strict_providers_want() -> None:
+    def objects(schema: Any) -> list[dict[str, Any]]:
+        inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else []
+        here = [schema] if isinstance(schema, dict) and schema.get("type") == "object" else []
+        return here + [found for each in inner for found in objects(each)]
+
+    for each in objects(plan_schema()):
+        assert each["required"] == list(each["properties"])
+        assert each["additionalProperties"] is False
+
+
+def test_nulls_gaps_and_dangling_references_are_dropped() -> None:
+    plan = plan_of({"t1": a_task("t3"), "t2": None, "t3": a_task("t1", "t2", "t9", "t1")})
+
+    assert [(task.key, task.depends_on) for task in plan.tasks] == [("t1", ()), ("t3", ("t1",))]
+
+
+def test_tasks_beyond_the_cap_are_not_taken() -> None:
+    assert [task.key for task in plan_of({"t1": a_task(), "t2": a_task(), "t3": a_task()}, 2).tasks] == ["t1", "t2"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "field"),
+    [
+        ([], "$"),
+        ("t1", "$"),
+        ({}, "t1"),
+        ({"t1": None}, "t1"),
+        ({"t1": "do it"}, "t1"),
+        ({"t1": a_task(instructions="  ")}, "t1.instructions"),
+        ({"t1": a_task(), "t4": a_task(instructions=None)}, "t4.instructions"),
+        ({"t1": a_task(instructions="x" * 8_001)}, "t1.instructions"),
+    ],
+)
+def test_what_is_no_plan_is_refused_with_the_place_named(answer: Any, field: str) -> None:
+    with pytest.raises(InvalidPlan) as refused:
+        plan_of(answer)
+
+    assert list(refused.value.fields) == [field]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.none() | tasks, min_size=1).filter(lambda plan: any(plan.values())))
+def test_every_accepted_plan_is_a_graph_with_one_result(answer: dict[str, Any]) -> None:
+    expansion = plan_of(answer).expansion()
+
+    graph = {task.key: task.depends_on for task in expansion.tasks}
+    order = topological_order(graph)
+    assert order[-1] == expansion.result_key
+    assert len(graph) == len(expansion.tasks)
+
+
+@given(anything)
+def test_whatever_a_model_says_is_a_plan_or_a_named_refusal(answer: Any) -> None:
+    try:
+        faults = {} if plan_of(answer).tasks else {"$": "an empty plan"}
+        named = not faults
+    except InvalidPlan as refused:
+        named = bool(refused.fields)
+
+    assert named
