@@ -24,7 +24,7 @@ from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of, uuid_a
 MOST_PURE = 2000
 """Pure tasks that run inside one commit: bounds its size and how long it holds the run's lock."""
 
-_LOCK_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+_LOCK_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"  # noqa: S608 - a constant
 _LOCK_TASKS = """
 SELECT t.id, t.fence, t.dependents FROM tasks t
 WHERE t.id = ANY(%s::uuid[]) AND t.lease_owner = %s AND t.status = 'running' ORDER BY t.id FOR NO KEY UPDATE

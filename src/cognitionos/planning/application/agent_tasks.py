@@ -1,0 +1,82 @@
+"""The kind `agent`: a task that an agent does, with the results of the tasks before it and what memory knows."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cognitionos.agents.facade import Assignment
+from cognitionos.agents.facade import LeaseLost as AgentLeaseLost
+from cognitionos.agents.facade import Outcome as AgentOutcome
+from cognitionos.planning.application.ports import Recall, Report, Upstream
+from cognitionos.planning.domain.step import text_of
+from cognitionos.planning.domain.task import ClaimedTask, LeaseLost, Succeeded
+
+MEMORIES = 5
+_REMEMBERING = frozenset({"executor"})
+
+Perform = Callable[[Assignment], Awaitable[AgentOutcome]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentTasks:
+    """Does tasks of kind `agent`: `{"role", "instructions", "expected_output", "review"}`."""
+
+    perform: Perform
+    recall: Recall
+    upstream: Upstream
+
+    async def __call__(self, task: ClaimedTask, report: Report) -> Succeeded:
+        """What the agent gave. Its own errors pass through, to be weighed by the task's policy."""
+        before = await self.upstream(task)
+        role, instructions = str(task.spec.get("role", "executor")), str(task.spec.get("instructions", ""))
+        memories: Sequence[str] = ()
+        if role in _REMEMBERING:
+            memories = await self.recall(task.tenant_id, task.project_id, instructions, MEMORIES)
+        assignment = Assignment(
+            tenant_id=task.tenant_id,
+            project_id=task.project_id,
+            api_key_id=task.api_key_id,
+            user=task.user,
+            goal_id=task.goal_id,
+            run_id=task.run_id,
+            task_id=task.id,
+            task_key=task.key,
+            fence=task.fence,
+            role=role,
+            goal=before.statement or instructions,
+            instructions=instructions,
+            expected_output=task.spec.get("expected_output"),
+            inputs={key: _shown(output) for key, output in before.outputs.items()},
+            memories=tuple(memories),
+            review=task.spec.get("review") is True,
+            deadline_s=task.timeout_s,
+            report=report,
+        )
+        try:
+            outcome = await self.perform(assignment)
+        except AgentLeaseLost as error:
+            raise LeaseLost(error.detail) from error
+        return Succeeded(output={"text": outcome.text, "artifacts": _artifacts(outcome)}, details=_details(outcome))
+
+
+def _shown(output: Any) -> str:
+    text = text_of(output)
+    return text if text is not None else json.dumps(output, ensure_ascii=False)
+
+
+def _artifacts(outcome: AgentOutcome) -> list[dict[str, Any]]:
+    return [{"name": each.name, "media_type": each.media_type, "bytes": each.bytes} for each in outcome.artifacts]
+
+
+def _details(outcome: AgentOutcome) -> Mapping[str, Any]:
+    return {
+        "model": outcome.model,
+        "simulated": outcome.simulated,
+        "prompt_versions": dict(outcome.prompt_versions),
+        "cost_nanousd": outcome.cost_nanousd,
+        "prompt_tokens": outcome.prompt_tokens,
+        "completion_tokens": outcome.completion_tokens,
+        "steps": outcome.steps,
+        "rounds": outcome.rounds,
+    }
