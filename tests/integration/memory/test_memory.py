@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from tests.conftest import Run
 from tests.fakes.memory_embedder import FakeEmbedder
 from tests.servers import TestDatabase
@@ -23,7 +24,7 @@ from cognitionos.memory.application.ports import Scope
 from cognitionos.memory.application.remember import NewMemory
 from cognitionos.memory.domain.item import MemoryKind, MemoryNotFound
 from cognitionos.memory.infrastructure.repository import MemoryWork
-from cognitionos.platform.bus import Delivery
+from cognitionos.platform.bus import Bus, Delivery
 from cognitionos.platform.config import Settings
 from cognitionos.platform.outbox import AlreadyDelivered
 from cognitionos.platform.unit_of_work import units_of_work
@@ -148,9 +149,9 @@ async def test_a_forgotten_memory_is_in_no_table_of_the_database(wired: Wired, d
             assert found == (0,), table
 
 
-async def test_the_backfill_serves_every_tenant_and_takes_each_memory_once(wired: Wired, settings: Settings) -> None:
+async def test_the_backfill_serves_every_tenant_and_takes_each_memory_once(wired: Wired) -> None:
     embedder = FakeEmbedder()
-    services = memory.build_with(wired.base, embedder)
+    services = memory.build_with(replace(wired.base, bus=Bus()), embedder)
     [backfill] = services.background
     one, other = a_scope(), a_scope()
     embedder.down = True
@@ -181,3 +182,23 @@ def outbox_rows(database: TestDatabase, tenant_id: UUID) -> list[UUID]:
     with psycopg.connect(database.admin_url) as connection:
         rows = connection.execute("SELECT id FROM outbox WHERE tenant_id = %s", (tenant_id,)).fetchall()
     return [row[0] for row in rows]
+
+
+async def test_the_metrics_count_what_was_written_and_how_was_searched(wired: Wired) -> None:
+    def read(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    def figures() -> tuple[float, float, float]:
+        return (
+            read("cognitionos_memory_items_written_total", kind="fact"),
+            read("cognitionos_memory_searches_total", path="exact"),
+            read("cognitionos_memory_search_seconds_count"),
+        )
+
+    before = figures()
+    scope = a_scope()
+
+    await wired.services.remember.remember(scope, NewMemory(content="Counted", kind=MemoryKind.FACT))
+    await wired.services.recall.recall(scope, "counted")
+
+    assert [after - earlier for after, earlier in zip(figures(), before, strict=True)] == [1, 1, 1]

@@ -12,7 +12,6 @@ sentence 0.345 and 0.341 (words alone 0.340, meaning alone 0.219, rank fusion 0.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, pstdev
 from uuid import UUID
 
 K1 = 1.2
@@ -96,6 +95,7 @@ def _share_held(texts: Sequence[float], weights: Sequence[float]) -> float:
 
 def _standardised(values: Sequence[float]) -> Callable[[float], float]:
     """(value - mean) / standard deviation over `values`; 0 where they do not differ."""
-    mean = fmean(values) if values else 0.0
-    deviation = pstdev(values, mean) if values else 0.0
+    count = len(values) or 1
+    mean = math.fsum(values) / count
+    deviation = math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / count)
     return lambda value: (value - mean) / deviation if deviation > 1e-12 else 0.0
