@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.text import Text
 from cognitionos import __version__
 from cognitionos.cli.client import Api, StreamEvent
 
-_LONGEST_DETAIL = 100
+_LONGEST_LINE = 110
 
 
 class Watcher:
@@ -24,8 +25,7 @@ class Watcher:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
-        self._titles: dict[str, str] = {}
-        self._started_at: float | None = None
+        self._started_at: datetime | None = None
 
     def note(self, text: str) -> None:
         """A line of our own."""
@@ -46,11 +46,14 @@ class Watcher:
         """One thing that happened."""
         if self._as_json:
             return
-        line = _LINES.get(event.kind)
+        data, key = event.data["data"], event.data["task"]
+        at = datetime.fromisoformat(event.data["at"])
+        self._started_at = self._started_at or at
         if event.kind == "run.planned":
-            self._plan(event.data)
-        elif line is not None:
-            self._print(event, *line(self._with_title(event.data)))
+            self._plan(data["tasks"])
+        elif (line := _LINES.get(event.kind)) is not None:
+            mark, style, text = line(data)
+            self._print((at - self._started_at).total_seconds(), key, mark, Text(" ".join(text.split()), style=style))
 
     def finished(self, goal: dict[str, Any], saved: list[Path]) -> None:
         """The goal has ended: its result, or why there is none; what it cost; where to look."""
@@ -73,44 +76,60 @@ class Watcher:
         self._console.print(Text(_cost(goal)))
         self.note(f"everything about it: cognitionos inspect {goal['id']}")
 
-    def _plan(self, data: dict[str, Any]) -> None:
-        self._console.print(Rule("plan"))
-        for task in data["tasks"]:
-            self._titles[task["key"]] = task["title"]
+    def _plan(self, tasks: list[dict[str, Any]]) -> None:
+        self._console.print(Rule("plan", style="dim"))
+        for task in tasks:
             after = f"  (after {', '.join(task['depends_on'])})" if task["depends_on"] else ""
             self._console.print(Text(f"  {task['key']:<8} {task['title']}{after}"))
-        self._console.print(Rule())
+        self._console.print(Rule(style="dim"))
 
-    def _with_title(self, data: dict[str, Any]) -> dict[str, Any]:
-        key = data.get("task", "")
-        return {**data, "name": f"{key} {self._titles.get(key, '')}".strip()}
-
-    def _print(self, event: StreamEvent, mark: str, style: str, text: str) -> None:
-        if len(text) > _LONGEST_DETAIL:
-            text = text[: _LONGEST_DETAIL - 1] + "…"
-        self._console.print(Text(f"{_clock(event)}  {mark} ", style="dim"), Text(" ".join(text.split()), style=style))
-
-
-def _clock(event: StreamEvent) -> str:
-    return str(event.data.get("at", ""))[11:19]
+    def _print(self, seconds: float, key: str | None, mark: str, text: Text) -> None:
+        text.truncate(_LONGEST_LINE, overflow="ellipsis")
+        self._console.print(Text.assemble((f"{seconds:6.1f} s  {key or '':<8} {mark} ", "dim"), text))
 
 
 def _cost(goal: dict[str, Any]) -> str:
     cost = f"cost ${goal['cost_usd']} of ${goal['budget_usd']}"
-    if not goal.get("simulated"):
-        return f"{cost}, model {goal.get('model')}"
+    models = ", ".join(goal["models"]) or "no model was asked"
+    if not goal["simulated"]:
+        return f"{cost}, {models}"
     would = goal.get("priced_as")
     priced = f"; {would['model']} would have cost ${would['cost_usd']}" if would else ""
-    return f"{cost}, SIMULATED by {goal.get('model')}: no model was asked{priced}"
+    return f"{cost}; SIMULATED: {models} stood in for a model{priced}"
 
 
 Line = Callable[[dict[str, Any]], tuple[str, str, str]]
 
+
+def _answered(data: dict[str, Any]) -> tuple[str, str, str]:
+    if data["calls"]:
+        return ".", "dim", f"{data['role']} calls {', '.join(call['name'] for call in data['calls'])}"
+    return ".", "dim", f"{data['role']} answers: {data['text']}"
+
+
+def _tool_called(data: dict[str, Any]) -> tuple[str, str, str]:
+    failed = data["outcome"] != "ok"
+    return ("!" if failed else "*"), ("yellow" if failed else "cyan"), f"{data['tool']}: {data['result']}"
+
+
+def _verdict(data: dict[str, Any]) -> tuple[str, str, str]:
+    if data["accepted"]:
+        return "+", "green", f"critic accepts draft {data['round']}"
+    return "~", "yellow", f"critic sends draft {data['round']} back: {'; '.join(data['reasons'])}"
+
+
+def _failure(data: dict[str, Any]) -> str:
+    return str((data.get("error") or {}).get("detail", ""))
+
+
 _LINES: dict[str, Line] = {
-    "task.started": lambda data: (">", "bold", data["name"]),
-    "task.succeeded": lambda data: ("+", "green", f"{data['name']} done"),
-    "task.failed": lambda data: ("x", "red", f"{data['name']} failed: {data.get('detail', '')}"),
-    "task.retrying": lambda data: ("~", "yellow", f"{data['name']} again: {data.get('detail', '')}"),
-    "run.failed": lambda _: ("x", "red", "the run failed"),
-    "run.cancelled": lambda _: ("x", "yellow", "the run was cancelled"),
+    "task.started": lambda data: (">", "bold", data["title"]),
+    "task.succeeded": lambda _: ("+", "green", "done"),
+    "task.failed": lambda data: ("x", "red", f"failed: {_failure(data)}"),
+    "task.retrying": lambda data: ("~", "yellow", f"again after: {_failure(data)}"),
+    "agent.resumed": lambda _: ("~", "yellow", "taken over, goes on from its journal"),
+    "agent.answered": _answered,
+    "agent.tool_called": _tool_called,
+    "agent.verdict": _verdict,
+    "run.cancelled": lambda _: ("x", "yellow", "cancelled"),
 }
