@@ -17,6 +17,11 @@ from cognitionos import __version__
 from cognitionos.cli.client import Api, StreamEvent
 
 _LONGEST_LINE = 110
+_SEEN_OTHERWISE = {"planner", "critic"}  # their answers are shown as plan and verdict
+_SIMULATED = (
+    "SIMULATED: no model is connected. For the goals in docs/examples a scenario stands in for its words, for others the "
+    "words mean nothing.\nConnect one with OPENAI_API_KEY, OPENAI_BASE_URL or a local server (docs/quick-start.md)."
+)
 
 
 class Watcher:
@@ -26,6 +31,7 @@ class Watcher:
         self._as_json = as_json
         self._console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
         self._started_at: datetime | None = None
+        self._said_simulated = False
 
     def note(self, text: str) -> None:
         """A line of our own."""
@@ -44,11 +50,14 @@ class Watcher:
 
     def event(self, event: StreamEvent) -> None:
         """One thing that happened."""
-        if self._as_json:
+        if self._as_json or "data" not in event.data:  # the last frame says only that the stream ends
             return
         data, key = event.data["data"], event.data["task"]
         at = datetime.fromisoformat(event.data["at"])
         self._started_at = self._started_at or at
+        if data.get("simulated") and not self._said_simulated:
+            self._said_simulated = True
+            self._console.print(Text(_SIMULATED, style="yellow"))
         if event.kind == "run.planned":
             self._plan(data["tasks"])
         elif (line := _LINES.get(event.kind)) is not None:
@@ -104,7 +113,8 @@ Line = Callable[[dict[str, Any]], tuple[str, str, str]]
 def _answered(data: dict[str, Any]) -> tuple[str, str, str]:
     if data["calls"]:
         return ".", "dim", f"{data['role']} calls {', '.join(call['name'] for call in data['calls'])}"
-    return ".", "dim", f"{data['role']} answers: {data['text']}"
+    shown = "" if data["role"] in _SEEN_OTHERWISE else f": {data['text']}"
+    return ".", "dim", f"{data['role']} answers ({data['tokens']} tokens){shown}"
 
 
 def _tool_called(data: dict[str, Any]) -> tuple[str, str, str]:
