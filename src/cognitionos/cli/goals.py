@@ -62,8 +62,8 @@ def runs(args: argparse.Namespace) -> int:
         print(json.dumps(page, indent=2))
         return 0
     for goal in page["items"]:
-        statement = " ".join(goal["statement"].split())
-        print(f"{goal['id']}  {goal['status']:<9}  {goal['created_at'][:19]}  {statement[:70]}")
+        title = " ".join(goal["title"].split())
+        print(f"{goal['id']}  {goal['status']:<9}  {goal['created_at'][:19]}  {title[:70]}")
     if not page["items"]:
         print("no goals yet; submit one with: cognitionos run 'What is to be done'")
     return 0

@@ -19,8 +19,9 @@ from cognitionos.cli.client import Api, StreamEvent
 _LONGEST_LINE = 110
 _SEEN_OTHERWISE = {"planner", "critic"}  # their answers are shown as plan and verdict
 _SIMULATED = (
-    "SIMULATED: no model is connected. For the goals in docs/examples a scenario stands in for its words, for others the "
-    "words mean nothing.\nConnect one with OPENAI_API_KEY, OPENAI_BASE_URL or a local server (docs/quick-start.md)."
+    "SIMULATED: no model is connected. For the goals in docs/examples a scenario stands in for its words;\n"
+    "for others the words mean nothing. Connect one with OPENAI_API_KEY, OPENAI_BASE_URL or a local server\n"
+    "(docs/quick-start.md)."
 )
 
 

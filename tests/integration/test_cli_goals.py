@@ -1,0 +1,101 @@
+"""Goals from the terminal, as a process against a real stack."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.servers import scratch_dir
+from tests.stacks import RunningStack, clean_environment, command, running_stack
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RunningStack]:
+    with scratch_dir() as folder, running_stack(folder / "data") as running:
+        yield running
+
+
+def cognitionos(stack: RunningStack, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of the terminal on the stack's data directory."""
+    return subprocess.run(
+        command(*arguments, "--data", str(stack.data_dir)),
+        env=clean_environment(),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_run_attaches_what_the_statement_names_and_shows_plan_progress_and_result(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    (tmp_path / "prices.csv").write_text("item,price\nkettle,20\n")
+
+    done = cognitionos(stack, "run", "Sum the prices in ./prices.csv.", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "attached prices.csv (text/csv)" in done.stdout
+    assert "SIMULATED" in done.stdout
+    for part in ("plan", "result", "cost $0 of $1"):
+        assert part in done.stdout
+
+
+def test_run_as_json_prints_the_finished_goal_and_nothing_else(stack: RunningStack) -> None:
+    done = cognitionos(stack, "run", "Name three colours", "--json", "--budget", "0.25")
+
+    goal = json.loads(done.stdout)
+    assert goal["status"] == "succeeded"
+    assert goal["budget_usd"] == "0.25"
+    assert goal["simulated"] is True
+
+
+def test_a_finished_goal_can_be_listed_followed_and_inspected(stack: RunningStack) -> None:
+    goal = json.loads(cognitionos(stack, "run", "Name a river", "--json").stdout)
+
+    listed = cognitionos(stack, "runs", "--limit", "5")
+    followed = cognitionos(stack, "follow", goal["id"])
+    inspected = json.loads(cognitionos(stack, "inspect", goal["id"]).stdout)
+
+    assert f"{goal['id']}  succeeded" in listed.stdout
+    assert "Name a river" in listed.stdout
+    assert "Make a plan" in followed.stdout
+    assert [task["key"] for task in inspected["tasks"]] == ["plan", "t1"]
+    assert {step["role"] for step in inspected["steps"]} >= {"planner", "executor"}
+
+
+def test_a_finished_goal_cannot_be_cancelled(stack: RunningStack) -> None:
+    goal = json.loads(cognitionos(stack, "run", "Name a lake", "--json").stdout)
+
+    refused = cognitionos(stack, "cancel", goal["id"])
+
+    assert refused.returncode == 1
+    assert "already" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "x", "--budget", "-1"], "budget_usd"),
+        (["run", "x", "--attach", "no-such-file"], "there is no file no-such-file"),
+        (["follow", "00000000-0000-7000-8000-000000000000"], "HTTP 404"),
+        (["inspect", "not-an-id"], "HTTP 4"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_and_where(stack: RunningStack, arguments: list[str], told: str) -> None:
+    refused = cognitionos(stack, *arguments)
+
+    assert refused.returncode == 1
+    assert told in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_without_a_stack_the_remedy_is_named(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        command("runs", "--data", str(tmp_path)), env=clean_environment(), capture_output=True, text=True, check=False
+    )
+
+    assert refused.returncode == 1
+    assert "cognitionos up" in refused.stderr
