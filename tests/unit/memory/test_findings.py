@@ -60,3 +60,9 @@ def test_findings_are_few_short_and_each_once(text: str) -> None:
 
     assert len(found) == len(set(found)) <= MOST_FINDINGS
     assert all(len(each) <= LONGEST for each in found)
+
+
+def test_markdown_goes_and_the_underscores_and_stars_of_names_and_figures_stay() -> None:
+    found = findings_in("Set **OPENAI_API_KEY** to `sk_1` so that _both_ of the 3*4 workers can start.")
+
+    assert found == ["Set OPENAI_API_KEY to sk_1 so that both of the 3*4 workers can start."]

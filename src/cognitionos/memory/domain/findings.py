@@ -11,7 +11,7 @@ SUMMARY_CHARACTERS = 4000
 
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _BULLET = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
-_MARKUP = re.compile(r"[*_`#>]+(?=\S)|(?<=\S)[*_`]+")
+_MARKUP = re.compile(r"(?<!\w)[*_`>]+(?=\S)|(?<=\S)[*_`]+(?!\w)")  # snake_case and 2*3 stay
 _TABLE_ROW = re.compile(r"^\s*\|.*\|\s*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(])")
 _FIGURE = re.compile(r"\d")
