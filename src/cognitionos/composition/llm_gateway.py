@@ -5,6 +5,7 @@ import os
 import random
 import time
 from dataclasses import dataclass
+from functools import cache
 
 from cognitionos.composition.base import Base, Resource
 from cognitionos.llm_gateway.application.attempts import Attempts
@@ -67,7 +68,10 @@ class _Unfinished:
 def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     """Wire the gateway. No I/O; each process is an owner of holds of its own."""
     providers = Providers(
-        base.settings, http=base.http, simulated=SimulatedProvider(load_rules, now=base.now), environment=os.environ
+        base.settings,
+        http=base.http,
+        simulated=SimulatedProvider(cache(load_rules), now=base.now),
+        environment=os.environ,
     )
     table = PriceTable()
     prices = PriceBook(base.database, base.signals, table=table, stated=providers.price, keyless=providers.is_keyless)

@@ -9,6 +9,9 @@ from cognitionos.llm_gateway.application.ports import Chance, Monotonic, Provide
 from cognitionos.llm_gateway.domain.backoff import Backoff
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ModelNotFound, ProviderFailure, ProviderUnavailable
 from cognitionos.llm_gateway.domain.route import Candidate, Route
+from cognitionos.platform.logging import get_logger
+
+log = get_logger(__name__)
 
 T = TypeVar("T")
 Ask = Callable[[Provider, Candidate], Awaitable[T]]
@@ -52,6 +55,7 @@ class Attempts:
                     failures[candidate] = ProviderFailure(f"no answer within {deadline_s:g} s", again=False)
                 except ProviderFailure as failure:
                     failures[candidate] = failure
+                _log_failure(candidate, failures[candidate])
                 if not failures[candidate].again:
                     alive.remove(candidate)
             wait_s = self._wait_s(round_, [failures[candidate] for candidate in alive])
@@ -63,6 +67,17 @@ class Attempts:
     def _wait_s(self, round_: int, failures: list[ProviderFailure]) -> float:
         wishes = [failure.retry_after_s or 0.0 for failure in failures]
         return self.backoff.wait_s(round_, chance=self.chance(), retry_after_s=min(wishes, default=0.0))
+
+
+def _log_failure(candidate: Candidate, failure: ProviderFailure) -> None:
+    """Callers are told what failed, operators also why: the cause may name hosts of theirs."""
+    log.warning(
+        "model_attempt_failed",
+        model=candidate.name,
+        reason=str(failure),
+        cause=str(failure.__cause__) if failure.__cause__ else None,
+        may_be_tried_again=failure.again,
+    )
 
 
 def _nobody_answered(failures: Mapping[Candidate, ProviderFailure]) -> ProviderUnavailable | ModelNotFound:

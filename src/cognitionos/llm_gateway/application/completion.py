@@ -81,7 +81,7 @@ class Completion:
 
     async def _from_provider(self, call: Started, request: ChatRequest) -> ChatResult:
         granted = await self.budgets.hold(call, request)
-        asked = replace(request, max_tokens=granted.limit)
+        asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
 
         async def ask(provider: Provider, candidate: Candidate) -> Answer:
             return await provider.chat(asked, model=candidate.model)
@@ -117,10 +117,17 @@ class Completion:
         await self.budgets.settle(row)
         if call.cache_key is not None and not granted.lowered and may_be_kept(wire) and candidate == _first(call):
             self.cache.put(call.caller.tenant_id, call.cache_key, self.encode(wire))
-        result = result_of(
-            call, wire, candidate=candidate, usage=usage, cost_nanousd=cost, cache=CACHE_NONE, attempts=done.attempts
+        return result_of(
+            call,
+            wire,
+            candidate=candidate,
+            usage=usage,
+            cost_nanousd=cost,
+            cache=CACHE_NONE,
+            attempts=done.attempts,
+            simulated=done.provider.simulated,
+            limit_lowered=granted.lowered,
         )
-        return replace(result, simulated=done.provider.simulated, limit_lowered=granted.lowered)
 
     def _estimate(self, request: ChatRequest, wire: Mapping[str, Any]) -> Usage:
         spoken = len(text_of(wire).encode()) + sum(len(each.arguments) for each in tool_calls_of(wire))
@@ -138,6 +145,8 @@ def result_of(
     cost_nanousd: int,
     cache: str,
     attempts: int,
+    simulated: bool = False,
+    limit_lowered: bool = False,
 ) -> ChatResult:
     """The answer as its caller gets it."""
     return ChatResult(
@@ -151,6 +160,8 @@ def result_of(
         cost_nanousd=cost_nanousd,
         cache=cache,
         attempts=attempts,
+        simulated=simulated,
+        limit_lowered=limit_lowered,
         latency_ms=call.elapsed_ms,
         wire=wire,
     )

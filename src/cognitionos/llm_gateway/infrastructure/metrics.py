@@ -1,5 +1,7 @@
 """Prometheus metrics of the gateway. No label names a tenant, key or user."""
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Histogram
 
 from cognitionos.llm_gateway.domain.ledger import Call
@@ -21,20 +23,25 @@ TOOL_CALLS_RECOVERED = Counter(
 BUDGET_REFUSALS = Counter("cognitionos_budget_refusals_total", "Calls refused for money", ["kind"])
 CACHE_ERRORS = Counter("cognitionos_llm_cache_errors_total", "Look-ups and stores that failed: no Redis, no cache")
 
+# a look-up by labels takes a lock and a dict of texts; these remember the counter itself
+_calls = lru_cache(1024)(CALLS.labels)
+_latency = lru_cache(256)(LATENCY.labels)
+_tokens = lru_cache(16)(TOKENS.labels)
+
 MOST_MODELS = 200
 _models: set[str] = set()
 
 
 def observe(call: Call) -> None:
     """Count an ended call."""
-    CALLS.labels(call.provider, _model_label(call.model), call.outcome, call.cache).inc()
-    LATENCY.labels(call.provider, call.kind).observe(call.latency_ms / 1000)
+    _calls(call.provider, _model_label(call.model), call.outcome, call.cache).inc()
+    _latency(call.provider, call.kind).observe(call.latency_ms / 1000)
     if call.route_reason == "fallback":
         FALLBACKS.inc()
     usage = call.usage
     for kind, count in (("prompt", usage.prompt), ("completion", usage.completion), ("cached", usage.cached)):
         if count:
-            TOKENS.labels(kind).inc(count)
+            _tokens(kind).inc(count)
     if call.cost_nanousd:
         COST.labels(call.provider).inc(call.cost_nanousd / 1e9)
     if call.saved_nanousd:

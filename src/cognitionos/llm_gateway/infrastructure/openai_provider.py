@@ -109,7 +109,7 @@ class OpenAIProvider:
                     raise await _refusal(response)
                 yield response
         except aiohttp.ClientError as error:
-            raise ProviderFailure(f"{type(error).__name__}: {error}") from error
+            raise ProviderFailure(f"no answer ({type(error).__name__})") from error
 
 
 async def _json(response: aiohttp.ClientResponse) -> dict[str, Any]:
