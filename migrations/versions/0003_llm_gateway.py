@@ -41,6 +41,7 @@ CREATE TABLE calls (
   reasoning_tokens bigint NOT NULL,
   estimated boolean NOT NULL,
   cost_nanousd bigint NOT NULL,
+  priced boolean NOT NULL,
   saved_nanousd bigint NOT NULL,
   latency_ms int NOT NULL,
   first_token_ms int,

@@ -219,6 +219,8 @@ async def test_an_unpriced_model_is_refused_under_a_budget_and_free_to_use_witho
     under = await client.post(CHAT, json=asking("unpriced, again", model="nobody-knows"))
 
     assert without.status_code == 200
+    assert without.headers["x-cognitionos-cost-usd"] == "unknown"
+    assert (await client.get("/v1/usage")).json()["groups"][0]["unpriced_calls"] == 1
     assert under.status_code == 400
     assert under.json()["error"]["code"] == "price-unknown"
     assert "PUT /v1/prices/openai/nobody-knows" in under.json()["error"]["message"]

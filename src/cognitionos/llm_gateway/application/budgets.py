@@ -106,7 +106,8 @@ class Budgets:
     async def bill(self, call: Call, candidate: Candidate) -> None:
         """Price the call at `candidate` and settle it."""
         price = await self.prices.price(call.caller.tenant_id, candidate)
-        await self.settle(replace(call, cost_nanousd=price.cost(call.usage) if price else 0))
+        cost = price.cost(call.usage) if price else 0
+        await self.settle(replace(call, cost_nanousd=cost, priced=price is not None))
 
     async def _prices(self, tenant_id: UUID, candidates: Sequence[Candidate]) -> list[Price | None]:
         return [await self.prices.price(tenant_id, candidate) for candidate in candidates]
@@ -133,7 +134,7 @@ class Budgets:
                 continue  # another process may have settled: look again
 
     async def _try(self, call: Started, amount_nanousd: int | None, deadline_s: float) -> Held:
-        row = call.row(outcome="lost", usage=Usage(estimated=True))
+        row = call.row(outcome="lost", usage=Usage(estimated=True), priced=amount_nanousd is not None)
         lasts_s = max(deadline_s, LONGEST_STREAM_S) if call.streamed else deadline_s
         hold = Hold(row=row, amount_nanousd=amount_nanousd, deadline_s=lasts_s)
         holding = asyncio.ensure_future(self.store.hold(hold))

@@ -73,6 +73,7 @@ class Embedding:
                 candidate=done.candidate,
                 usage=usage,
                 cost_nanousd=cost,
+                priced=price is not None,
                 attempts=done.attempts,
                 simulated=done.provider.simulated,
             )
@@ -86,5 +87,6 @@ class Embedding:
             dimensions=len(vectors[0]) if vectors else 0,
             usage=usage,
             cost_nanousd=cost,
+            priced=price is not None,
             attempts=done.attempts,
         )

@@ -138,7 +138,8 @@ class Usage:
 class ChatResult:
     """One answer, and where it came from. `wire` is the whole answer in OpenAI's shape.
 
-    `limit_lowered` says that the completion limit was cut to what a budget had left.
+    `limit_lowered` says that the completion limit was cut to what a budget had left. `priced` False: nobody knows what
+    the call cost, and `cost_nanousd` says nothing.
     """
 
     call_id: UUID
@@ -149,6 +150,7 @@ class ChatResult:
     model: str
     usage: Usage
     cost_nanousd: int
+    priced: bool = True
     cache: str = CACHE_NONE
     attempts: int = 1
     simulated: bool = False
@@ -173,6 +175,7 @@ class Embeddings:
     dimensions: int
     usage: Usage
     cost_nanousd: int
+    priced: bool = True
     attempts: int = 1
 
 

@@ -11,7 +11,10 @@ EMBEDDING = "embedding"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What one call asked, used, cost and took. `outcome`: ok, error, aborted (the client went away)."""
+    """What one call asked, used, cost and took. `outcome`: ok, error, aborted (the client went away), lost.
+
+    `priced` False: nobody knows what it cost, and `cost_nanousd` says nothing. Unknown is not zero.
+    """
 
     call_id: UUID
     caller: Caller
@@ -24,6 +27,7 @@ class Call:
     cache: str
     usage: Usage
     cost_nanousd: int
+    priced: bool = True
     saved_nanousd: int = 0
     latency_ms: int
     first_token_ms: int | None = None

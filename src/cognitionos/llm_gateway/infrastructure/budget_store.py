@@ -54,6 +54,7 @@ _COLUMN_OF_SUBJECT = {
     "task": "task_id",
     "agent_run": "agent_run_id",
 }
+_TEXT_COLUMNS = frozenset({"user_id", "task_id"})
 
 
 class PostgresBudgetStore:
@@ -97,10 +98,11 @@ class PostgresBudgetStore:
                 return Spend(limit_nanousd=row[0], held_nanousd=row[1], spent_nanousd=row[2], calls=row[3])
             kind, _, identifier = subject.partition(":")
             column = _COLUMN_OF_SUBJECT.get(kind)
-            if column is None:
+            value = identifier if column in _TEXT_COLUMNS else _uuid(identifier)
+            if column is None or value is None:
                 return Spend(limit_nanousd=None, held_nanousd=0, spent_nanousd=0, calls=0)
-            total = f"SELECT COALESCE(sum(cost_nanousd), 0)::bigint, count(*) FROM calls WHERE {column}::text = %s"  # noqa: S608 - a column of the table above
-            sums = await (await connection.execute(total.encode(), (identifier,))).fetchone() or (0, 0)
+            total = f"SELECT COALESCE(sum(cost_nanousd), 0)::bigint, count(*) FROM calls WHERE {column} = %s"  # noqa: S608 - a column of the table above
+            sums = await (await connection.execute(total.encode(), (value,))).fetchone() or (0, 0)
         return Spend(limit_nanousd=None, held_nanousd=0, spent_nanousd=sums[0], calls=sums[1])
 
     async def sweep(self, *, dead_after_s: float = DEAD_AFTER_S) -> int:
@@ -215,6 +217,7 @@ def ledger_row(call: Call) -> dict[str, Any]:
         "reasoning_tokens": usage.reasoning,
         "estimated": usage.estimated,
         "cost_nanousd": call.cost_nanousd,
+        "priced": call.priced,
         "saved_nanousd": call.saved_nanousd,
         "latency_ms": call.latency_ms,
         "first_token_ms": call.first_token_ms,
@@ -224,6 +227,14 @@ def ledger_row(call: Call) -> dict[str, Any]:
         "simulated": call.simulated,
         "limit_lowered": call.limit_lowered,
     }
+
+
+def _uuid(text: str) -> UUID | None:
+    """The id in a subject; None where it is none, which then has no calls."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _text(value: object) -> str | None:

@@ -26,6 +26,8 @@ from cognitionos.platform.http_problems import vendor_errors
 
 MOST_INPUTS = 2048
 JSON = "application/json"
+UNKNOWN = "unknown"
+"""The cost of a call to a model without a price: unknown is not zero."""
 
 
 class ChatCompletionBody(msgspec.Struct, kw_only=True):
@@ -205,7 +207,7 @@ def _caller(who: Principal, user: str | None) -> Caller:
 
 def _headers(result: ChatResult) -> dict[str, str]:
     headers = _provenance(result)
-    headers["x-cognitionos-cost-usd"] = usd_text(result.cost_nanousd)
+    headers["x-cognitionos-cost-usd"] = usd_text(result.cost_nanousd) if result.priced else UNKNOWN
     return headers
 
 
@@ -238,7 +240,7 @@ def _embedding_headers(embeddings: Embeddings) -> Mapping[str, str]:
         "x-cognitionos-model": _ascii(embeddings.model),
         "x-cognitionos-cache": "none",
         "x-cognitionos-attempts": str(embeddings.attempts),
-        "x-cognitionos-cost-usd": usd_text(embeddings.cost_nanousd),
+        "x-cognitionos-cost-usd": usd_text(embeddings.cost_nanousd) if embeddings.priced else UNKNOWN,
     }
 
 

@@ -27,12 +27,16 @@ _COLUMNS = {
 
 
 class UsageGroup(msgspec.Struct, frozen=True):
-    """Sums over the calls with one value of the grouping; `key` null: the calls without one."""
+    """Sums over the calls with one value of the grouping; `key` null: the calls without one.
+
+    `unpriced_calls` cost something that nobody told: they are not in `cost_usd`.
+    """
 
     key: str | None
     calls: int
     cached_calls: int
     failed_calls: int
+    unpriced_calls: int
     prompt_tokens: int
     completion_tokens: int
     cost_usd: str
@@ -76,6 +80,7 @@ class UsageQueries:
             SELECT {_COLUMNS[group_by]} AS key, count(*) AS calls,
               count(*) FILTER (WHERE cache <> 'none') AS cached_calls,
               count(*) FILTER (WHERE outcome NOT IN ('ok', 'aborted')) AS failed_calls,
+              count(*) FILTER (WHERE NOT priced) AS unpriced_calls,
               sum(prompt_tokens)::bigint AS prompt_tokens, sum(completion_tokens)::bigint AS completion_tokens,
               sum(cost_nanousd)::bigint AS cost, sum(saved_nanousd)::bigint AS saved,
               sum(sum(cost_nanousd)) OVER ()::bigint AS total
@@ -93,6 +98,7 @@ class UsageQueries:
                 calls=row["calls"],
                 cached_calls=row["cached_calls"],
                 failed_calls=row["failed_calls"],
+                unpriced_calls=row["unpriced_calls"],
                 prompt_tokens=row["prompt_tokens"],
                 completion_tokens=row["completion_tokens"],
                 cost_usd=usd_text(row["cost"]),
