@@ -91,6 +91,18 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         monotonic=time.monotonic,
         chance=random.random,
     )
+    gateway = _gateway(base, providers, budgets, attempts, table)
+    return LlmGatewayServices(
+        gateway=gateway,
+        providers=providers,
+        prices=prices,
+        budgets=budgets,
+        usage=UsageQueries(base.database),
+        sweeper=HoldSweeper(store),
+    )
+
+
+def _gateway(base: Base, providers: Providers, budgets: Budgets, attempts: Attempts, table: PriceTable) -> Gateway:
     completion = Completion(
         resolve=providers.resolve,
         providers=providers.by_name,
@@ -105,28 +117,21 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         new_id=base.new_id,
         monotonic=time.monotonic,
     )
-    gateway = Gateway(
+    embedding = Embedding(
+        resolve=providers.resolve_embedder,
+        providers=providers.by_name,
+        attempts=attempts,
+        budgets=budgets,
+        new_id=base.new_id,
+        monotonic=time.monotonic,
+    )
+    return Gateway(
         completion=completion,
         streaming=Streaming(completion=completion),
-        embedding=Embedding(
-            resolve=providers.resolve_embedder,
-            providers=providers.by_name,
-            attempts=attempts,
-            budgets=budgets,
-            new_id=base.new_id,
-            monotonic=time.monotonic,
-        ),
+        embedding=embedding,
         budgets=budgets,
         default_model=providers.describe_default,
         table_cost=lambda model, usage: _table_cost(table, model, usage),
-    )
-    return LlmGatewayServices(
-        gateway=gateway,
-        providers=providers,
-        prices=prices,
-        budgets=budgets,
-        usage=UsageQueries(base.database),
-        sweeper=HoldSweeper(store),
     )
 
 
