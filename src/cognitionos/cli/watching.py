@@ -1,7 +1,6 @@
 """A goal's progress in the terminal: one line for each thing that happened, then the result and what it cost."""
 
 import json
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -30,14 +29,14 @@ class Watcher:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
+        self._console = Console(stderr=as_json, highlight=False)
         self._started_at: datetime | None = None
         self._said_simulated = False
 
     def note(self, text: str) -> None:
         """A line of our own."""
         if not self._as_json:
-            self._console.print(Text(text, style="dim"))
+            self._console.print(Text(text, style="dim"), soft_wrap=True)
 
     def server(self, api: Api) -> None:
         """Where this goal runs, and which model answers."""
@@ -83,7 +82,7 @@ class Watcher:
             self._console.print(Panel(Text(text), title=goal["status"], border_style="red"))
         for path in saved:
             self.note(f"saved {path}")
-        self._console.print(Text(_cost(goal)))
+        self._console.print(Text(_cost(goal)), soft_wrap=True)
         self.note(f"everything about it: cognitionos inspect {goal['id']}")
 
     def _plan(self, tasks: list[dict[str, Any]]) -> None:
@@ -95,7 +94,8 @@ class Watcher:
 
     def _print(self, seconds: float, key: str | None, mark: str, text: Text) -> None:
         text.truncate(_LONGEST_LINE, overflow="ellipsis")
-        self._console.print(Text.assemble((f"{seconds:6.1f} s  {key or '':<8} {mark} ", "dim"), text))
+        line = Text.assemble((f"{seconds:6.1f} s  {key or '':<8} {mark} ", "dim"), text)
+        self._console.print(line, soft_wrap=True)
 
 
 def _cost(goal: dict[str, Any]) -> str:
@@ -113,7 +113,7 @@ Line = Callable[[dict[str, Any]], tuple[str, str, str]]
 
 def _answered(data: dict[str, Any]) -> tuple[str, str, str]:
     if data["calls"]:
-        return ".", "dim", f"{data['role']} calls {', '.join(call['name'] for call in data['calls'])}"
+        return ".", "dim", f"{data['role']} calls {', '.join(data['calls'])}"
     shown = "" if data["role"] in _SEEN_OTHERWISE else f": {data['text']}"
     return ".", "dim", f"{data['role']} answers ({data['tokens']} tokens){shown}"
 
