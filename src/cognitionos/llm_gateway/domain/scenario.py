@@ -1,6 +1,15 @@
 """Scripted words for the simulated model: a scenario is a list of rules, the first that fits the conversation speaks.
 
 A rule stands in for a model's words only: `{{tool:0:path}}` puts in what a tool really answered.
+
+Conditions (all that are given must hold): `system_contains` and `contains` (lists of words that the system's or the
+user's messages hold, upper and lower case alike), `tool_results` (how many tools answered since the user last spoke),
+`assistant_turns` (how often the assistant has spoken). Then exactly one of `say` (text), `json` (a value, sent as
+text), `call` (a list of `{"name", "arguments"}`; all must be offered, else the rule does not fit).
+
+Strings may hold `{{tool:N}}` (the N-th tool's answer), `{{tool:N:a.0.b}}` (a value inside it, read as JSON) and
+`{{user:REGEX}}` (its first group, or the whole match). A string that is nothing but one of them takes the value with
+its type; a value that is not there means that the rule does not fit.
 """
 
 import json
