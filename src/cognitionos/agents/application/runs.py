@@ -19,7 +19,7 @@ from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, Agen
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
 from cognitionos.kernel.clock import Clock
-from cognitionos.llm_gateway.facade import user
+from cognitionos.llm_gateway.facade import BudgetExhausted, user
 from cognitionos.platform.telemetry import span
 
 
@@ -102,7 +102,7 @@ class AgentRuns:
             try:
                 async with asyncio.timeout(seconds) as limit:
                     yield session
-            except AgentFailed as error:
+            except (AgentFailed, BudgetExhausted) as error:
                 await session.finish(AgentRunStatus.FAILED, error=error.detail)
                 raise
             except TimeoutError as error:

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, Router, get
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from cognitionos.agents.application.definitions import Definitions
@@ -12,8 +13,8 @@ from cognitionos.agents.application.toolbox import Toolbox
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.infrastructure.queries import After, AgentQueries, StepView
 from cognitionos.kernel.money import usd_text
-from cognitionos.kernel.principal import Permission, Principal
-from cognitionos.platform.http_api import instance, requires
+from cognitionos.kernel.principal import Permission
+from cognitionos.platform.http_api import Who, instance, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
 
 
@@ -63,7 +64,9 @@ class AgentRoutes(Controller):
     tags = ("agents",)
 
     @get("/agents", guards=[requires(Permission.AGENTS_READ)], summary="List the agents")
-    async def list_agents(self, definitions: Definitions, toolbox: Toolbox) -> AgentList:
+    async def list_agents(
+        self, definitions: NamedDependency[Definitions], toolbox: NamedDependency[Toolbox]
+    ) -> AgentList:
         """Roles with prompt versions, tools and limits."""
         return AgentList(items=[_agent(each, definitions, toolbox) for each in definitions.agents.values()])
 
@@ -71,8 +74,8 @@ class AgentRoutes(Controller):
     async def list_steps(
         self,
         run_id: FromPath[UUID],
-        agent_queries: AgentQueries,
-        who: Principal,
+        agent_queries: NamedDependency[AgentQueries],
+        who: Who,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[StepView]:
