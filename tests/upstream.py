@@ -65,7 +65,7 @@ class Upstream:
 _UPSTREAM: web.AppKey[Upstream] = web.AppKey("upstream", Upstream)
 
 
-class Refusal(Exception):  # noqa: N818 - an answer of the server
+class Refusal(Exception):
     """The request breaks the wire format."""
 
     def __init__(self, message: str, *, param: str | None = None, status: int = 400, code: str | None = None) -> None:
