@@ -4,25 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cognitionos.agents.domain.prompt import Prompt, PromptNotFound
-from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound, Limits
+from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound
 
 CRITIC = "critic"
 
 BUILT_IN: tuple[AgentDefinition, ...] = (
-    AgentDefinition(role="planner", description="Turns a goal into a plan of tasks.", temperature=0.2),
+    AgentDefinition(role="planner", description="Turns a goal into a plan of tasks."),
     AgentDefinition(
         role="executor",
         description="Does a task with tools and says what came out.",
         tools=("python", "list_files", "read_file", "write_file", "http_request", "recall", "remember"),
-        temperature=0.2,
     ),
     AgentDefinition(
         role=CRITIC,
         description="Judges a result against its task: accepts it or sends it back with reasons.",
-        temperature=0.0,
-        limits=Limits(completion_tokens=1_024),
     ),
-    AgentDefinition(role="summarizer", description="Answers the goal from the results of its tasks.", temperature=0.2),
+    AgentDefinition(role="summarizer", description="Answers the goal from the results of its tasks."),
 )
 
 

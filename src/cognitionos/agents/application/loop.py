@@ -12,6 +12,7 @@ from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.llm_gateway.facade import ToolCall, assistant, tool_result, user
 
 _SAY_SOMETHING = "You gave no answer. Give your result as text now."
+_NOTHING = "(nothing)"  # several providers refuse an empty message
 _CUT = "\n\n[The answer was cut here: it reached the limit of one answer.]"
 _TURNS_BEYOND_CALLS = 3
 
@@ -49,7 +50,7 @@ class Loop:
                 tool_choice=None if session.calls_left(definition) else "none",
             )
             calls = _calls(step)
-            rest.append(assistant(step.content["text"], tool_calls=calls))
+            rest.append(assistant(step.content["text"] or ("" if calls else _NOTHING), tool_calls=calls))
             if calls:
                 ended = await self.toolbox.call_all(session, key, definition=definition, calls=calls)
                 rest.extend(tool_result(each.content["call_id"], each.content["result"]) for each in ended)

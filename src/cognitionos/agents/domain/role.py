@@ -24,7 +24,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentDefinition:
-    """A role: its prompt version, the tools it may use, its limits. `model` None is the gateway's default."""
+    """A role: its prompt version, the tools it may use, its limits. `model` None is the gateway's default.
+
+    `temperature` None is the model's own: several models refuse any other.
+    """
 
     role: str
     description: str

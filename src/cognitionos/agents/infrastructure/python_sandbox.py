@@ -92,7 +92,7 @@ class PythonSandbox:
     _cache: Path | None = field(default=None, init=False)
     _idle: deque[Runner] = field(default_factory=deque, init=False)
     _starting: set[asyncio.Task[None]] = field(default_factory=set, init=False)
-    _slots: asyncio.Semaphore = field(init=False)
+    _slots: asyncio.Semaphore = field(init=False, repr=False)
 
     def describe(self) -> SandboxDescription:
         """What would run (before `open()`: as far as can be told without starting a process) or what runs."""
