@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,10 @@ def test_without_a_stack_the_remedy_is_named(tmp_path: Path) -> None:
 
     assert refused.returncode == 1
     assert "cognitionos up" in refused.stderr
+
+
+def test_a_simulated_goal_says_what_a_real_model_would_have_cost(stack: RunningStack) -> None:
+    goal = json.loads(cognitionos(stack, "run", "Name a hill", "--json").stdout)
+
+    assert goal["priced_as"]["model"] == "gpt-4o-mini"
+    assert Decimal("0.00001") < Decimal(goal["priced_as"]["cost_usd"]) < Decimal("0.01")

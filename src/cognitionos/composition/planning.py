@@ -5,7 +5,7 @@ from uuid import UUID
 
 from cognitionos.agents.facade import Agents
 from cognitionos.composition.base import Background, Base, Resource
-from cognitionos.llm_gateway.facade import Gateway
+from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
 from cognitionos.memory.facade import Memory
 from cognitionos.planning.application.agent_tasks import AgentTasks
 from cognitionos.planning.application.engine import Engine
@@ -61,7 +61,12 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
     async def spent(tenant_id: UUID, subject: str) -> int:
         return (await gateway.spent(tenant_id, subject)).spent_nanousd
 
-    queries = PlanningQueries(database=base.database, spent=spent, files=agents.files)
+    def priced_as(prompt_tokens: int, completion_tokens: int) -> tuple[str, int] | None:
+        usage = Usage(prompt=prompt_tokens, completion=completion_tokens)
+        cost = gateway.priced_as(COUNTERFACTUAL_MODEL, usage)
+        return None if cost is None else (COUNTERFACTUAL_MODEL, cost)
+
+    queries = PlanningQueries(database=base.database, spent=spent, files=agents.files, priced_as=priced_as)
     feed = EventFeed(signals=base.signals, heads=queries.heads)
     return PlanningServices(
         goals=goals,

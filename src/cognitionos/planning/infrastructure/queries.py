@@ -19,6 +19,7 @@ from cognitionos.planning.infrastructure.views import (
     GoalSummary,
     GoalView,
     PlannedTaskView,
+    PricedAsView,
     ProblemView,
     ResultView,
     RunSummary,
@@ -30,6 +31,8 @@ from cognitionos.platform.database import Database
 
 Spent = Callable[[UUID, str], Awaitable[int]]
 """Nano-dollars that a subject (`goal:ID`, `run:ID`) has spent."""
+PricedAs = Callable[[int, int], tuple[str, int] | None]
+"""What prompt and completion tokens would have cost on a priced model: its name and nano-dollars."""
 
 _GOALS = """
 SELECT id, status, title, run_id, '/v1/goals/' || id AS href, created_at, finished_at FROM goals
@@ -40,7 +43,9 @@ _GOAL = "SELECT * FROM goals WHERE id = %s"
 _PLAN = "SELECT output -> 'tasks' AS tasks FROM tasks WHERE run_id = %s AND kind = 'plan' ORDER BY position LIMIT 1"
 _MODELS = """
 SELECT coalesce(array_agg(DISTINCT details ->> 'model') FILTER (WHERE details ? 'model'), '{}') AS models,
-  coalesce(bool_or((details ->> 'simulated')::boolean), false) AS simulated
+  coalesce(bool_or((details ->> 'simulated')::boolean), false) AS simulated,
+  coalesce(sum((details ->> 'prompt_tokens')::bigint), 0)::bigint AS prompt_tokens,
+  coalesce(sum((details ->> 'completion_tokens')::bigint), 0)::bigint AS completion_tokens
 FROM tasks WHERE run_id = %s AND details IS NOT NULL
 """
 _PROMPTS = """
@@ -109,6 +114,7 @@ class PlanningQueries:
     database: Database
     spent: Spent
     files: Files
+    priced_as: PricedAs
 
     async def goals(
         self, tenant_id: UUID, *, limit: int, after: NewestFirst | None, status: RunStatus | None
@@ -128,7 +134,11 @@ class PlanningQueries:
             models = await _rows(connection, _MODELS, (found[0]["run_id"],))
         files = await self.files(tenant_id, found[0]["run_id"])
         cost = await self.spent(tenant_id, f"goal:{goal_id}")
-        return _goal_view(found[0], plan[0]["tasks"] if plan else None, models[0], files, cost)
+        would = None
+        if models[0]["simulated"]:
+            would = self.priced_as(models[0]["prompt_tokens"], models[0]["completion_tokens"])
+        priced = would and PricedAsView(model=would[0], cost_usd=usd_text(would[1]))
+        return _goal_view(found[0], plan[0]["tasks"] if plan else None, models[0], files, cost, priced)
 
     async def runs(
         self, tenant_id: UUID, *, limit: int, after: NewestFirst | None, status: RunStatus | None
@@ -198,7 +208,12 @@ async def _rows(connection: AsyncConnection[Any], query: str, values: Any) -> li
 
 
 def _goal_view(
-    row: dict[str, Any], plan: Any, models: dict[str, Any], files: Sequence[StoredFile], cost_nanousd: int
+    row: dict[str, Any],
+    plan: Any,
+    models: dict[str, Any],
+    files: Sequence[StoredFile],
+    cost_nanousd: int,
+    priced: PricedAsView | None,
 ) -> GoalView:
     base = f"/v1/goals/{row['id']}"
     made = [_artifact(base, file) for file in files if file.origin == "output"]
@@ -218,6 +233,7 @@ def _goal_view(
         error=_problem(row["error"]),
         models=models["models"],
         simulated=models["simulated"],
+        priced_as=priced,
         inputs=[_artifact(base, file) for file in files if file.origin == "input"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],

@@ -57,10 +57,18 @@ class GoalSummary(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
 
 
+class PricedAsView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tokens of a simulated goal would have cost on a real model."""
+
+    model: str
+    cost_usd: str
+
+
 class GoalView(msgspec.Struct, frozen=True, kw_only=True):
     """A goal, whole. `plan` is null until there is one, `result` until it succeeded, `error` unless it failed.
 
-    `cost_usd` is what its calls have cost so far. `simulated`: a simulated model answered, its words mean nothing.
+    `cost_usd` is what its calls have cost so far. `simulated`: a simulated model answered, its words mean nothing;
+    `priced_as` says what a real one would have cost, null otherwise.
     """
 
     id: UUID
@@ -78,6 +86,7 @@ class GoalView(msgspec.Struct, frozen=True, kw_only=True):
     error: ProblemView | None
     models: list[str]
     simulated: bool
+    priced_as: PricedAsView | None
     inputs: list[ArtifactView]
     created_at: datetime
     finished_at: datetime | None
