@@ -1,0 +1,180 @@
+"""SIGKILL of API and worker while a goal is taken and carried out: it is done once, with every effect of its agents."""
+
+import asyncio
+import importlib
+import pkgutil
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.crash import test_worker_killed
+from tests.crash.kit import Canary, Product, a_canary, a_product, died_at_its_point, its_child_died
+from tests.edge import a_caller
+from tests.fakes.planning_model import Actor
+from tests.upstream import Upstream, running_upstream
+from tests.waiting import eventually
+
+import cognitionos
+from cognitionos.platform import crash_points
+from cognitionos.platform.config import Settings
+
+WORKER_POINTS = (
+    "planner.after_answer",
+    "agents.after_model_answer",
+    "agents.after_step",
+    "agents.after_tool_effect",
+    "llm_gateway.after_hold",
+    "llm_gateway.before_settle",
+    "llm_gateway.after_settle",
+)
+API_POINTS = ("goals.before_commit", "goals.after_commit", "runs.cancel_committed")
+GOAL = {"statement": "Do two things, one after the other", "budget_usd": "1"}
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """Processes to kill, a model and a canary that outlive them, and a client of the API."""
+
+    product: Product
+    canary: Canary
+    upstream: Upstream
+    client: aiohttp.ClientSession
+    port: int
+    survivor: asyncio.subprocess.Process = field(init=False)
+
+    async def call(self, method: str, path: str, *, port: int | None = None, **more: Any) -> tuple[int, Any]:
+        """Status and body; status 0 when nobody answered to the end. Without a `port`, the API that lives is asked."""
+        try:
+            async with self.client.request(method, f"http://127.0.0.1:{port or self.port}{path}", **more) as response:
+                return response.status, await response.json()
+        except aiohttp.ClientError:
+            return 0, None
+
+    async def api(self, port: int, *, crash_point: str | None = None) -> asyncio.subprocess.Process:
+        """The API, ready."""
+        process = await self.product.api(port, crash_point=crash_point)
+
+        async def ready() -> bool:
+            return (await self.call("GET", "/health/ready", port=port))[0] == 200
+
+        await eventually(ready, timeout_s=30)
+        return process
+
+    async def dies_at(self, crash_point: str, method: str, path: str, **more: Any) -> bool:
+        """Whether an API with this crash point dies of this request, without an answer."""
+        port = _free_port()
+        dying = await self.api(port, crash_point=crash_point)
+        status, _ = await self.call(method, path, port=port, **more)
+        return status == 0 and await its_child_died(dying)
+
+    async def ends(self, goal: dict[str, Any], *, within_s: float = 25.0) -> dict[str, Any]:
+        """The goal when it has ended."""
+
+        async def final() -> dict[str, Any] | None:
+            _, shown = await self.call("GET", goal["href"])
+            return shown if shown and shown["status"] in {"succeeded", "failed", "cancelled"} else None
+
+        return await eventually(final, timeout_s=within_s) or {}
+
+    @asynccontextmanager
+    async def survivor_waiting(self) -> AsyncIterator[None]:
+        """While this lasts, only the process that will be killed works."""
+        self.survivor.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.survivor.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def scene(settings: Settings, run: Any) -> Iterator[Scene]:
+    stack = AsyncExitStack()
+
+    async def set_up() -> Scene:
+        canary = await stack.enter_async_context(a_canary())
+        upstream = await stack.enter_async_context(running_upstream())
+        upstream.script = Actor(upstream, canary.url)
+        product = await stack.enter_async_context(
+            a_product(
+                settings,
+                COGNITIONOS_HTTP_ALLOW=canary.address,
+                OPENAI_BASE_URL=upstream.base_url,
+                OPENAI_API_KEY=upstream.api_key or "",
+                COGNITIONOS_MODEL="gpt-4o-mini",
+            )
+        )
+        caller = await a_caller(settings, "crash")
+        client = await stack.enter_async_context(
+            aiohttp.ClientSession(headers=caller.headers, timeout=aiohttp.ClientTimeout(total=10))
+        )
+        scene = Scene(product=product, canary=canary, upstream=upstream, client=client, port=_free_port())
+        scene.survivor, _ = await asyncio.gather(product.worker(), scene.api(scene.port))
+        return scene
+
+    yield run(set_up())
+    run(stack.aclose())
+
+
+async def test_a_goal_that_was_not_committed_was_never_there(scene: Scene) -> None:
+    assert await scene.dies_at("goals.before_commit", "POST", "/v1/goals", json=GOAL)
+
+    assert (await scene.call("GET", "/v1/goals"))[1]["items"] == []
+
+
+async def test_a_goal_that_was_committed_is_carried_out_though_nobody_could_be_told(scene: Scene) -> None:
+    scene.canary.reset()
+
+    assert await scene.dies_at("goals.after_commit", "POST", "/v1/goals", json=GOAL)
+
+    [goal] = (await scene.call("GET", "/v1/goals"))[1]["items"]
+    assert (await scene.ends(goal))["status"] == "succeeded"
+    assert scene.canary.applied == 2
+
+
+@pytest.mark.parametrize("point", WORKER_POINTS)
+async def test_a_goal_survives_the_death_of_its_worker(scene: Scene, point: str) -> None:
+    scene.canary.reset()
+    async with scene.survivor_waiting():
+        dying = await scene.product.worker(crash_point=point)
+        _, goal = await scene.call("POST", "/v1/goals", json=GOAL)
+        assert await died_at_its_point(dying)
+
+    ended = await scene.ends(goal)
+
+    assert ended["status"] == "succeeded", ended
+    assert (scene.canary.applied, scene.canary.keyless) == (2, 0)
+    _, events = await scene.call("GET", f"{goal['events_href']}?limit=200")
+    assert [event["seq"] for event in events["items"]] == list(range(1, len(events["items"]) + 1))
+
+
+async def test_a_cancellation_holds_though_the_api_dies_before_it_can_tell_anybody(scene: Scene) -> None:
+    scene.canary.reset(delay_s=30)
+    _, goal = await scene.call("POST", "/v1/goals", json=GOAL)
+    await eventually(lambda: scene.canary.seen, timeout_s=20)
+
+    assert await scene.dies_at("runs.cancel_committed", "POST", f"{goal['href']}/cancel")
+
+    scene.canary.delay_s = 0
+    assert (await scene.ends(goal))["status"] == "cancelled"
+    _, next_goal = await scene.call("POST", "/v1/goals", json=GOAL)
+    assert (await scene.ends(next_goal))["status"] == "succeeded"
+
+
+def test_every_crash_point_of_the_product_is_killed_at_here() -> None:
+    for module in pkgutil.walk_packages(cognitionos.__path__, "cognitionos."):
+        if not module.name.endswith(("__main__", "sandbox_guest", "litellm_provider")):
+            importlib.import_module(module.name)
+
+    assert crash_points.known() == {*WORKER_POINTS, *API_POINTS, *test_worker_killed.POINTS}
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
