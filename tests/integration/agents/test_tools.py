@@ -104,6 +104,18 @@ async def test_the_next_call_sees_what_the_last_one_wrote_and_may_remove_it(work
     assert await bench.texts(task.tenant_id, task.run_id) == {}
 
 
+async def test_code_in_a_markdown_fence_runs_and_silence_is_named(workshop: Workshop) -> None:
+    task = await a_task_with(workshop.database)
+
+    _, answers = await workshop.performed(
+        task,
+        calls(("python", {"code": "```python\nprint(1 + 1)\n```"}), ("python", {"code": "1 + 1"})),
+        says("2"),
+    )
+
+    assert answers == [{"output": 2}, {"output": "", "notes": ["the code printed nothing"]}]
+
+
 async def test_an_input_stays_as_it_was_whatever_the_code_does_to_it(workshop: Workshop) -> None:
     task = await a_task_with(workshop.database, n="1", m="2")
 

@@ -6,6 +6,7 @@ commit of its step (of two that wrote the same name, the later one stands).
 
 import asyncio
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -27,6 +28,7 @@ RUN_TIMEOUT_S = 30.0
 CALL_TIMEOUT_S = 90.0
 _MAX_CODE = 100_000
 _LEFT_BEHIND_S = 3600.0
+_FENCED = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 SPEC = ToolSpec(
     name="python",
@@ -74,7 +76,7 @@ class PythonTool:
         before = await self.files.read_all(context.tenant_id, context.run_id)
         place = await asyncio.to_thread(_lay_out, self.root, before)
         try:
-            result = await self.sandbox.run(arguments["code"], workspace=place, timeout_s=RUN_TIMEOUT_S)
+            result = await self.sandbox.run(_unfenced(arguments["code"]), workspace=place, timeout_s=RUN_TIMEOUT_S)
             changes, notes = await asyncio.to_thread(_collect, place, before, result)
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
@@ -127,6 +129,8 @@ def _collect(place: Path, before: list[tuple[Artifact, bytes]], result: SandboxR
 
 def _told(result: SandboxResult, changes: FileChanges, notes: list[str]) -> dict[str, Any]:
     told: dict[str, Any] = {"output": _parsed(result.stdout)}
+    if not result.stdout and result.error is None:
+        notes = [*notes, "the code printed nothing"]
     if result.error is not None:
         told["error"] = "the code ran out of time" if result.timed_out else result.error
         told["stderr"] = result.stderr[-4_000:]
@@ -137,6 +141,12 @@ def _told(result: SandboxResult, changes: FileChanges, notes: list[str]) -> dict
     if notes:
         told["notes"] = notes
     return told
+
+
+def _unfenced(code: str) -> str:
+    """The code without the Markdown fence that small models put around it."""
+    match = _FENCED.fullmatch(code.strip())
+    return match.group(1) if match else code
 
 
 def _parsed(text: str) -> Any:
