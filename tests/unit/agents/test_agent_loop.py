@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.fakes.agents_gateway import calls, says
 from cognitionos.agents.application.ports import ToolAnswer, ToolContext
 from cognitionos.agents.domain.role import Limits
 from cognitionos.agents.domain.tool import CallOutcome
-from cognitionos.agents.facade import AgentFailed, AgentNotFound
+from cognitionos.agents.facade import AgentFailed, AgentNotFound, LeaseLost
 from cognitionos.kernel.errors import Invalid
 from cognitionos.llm_gateway.facade import BudgetExhausted, ProviderUnavailable
 
@@ -240,3 +241,42 @@ async def test_a_conversation_longer_than_the_window_is_packed_and_the_agent_tol
     assert "Your earlier steps, shortened to fit:\n1. you called double" in shown[1]["content"]
     assert [message["role"] for message in shown] == ["system", "user", "assistant", "tool"]
     assert "5" * 3_000 in shown[-1]["content"]
+
+
+async def test_a_lease_lost_while_calls_run_side_by_side_is_told_as_that_and_not_as_a_group() -> None:
+    assignment = an_assignment()
+
+    async def run(context: ToolContext, arguments: Mapping[str, Any]) -> ToolAnswer:
+        if arguments["n"] == 1:
+            await bench.another(says("mine")).agents.perform(replace(assignment, fence=2))
+        return ToolAnswer(content={})
+
+    bench = Bench.of(calls(("double", {"n": 1}), ("double", {"n": 2})), says("never"), tools=[a_tool(run)])
+
+    with pytest.raises(LeaseLost):
+        await bench.agents.perform(assignment)
+
+    assert len(bench.gateway.requests) == 1
+
+
+async def test_a_cancelled_agent_asks_and_runs_nothing_more() -> None:
+    has_begun, was_stopped = asyncio.Event(), asyncio.Event()
+
+    async def run(context: ToolContext, arguments: Mapping[str, Any]) -> ToolAnswer:
+        has_begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            was_stopped.set()
+        raise AssertionError("never")
+
+    bench = Bench.of(calls(("double", {"n": 1})), says("never"), tools=[a_tool(run)])
+    working = asyncio.create_task(bench.agents.perform(an_assignment()))
+    await has_begun.wait()
+
+    working.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert was_stopped.is_set()
+    assert len(bench.gateway.requests) == 1

@@ -11,6 +11,8 @@ from cognitionos.llm_gateway.facade import assistant, system, user
 
 _MOST_INPUT_CHARACTERS = 16_000
 _LEAST_INPUT_CHARACTERS = 500
+_MOST_MEMORY_CHARACTERS = 3_000
+_MOST_VARIABLE_CHARACTERS = 24_000
 _MOST_EVIDENCE = 4
 _MOST_EVIDENCE_CHARACTERS = 1_500
 _MOST_FILES = 50
@@ -25,7 +27,10 @@ def opening_of(prompt: str, assignment: Assignment, files: Sequence[Artifact]) -
         ("Your task", assignment.instructions),
         ("Expected result", assignment.expected_output or ""),
         ("Files in the workspace", _listed(files)),
-        ("Known from memory", "\n".join(f"- {memory}" for memory in assignment.memories)),
+        (
+            "Known from memory",
+            "\n".join(f"- {clipped(memory, _MOST_MEMORY_CHARACTERS)}" for memory in assignment.memories),
+        ),
         ("Results of earlier tasks", _results(assignment.inputs)),
     ]
     return [system(prompt), user(_labelled(parts))]
@@ -33,7 +38,8 @@ def opening_of(prompt: str, assignment: Assignment, files: Sequence[Artifact]) -
 
 def asked(prompt: str, question: Question) -> Messages:
     """The messages of a structured question, with the answers that were objected to."""
-    messages = [system(prompt), user(_labelled((_title(name), text) for name, text in question.variables.items()))]
+    parts = [(_title(name), clipped(text, _MOST_VARIABLE_CHARACTERS)) for name, text in question.variables.items()]
+    messages = [system(prompt), user(_labelled(parts))]
     for answer, objection in question.previous:
         messages += [assistant(answer), user(objection)]
     return messages
@@ -71,6 +77,10 @@ def _listed(files: Sequence[Artifact]) -> str:
     if len(files) > _MOST_FILES:
         lines.append(f"- and {len(files) - _MOST_FILES} more; list_files shows them")
     return "\n".join(lines)
+
+
+def _known(memories: Sequence[str]) -> str:
+    return "\n".join(f"- {clipped(memory, _MOST_MEMORY_CHARACTERS)}" for memory in memories)
 
 
 def _results(inputs: Mapping[str, str]) -> str:
