@@ -12,6 +12,7 @@ from uuid import UUID
 
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.planning.application.engine import run_channel
+from cognitionos.planning.infrastructure import metrics
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.signals import Signals
 
@@ -53,9 +54,11 @@ class EventFeed:
             self._by_run.setdefault(run_id, set()).add(woken)
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look_again(), name="event_feed")
+            metrics.STREAMS.inc()
             try:
                 yield woken
             finally:
+                metrics.STREAMS.dec()
                 self._by_run[run_id].discard(woken)
                 if not self._by_run[run_id]:
                     del self._by_run[run_id]

@@ -1,5 +1,6 @@
 """The engine's hot path to PostgreSQL: claim, renew, hand back, record."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from cognitionos.kernel.event import Event
 from cognitionos.planning.application.ports import Before, Compute, Recorded
 from cognitionos.planning.domain.step import Entry
 from cognitionos.planning.domain.task import ClaimedTask
+from cognitionos.planning.infrastructure import metrics
 from cognitionos.planning.infrastructure.recording import Recording
 from cognitionos.planning.infrastructure.rows import claimed_of
 from cognitionos.platform import outbox
@@ -22,6 +24,7 @@ from cognitionos.platform.outbox import Outbox
 
 PURE_SLOTS = 1000
 DEADLOCK_RETRIES = 2
+RELAY_WITHIN_S = 1.0
 _CLAIM = "SELECT * FROM claim_tasks(%s, %s, %s, %s)"
 _RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
 _HAND_BACK = "SELECT hand_back_tasks(%s)"
@@ -50,7 +53,9 @@ class PostgresTaskStore:
         """See `TaskStore.claim`."""
         async with self.database.connection() as connection:
             cursor = await connection.execute(_CLAIM, (worker, slots, PURE_SLOTS, lease_s))
-            return [claimed_of(row) for row in await cursor.fetchall()]
+            claimed = [claimed_of(row) for row in await cursor.fetchall()]
+        metrics.CLAIMED.inc(len(claimed))
+        return claimed
 
     async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
         """See `TaskStore.renew`."""
@@ -85,7 +90,10 @@ class PostgresTaskStore:
             rows = await outbox.write(connection, self.bus, list[Event](facts)) if facts else []
             crash_point(IN_RECORD)
         crash_point(BEFORE_RELAY)
+        metrics.recorded(entries, facts, refused=len(recorded.refused))
         if facts:
-            await self.relay.relay(tenant_id, rows)
+            with suppress(TimeoutError):  # a Redis that hangs must not hold up the next commit: the sweep relays
+                async with asyncio.timeout(RELAY_WITHIN_S):
+                    await self.relay.relay(tenant_id, rows)
             await self.bus.committed(list[Event](facts))
         return recorded
