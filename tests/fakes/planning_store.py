@@ -1,0 +1,184 @@
+"""A `TaskStore` in memory: the same answers as PostgreSQL's, shown by the suite that both pass."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from tests.fakes.planning_engine import PURE
+
+from cognitionos.kernel.ids import new_id
+from cognitionos.planning.application.ports import Recorded
+from cognitionos.planning.domain.progress import Waiting, advance
+from cognitionos.planning.domain.run import Run
+from cognitionos.planning.domain.step import Entry, Step
+from cognitionos.planning.domain.task import ClaimedTask, NewTask, TaskStatus
+
+
+@dataclass(kw_only=True)
+class _Row:
+    task: ClaimedTask
+    new: NewTask
+    status: TaskStatus
+    pending: int
+    owner: str | None = None
+    lease_until: float = 0.0
+    ready_at: float = 0.0
+    output: Any = None
+
+
+@dataclass(kw_only=True)
+class InMemoryTaskStore:
+    """Leases end by `clock_s`, which a test moves. `failures` are raised by the next calls, one each."""
+
+    clock_s: float = 0.0
+    failures: list[Exception] = field(default_factory=list)
+    commits: list[list[Entry]] = field(default_factory=list)
+    runs: dict[UUID, Run] = field(default_factory=dict)
+    _rows: dict[UUID, _Row] = field(default_factory=dict)
+
+    def add(self, run: Run, graph: Sequence[NewTask]) -> None:
+        """Keep tasks of `run`, which has been grown by them."""
+        self.runs[run.id] = run
+        for new in graph:
+            status = TaskStatus.PENDING if new.dependencies else TaskStatus.READY
+            task = _claimable(run, new)
+            self._rows[new.id] = _Row(task=task, new=new, status=status, pending=len(new.dependencies))
+
+    def cancel(self, run: Run) -> None:
+        """End every open task of `run`."""
+        for row in self._rows.values():
+            if row.task.run_id == run.id and not row.status.is_final:
+                row.status, row.owner = TaskStatus.CANCELLED, None
+
+    async def claim(self, *, worker: str, slots: int, lease_s: float) -> list[ClaimedTask]:
+        """See `TaskStore.claim`."""
+        self._fail()
+        for row in self._rows.values():
+            if row.status is TaskStatus.RUNNING and row.lease_until < self.clock_s:
+                row.status, row.owner = TaskStatus.READY, None
+        ready = [r for r in self._rows.values() if r.status is TaskStatus.READY and r.ready_at <= self.clock_s]
+        running = Counter(r.task.tenant_id for r in self._rows.values() if r.status is TaskStatus.RUNNING)
+        due = [row for row in ready if row.new.is_pure or slots]
+        tenant = min((row.task.tenant_id for row in due), key=lambda each: running[each], default=None)
+        mine = [row for row in due if row.task.tenant_id == tenant]
+        slotted = [row for row in mine if not row.new.is_pure]
+        share = max(1, slots // max(1, len({row.task.tenant_id for row in due})))
+        chosen = [*slotted[:share], *(row for row in mine if row.new.is_pure)]
+        for row in chosen:
+            row.status, row.owner, row.lease_until = TaskStatus.RUNNING, worker, self.clock_s + lease_s
+            row.task = replace(row.task, attempt=row.task.attempt + 1, fence=row.task.fence + 1)
+        return [row.task for row in chosen]
+
+    async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
+        """See `TaskStore.renew`."""
+        self._fail()
+        held = [row for row in self._rows.values() if row.owner == worker and row.status is TaskStatus.RUNNING]
+        for row in held:
+            row.lease_until = self.clock_s + lease_s
+        return {row.new.id: row.task.fence for row in held}
+
+    async def hand_back(self, *, worker: str) -> int:
+        """See `TaskStore.hand_back`."""
+        held = [row for row in self._rows.values() if row.owner == worker and row.status is TaskStatus.RUNNING]
+        for row in held:
+            row.status, row.owner = TaskStatus.READY, None
+            row.task = replace(row.task, attempt=row.task.attempt - 1)
+        return len(held)
+
+    async def record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
+        """See `TaskStore.record`."""
+        self._fail()
+        self.commits.append(list(entries))
+        steps: dict[UUID, Step] = {}
+        refused = set()
+        for entry in entries:
+            row = self._rows[entry.task.id]
+            if (row.owner, row.task.fence, row.status) != (worker, entry.task.fence, TaskStatus.RUNNING):
+                refused.add(entry.task.id)
+                continue
+            run = self.runs[entry.task.run_id]
+            step = steps.setdefault(run.id, Step(run=run, now=datetime.now(UTC), new_id=new_id))
+            step.take(entry)
+        ready = [self._store(step) for step in steps.values()]
+        revoked = any(step.failed for step in steps.values())
+        return Recorded(refused=frozenset(refused), ready=any(ready), revoked=revoked, runs=frozenset(steps))
+
+    def outputs(self, run: Run) -> dict[str, Any]:
+        """The outputs of the run's tasks that succeeded, by key."""
+        rows = [row for row in self._rows.values() if row.task.run_id == run.id]
+        return {row.task.key: row.output for row in rows if row.status is TaskStatus.SUCCEEDED}
+
+    def _store(self, step: Step) -> bool:
+        ready = bool(step.retrying or step.new_tasks)
+        if not step.run.status.is_final:
+            ended = [self._rows[task.id].new.dependents for task in step.succeeded]
+            progress = advance(ended, self._waiting(step.run), lambda node: PURE[node.kind](node.spec))
+            step.follow(progress)
+            ready |= self._lower(progress.fewer)
+        for task in step.succeeded:
+            row = self._rows[task.id]
+            row.status, row.owner, row.output = TaskStatus.SUCCEEDED, None, task.output
+        for task_id, retry in step.retrying:
+            row = self._rows[task_id]
+            row.status, row.owner, row.ready_at = TaskStatus.READY, None, self.clock_s + retry.after_s
+            row.task = replace(row.task, failures=row.task.failures + 1)
+        for task_id, _ in step.failed:
+            self._rows[task_id].status = TaskStatus.FAILED
+        self.add(step.run, step.new_tasks)
+        if step.is_complete:
+            step.complete(None)
+        elif step.failed:
+            self.cancel(step.run)
+        return ready
+
+    def _waiting(self, run: Run) -> dict[UUID, Waiting]:
+        return {
+            row.new.id: Waiting(
+                id=row.new.id,
+                run_id=run.id,
+                key=row.task.key,
+                kind=row.task.kind,
+                spec=row.task.spec,
+                pending=row.pending,
+                dependents=row.new.dependents,
+            )
+            for row in self._rows.values()
+            if row.task.run_id == run.id and row.status is TaskStatus.PENDING and row.new.is_pure
+        }
+
+    def _lower(self, fewer: Counter[UUID]) -> bool:
+        for task_id, number in fewer.items():
+            row = self._rows[task_id]
+            row.pending -= number
+            if row.pending == 0:
+                row.status = TaskStatus.READY
+        return any(self._rows[task_id].status is TaskStatus.READY for task_id in fewer)
+
+    def _fail(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+def _claimable(run: Run, new: NewTask) -> ClaimedTask:
+    from cognitionos.planning.domain.retry import RetryPolicy
+
+    return ClaimedTask(
+        tenant_id=run.tenant_id,
+        project_id=run.project_id,
+        run_id=run.id,
+        goal_id=run.goal_id,
+        api_key_id=run.api_key_id,
+        user=run.user,
+        id=new.id,
+        key=new.spec.key,
+        kind=new.spec.kind,
+        spec=new.spec.spec,
+        attempt=0,
+        failures=0,
+        fence=0,
+        retry=new.spec.retry or RetryPolicy(),
+        timeout_s=new.spec.timeout_s,
+    )

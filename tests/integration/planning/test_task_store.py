@@ -1,0 +1,196 @@
+"""What every `TaskStore` promises: the suite runs over PostgreSQL's and over the twin in memory."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.fakes.planning_engine import Bench, a_principal
+from tests.fakes.planning_store import InMemoryTaskStore
+from tests.unit.planning.builders import a_run
+from tests.waiting import eventually
+
+from cognitionos.kernel.ids import new_id
+from cognitionos.kernel.principal import Principal
+from cognitionos.planning.application.ports import TaskStore
+from cognitionos.planning.domain.step import Ended, Reported, Started
+from cognitionos.planning.domain.task import (
+    ClaimedTask,
+    Expansion,
+    Failed,
+    Problem,
+    Retrying,
+    Succeeded,
+    TaskSpec,
+    in_order,
+)
+
+WRONG = Problem(type="/problems/wrong", title="Wrong", detail="it went wrong")
+
+
+@dataclass(kw_only=True)
+class Stores:
+    """A store, a way to start runs in it, and one to let leases run out."""
+
+    store: TaskStore
+    start: Callable[[Principal, Sequence[TaskSpec]], Awaitable[UUID]]
+    status: Callable[[Principal, UUID], Awaitable[str]]
+    later: Callable[[float], None]
+
+    async def claimed(self, worker: str = "w", *, slots: int = 10, lease_s: float = 60) -> list[ClaimedTask]:
+        return await self.store.claim(worker=worker, slots=slots, lease_s=lease_s)
+
+
+@pytest.fixture(params=["postgresql", "memory"])
+def stores(request: pytest.FixtureRequest, bench: Bench, run: Any) -> Stores:
+    if request.param == "memory":
+        return in_memory()
+
+    async def nothing_left() -> None:
+        async with bench.base.database.connection() as connection:
+            await connection.execute("SELECT hand_back_tasks('w')")
+
+    run(nothing_left())
+    return Stores(store=bench.store, start=bench.runs.start, status=bench.status, later=lambda _: None)
+
+
+def in_memory() -> Stores:
+    store = InMemoryTaskStore()
+
+    async def start(who: Principal, specs: Sequence[TaskSpec]) -> UUID:
+        run = a_run(tenant_id=who.tenant_id)
+        graph = in_order(tuple(specs), first_position=0, new_id=new_id)
+        run.grow(len(graph))
+        store.add(run, graph)
+        return run.id
+
+    async def status(who: Principal, run_id: UUID) -> str:
+        return store.runs[run_id].status
+
+    def later(seconds: float) -> None:
+        store.clock_s += seconds
+
+    return Stores(store=store, start=start, status=status, later=later)
+
+
+def a_step(key: str, *after: str) -> TaskSpec:
+    return TaskSpec(key=key, kind="step", depends_on=after)
+
+
+def a_value(key: str, *after: str) -> TaskSpec:
+    return TaskSpec(key=key, kind="value", depends_on=after, spec={"input": key})
+
+
+def well(task: ClaimedTask, output: Any = None) -> Ended:
+    return Ended(task=task, outcome=Succeeded(output=output))
+
+
+async def test_only_what_waits_for_nothing_can_be_claimed_and_only_once(stores: Stores) -> None:
+    who = a_principal()
+    await stores.start(who, [a_step("a"), a_step("b"), a_step("c", "a")])
+
+    first, second = await stores.claimed("w"), await stores.claimed("other")
+
+    assert sorted(task.key for task in first) == ["a", "b"]
+    assert {(task.attempt, task.fence) for task in first} == {(1, 1)}
+    assert second == []
+    await stores.store.record(who.tenant_id, "w", [Ended(task=first[0], outcome=Failed(problem=WRONG))])
+
+
+async def test_slots_bound_what_is_claimed_but_pure_tasks_need_none(stores: Stores) -> None:
+    who = a_principal()
+    run_id = await stores.start(who, [a_step("a"), a_step("b"), a_value("c")])
+
+    none, one = await stores.claimed(slots=0), await stores.claimed(slots=1)
+    two = await stores.claimed(slots=5)
+
+    assert ([task.key for task in none], len(one), len(two)) == (["c"], 1, 1)
+    await stores.store.record(who.tenant_id, "w", [well(task) for task in (*none, *one, *two)])
+    assert await stores.status(who, run_id) == "succeeded"
+
+
+async def test_the_end_of_a_task_sets_its_dependents_free_and_pure_ones_run_at_once(stores: Stores) -> None:
+    who = a_principal()
+    run_id = await stores.start(who, [a_step("a"), a_value("b", "a"), a_value("c", "b"), a_step("d", "c")])
+
+    recorded = await stores.store.record(who.tenant_id, "w", [well(task) for task in await stores.claimed()])
+    [last] = await stores.claimed()
+    ended = await stores.store.record(who.tenant_id, "w", [Started(task=last), well(last)])
+
+    assert (recorded.ready, last.key, ended.ready) == (True, "d", False)
+    assert await stores.status(who, run_id) == "succeeded"
+
+
+async def test_a_lease_that_ran_out_is_another_s_and_its_writer_comes_too_late(stores: Stores) -> None:
+    who = a_principal()
+    await stores.start(who, [a_step("a")])
+    [late] = await stores.claimed("late", lease_s=0.01)
+    stores.later(1)
+    [current] = await eventually(lambda: stores.claimed("w"))
+
+    refused = await stores.store.record(who.tenant_id, "late", [Reported(task=late, kind="x", data={}), well(late)])
+
+    assert (current.attempt, current.fence) == (2, 2)
+    assert refused.refused == {late.id}
+    assert await stores.store.renew(worker="late", lease_s=1) == {}
+    assert await stores.store.renew(worker="w", lease_s=60) == {current.id: 2}
+    assert (await stores.store.record(who.tenant_id, "w", [well(current)])).refused == frozenset()
+
+
+async def test_what_is_handed_back_can_be_claimed_and_the_start_does_not_count(stores: Stores) -> None:
+    who = a_principal()
+    await stores.start(who, [a_step("a")])
+    await stores.claimed("leaving")
+
+    assert await stores.store.hand_back(worker="leaving") == 1
+    [again] = await stores.claimed("w")
+
+    assert (again.attempt, again.fence) == (1, 2)
+    await stores.store.record(who.tenant_id, "w", [well(again)])
+
+
+async def test_a_retry_is_not_claimed_before_its_time(stores: Stores) -> None:
+    who = a_principal()
+    await stores.start(who, [a_step("a")])
+    [task] = await stores.claimed()
+
+    await stores.store.record(who.tenant_id, "w", [Ended(task=task, outcome=Retrying(problem=WRONG, after_s=0.05))])
+    too_early = await stores.claimed()
+    stores.later(1)
+    [again] = await eventually(stores.claimed)
+
+    assert too_early == []
+    assert (again.attempt, again.failures) == (2, 1)
+    await stores.store.record(who.tenant_id, "w", [well(again)])
+
+
+async def test_a_failure_ends_the_run_and_revokes_what_runs_of_it(stores: Stores) -> None:
+    who = a_principal()
+    run_id = await stores.start(who, [a_step("a"), a_step("b"), a_step("c", "a")])
+    bad, other = await stores.claimed()
+
+    recorded = await stores.store.record(who.tenant_id, "w", [Ended(task=bad, outcome=Failed(problem=WRONG))])
+
+    assert recorded.revoked
+    assert await stores.status(who, run_id) == "failed"
+    assert await stores.store.renew(worker="w", lease_s=1) == {}
+    assert (await stores.store.record(who.tenant_id, "w", [well(other)])).refused == {other.id}
+
+
+async def test_a_run_grows_by_what_a_task_brings_about(stores: Stores) -> None:
+    who = a_principal()
+    run_id = await stores.start(who, [a_step("plan")])
+    [plan] = await stores.claimed()
+    expansion = Expansion(tasks=(a_step("t1"), a_step("t2", "t1")), result_key="t2")
+
+    grown = await stores.store.record(
+        who.tenant_id, "w", [Ended(task=plan, outcome=Succeeded(output=None, expansion=expansion))]
+    )
+    for key in ("t1", "t2"):
+        [task] = await stores.claimed()
+        assert task.key == key
+        await stores.store.record(who.tenant_id, "w", [well(task)])
+
+    assert grown.ready
+    assert await stores.status(who, run_id) == "succeeded"
