@@ -1,0 +1,125 @@
+"""JSON over HTTP to a provider: one base URL, its headers, and what its refusals mean."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_text
+from cognitionos.platform.http import HttpClient
+from cognitionos.platform.telemetry import inject
+
+_OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
+_NO_CREDIT = "credit balance is too low"
+"""How Anthropic words an empty account, under status 400."""
+
+
+class JsonServer:
+    """A provider's API. Transport errors are failures of the attempt; redirects are not followed."""
+
+    def __init__(self, http: HttpClient, *, base_url: str, headers: Mapping[str, str]) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._http = http
+        self._headers = {"content-type": "application/json", **headers}
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at `path`."""
+        async with self.sent(path, None) as response:
+            return await _json(response)
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """The JSON object that `body` is answered with."""
+        async with self.sent(path, body, headers=headers) as response:
+            return await _json(response)
+
+    @asynccontextmanager
+    async def sent(
+        self, path: str, body: Mapping[str, Any] | None, *, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """The response to a request (GET without a body), once its status is 200."""
+        carried = dict(self._headers) if headers is None else {**self._headers, **headers}
+        inject(carried)
+        try:
+            async with self._http.session.request(
+                "GET" if body is None else "POST",
+                self.base_url + path,
+                data=None if body is None else encode(body),
+                headers=carried,
+                allow_redirects=False,
+            ) as response:
+                if response.status != 200:
+                    raise await _refusal(response)
+                yield response
+        except aiohttp.ClientError as error:
+            raise ProviderFailure(f"no answer ({type(error).__name__})") from error
+
+
+async def server_sent_events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """The `data` of each server-sent event (WHATWG HTML, section 9.2); comments and other fields are skipped."""
+    rest = b""
+    async for part in content.iter_any():
+        lines = (rest + part).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
+    if rest.startswith(b"data:"):
+        yield rest[5:].strip()
+
+
+async def _json(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    try:
+        return decode_object(await response.read())
+    except msgspec.DecodeError as error:
+        raise ProviderFailure("the answer is not a JSON object") from error
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> Exception:
+    """What a status other than 200 means: try elsewhere, try again, or tell the caller that the request is wrong."""
+    status, text = response.status, await response.text(errors="replace")
+    try:
+        body: Any = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        body = text
+    said = error_text(body) or f"status {status}"
+    if status in {401, 403}:
+        return ProviderFailure(f"it does not accept our key (status {status})", again=False)
+    if status == 404:
+        return ModelMissing(said)
+    if status == 402 or _NO_CREDIT in said:
+        return ProviderFailure(f"status {status}: {said}", again=False)
+    if status in {408, 409, 429} or status >= 500:
+        broke = isinstance(body, dict) and bool({_field(body, "code"), _field(body, "type")} & _OUT_OF_MONEY)
+        return ProviderFailure(f"status {status}: {said}", again=not broke, retry_after_s=_retry_after(response))
+    if 300 <= status < 400:
+        return ProviderFailure(f"it redirects (status {status}); use the final address", again=False)
+    param = _field(body, "param") if isinstance(body, dict) else None
+    return RequestRefused(f"The provider refused the request: {said}", fields={param: said} if param else None)
+
+
+def _field(body: dict[str, Any], name: str) -> str | None:
+    inner = body.get("error", body)
+    value = inner.get(name) if isinstance(inner, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds from `retry-after-ms` or `Retry-After` (RFC 9110, section 10.2.3: seconds or a date)."""
+    milliseconds, said = response.headers.get("retry-after-ms"), response.headers.get("retry-after")
+    try:
+        if milliseconds is not None:
+            return max(float(milliseconds) / 1000, 0.0)
+        return None if said is None else max(float(said), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max((parsedate_to_datetime(said or "") - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return None
