@@ -39,6 +39,16 @@ def children_of(pid: int) -> set[int]:
     return {child for child in found if is_alive(child)}
 
 
+def runners_of(pid: int) -> set[int]:
+    """The pids of the live sandbox runners among the children of `pid` (which may have servers as children too)."""
+    found = set()
+    for child in children_of(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if b"sandbox_runner" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.add(child)
+    return found
+
+
 def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sandboxes import BACKENDS, a_sandbox, children_of, is_alive
+from tests.sandboxes import BACKENDS, a_sandbox, children_of, is_alive, runners_of
 from tests.waiting import eventually, eventually_sync
 
 from cognitionos.agents.infrastructure import python_sandbox
@@ -172,7 +172,7 @@ async def test_a_cancelled_run_leaves_no_process(sandbox: PythonSandbox, workspa
 
     with pytest.raises(asyncio.CancelledError):
         await endless
-    await eventually(lambda: len(children_of(os.getpid())) <= sandbox.warm)
+    await eventually(lambda: len(runners_of(os.getpid())) <= sandbox.warm)
 
 
 async def test_closing_ends_every_runner_and_refuses_further_runs(workspace: Path) -> None:

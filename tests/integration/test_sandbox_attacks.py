@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sandboxes import BACKENDS, a_sandbox, children_of
+from tests.sandboxes import BACKENDS, a_sandbox, runners_of
 from tests.waiting import eventually
 
 import cognitionos
@@ -274,7 +274,7 @@ async def test_an_endless_program_is_stopped_in_time(sandbox: PythonSandbox, wor
     assert (result.timed_out, result.stdout) == (True, "begun\n")
     assert result.duration_s < 6
     assert (result.error or "").startswith("TimeoutError")
-    await eventually(lambda: len(children_of(os.getpid())) <= sandbox.warm)
+    await eventually(lambda: len(runners_of(os.getpid())) <= sandbox.warm)
 
 
 @pytest.mark.parametrize("size", [2**30, 10 * 2**30])
