@@ -165,6 +165,25 @@ async def test_a_cancellation_holds_though_the_api_dies_before_it_can_tell_anybo
     assert (await scene.ends(next_goal))["status"] == "succeeded"
 
 
+async def test_an_api_that_is_asked_to_stop_ends_its_streams_and_they_go_on_elsewhere(scene: Scene) -> None:
+    scene.canary.reset(delay_s=30)
+    port = _free_port()
+    leaving = await scene.api(port)
+    _, goal = await scene.call("POST", "/v1/goals", json=GOAL)
+    headers = {"accept": "text/event-stream"}
+    async with scene.client.get(f"http://127.0.0.1:{port}{goal['events_href']}", headers=headers) as stream:
+        seen = await stream.content.readuntil(b"\n\n")
+        leaving.terminate()
+        seen += await stream.content.read()
+    async with asyncio.timeout(8):  # far below what the server waits for answers that are still open
+        await leaving.wait()
+
+    last = max(int(line[4:]) for line in seen.splitlines() if line.startswith(b"id: "))
+    _, rest = await scene.call("GET", f"{goal['events_href']}?after={last}")
+    assert [event["seq"] for event in rest["items"]] == list(range(last + 1, last + 1 + len(rest["items"])))
+    assert (await scene.call("POST", f"{goal['href']}/cancel"))[0] == 200
+
+
 def test_every_crash_point_of_the_product_is_killed_at_here() -> None:
     for module in pkgutil.walk_packages(cognitionos.__path__, "cognitionos."):
         if not module.name.endswith(("__main__", "sandbox_guest", "litellm_provider")):

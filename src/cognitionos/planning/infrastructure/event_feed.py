@@ -5,9 +5,12 @@ costs a second at most.
 """
 
 import asyncio
+import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from types import FrameType
 from uuid import UUID
 
 from cognitionos.kernel.errors import Unavailable
@@ -34,14 +37,28 @@ class EventFeed:
     _looking: "asyncio.Task[None] | None" = None
 
     async def open(self) -> None:
-        """Nothing runs until somebody watches."""
+        """Nothing runs until somebody watches. A server that is told to stop waits for open answers: end them then."""
+        told = signal.getsignal(signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread() and callable(told):
+            loop = asyncio.get_running_loop()
 
-    async def close(self) -> None:
-        """Wake every stream so that it ends."""
+            def end_streams_too(number: int, frame: FrameType | None) -> None:
+                loop.call_soon_threadsafe(self.end_streams)
+                told(number, frame)
+
+            signal.signal(signal.SIGTERM, end_streams_too)
+            signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 - the C library's signature
+
+    def end_streams(self) -> None:
+        """Wake every stream so that it ends; its reader comes back with `Last-Event-ID`."""
         self.closing = True
         for wakers in self._by_run.values():
             for woken in wakers:
                 woken.set()
+
+    async def close(self) -> None:
+        """End the streams and the looking."""
+        self.end_streams()
         if self._looking is not None:
             self._looking.cancel()
             with suppress(asyncio.CancelledError):
