@@ -165,7 +165,17 @@ def _virtual_environment(venv: Path) -> Path:
     script = commands / "cognitionos"
     script.write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -m cognitionos "$@"\n')
     script.chmod(0o755)
+    if shutil.which("curl") is None:
+        stand_in_for_curl(commands)
     (venv / ".stamps").mkdir()
     for stamp in _STAMPS:  # in the order in which make writes them
         (venv / ".stamps" / stamp).touch()
     return commands
+
+
+def stand_in_for_curl(commands: Path) -> Path:
+    """Put our own little `curl` among the commands; gives its path."""
+    script = commands / "curl"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("curl.py")} "$@"\n')
+    script.chmod(0o755)
+    return script

@@ -2,10 +2,11 @@
 
 import argparse
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
-from tests.docs.documents import ROOT, documents, reader
+from tests.docs.documents import ROOT, documents, reader, stand_in_for_curl
 from tests.servers import scratch_dir
 from tests.stacks import RunningStack
 
@@ -20,6 +21,27 @@ def test_the_api_by_example_works_as_printed(stack: RunningStack, tmp_path: Path
 
     for shown in ("2 256\n", "event: end", "idempotent-replayed: true", "missing-permission", "Alba,20", '"cancelled"'):
         assert shown in printed
+
+
+def test_our_stand_in_for_curl_does_what_the_documents_use(stack: RunningStack, tmp_path: Path) -> None:
+    curl = stand_in_for_curl(tmp_path)
+    header = ("-H", f"Authorization: Bearer {stack.api_key}")
+
+    found = subprocess.run(
+        [curl, "-sS", "-i", *header, f"{stack.url}/v1/me"], capture_output=True, text=True, timeout=60, check=False
+    )
+    refused = subprocess.run(
+        [curl, "-sS", "--fail-with-body", "-w", "\\n", *header, f"{stack.url}/v1/goals", "-d", "{}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert found.stdout.startswith("HTTP/1.1 200 OK\n")
+    assert '"tenant":"local"' in found.stdout
+    assert refused.returncode == 22
+    assert refused.stdout.endswith("}\n")
 
 
 def test_the_quick_start_works_as_printed() -> None:
