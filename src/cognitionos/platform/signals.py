@@ -6,7 +6,7 @@ A signal carries no fact and may be lost or doubled: whoever listens reads Postg
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from redis.asyncio import Redis
 
@@ -17,6 +17,7 @@ log = get_logger(__name__)
 CHANNEL_PREFIX = "cognitionos:signal:"
 RECONNECT_S = 1.0
 _READ_TIMEOUT_S = 30.0
+_CANCEL_AGAIN_S = 0.1
 
 
 class Signals:
@@ -33,10 +34,9 @@ class Signals:
 
     async def close(self) -> None:
         """Stop the subscription."""
-        if self._reader is not None:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
+        while self._reader is not None and not self._reader.done():
+            self._reader.cancel()  # again, because redis 8.1 swallows a cancellation that meets it while connecting
+            await asyncio.wait({self._reader}, timeout=_CANCEL_AGAIN_S)
 
     async def send(self, channel: str) -> None:
         """Wake every listener of `channel`: here at once, elsewhere as soon as Redis says so. Never raises."""

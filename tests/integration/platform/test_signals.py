@@ -60,3 +60,16 @@ async def test_without_redis_this_process_is_still_woken() -> None:
 
     await alone.close()
     await client.aclose()
+
+
+async def test_closing_ends_the_subscription_at_whatever_moment_it_comes(redis_url: str) -> None:
+    for moment in range(40):
+        client = open_redis(redis_url)
+        signals = Signals(client)
+        await signals.open()
+        for _ in range(moment):  # so many steps into connecting and subscribing
+            await asyncio.sleep(0)
+
+        await asyncio.wait_for(signals.close(), 5)
+
+        await client.aclose()
