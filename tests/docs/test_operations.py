@@ -61,7 +61,7 @@ def test_the_settings_are_all_there_with_their_defaults(text: str) -> None:
         ", ".join(f"`{variable}`" for variable in variables_of(name)): shown(field.default)
         for name, field in Settings.model_fields.items()
     }
-    assert documented == expected
+    assert documented == expected, "the table of settings in docs/operations.md has one row per field of Settings"
 
 
 def test_the_metrics_have_the_labels_that_the_table_says(text: str) -> None:
@@ -111,7 +111,7 @@ def test_the_metrics_are_all_there_and_count(text: str, observed: Observed) -> N
     known, counted = scrape(observed.stack.url)
     known_by_worker, counted_by_worker = scrape(observed.worker_url)
 
-    assert known | known_by_worker == documented
+    assert known | known_by_worker == documented, "the table of metrics in docs/operations.md has one row per series"
     for name in ("http_requests_total", "http_request_seconds"):
         assert f"cognitionos_{name}" in counted
     for name in ("llm_calls_total", "llm_latency_seconds", "llm_tokens_total", "agent_steps_total", "tool_calls_total"):
