@@ -67,13 +67,15 @@ class _Unfinished:
 
 def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     """Wire the gateway. No I/O; each process is an owner of holds of its own."""
+    table = PriceTable()
     providers = Providers(
         base.settings,
         http=base.http,
         simulated=SimulatedProvider(cache(load_rules), now=base.now),
         environment=os.environ,
+        now=base.now,
+        longest_answer=table.longest_answer,
     )
-    table = PriceTable()
     prices = PriceBook(base.database, base.signals, table=table, stated=providers.price, keyless=providers.is_keyless)
     store = PostgresBudgetStore(base.database, owner=base.new_id())
     budgets = Budgets(

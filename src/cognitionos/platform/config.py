@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     anthropic_api_key: SecretStr | None = Field(
         default=None, validation_alias=_either("ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY")
     )
+    anthropic_base_url: str | None = Field(
+        default=None, validation_alias=_either("ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL")
+    )
     model: str | None = Field(
         default=None, description="the default model; a bare name goes to the default provider unchanged"
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from tests.anthropic_upstream import AnthropicUpstream, running_anthropic
 from tests.builders_llm_gateway import a_call, a_caller, a_request
 from tests.conftest import Run, TestDatabase
 from tests.fakes.llm_gateway_provider import ScriptedProvider
@@ -18,6 +19,7 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.ports import AnswerCache, BudgetStore, Provider
 from cognitionos.llm_gateway.domain.budget import Hold, Period
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.infrastructure.anthropic_provider import AnthropicProvider
 from cognitionos.llm_gateway.infrastructure.budget_store import PostgresBudgetStore
 from cognitionos.llm_gateway.infrastructure.exact_cache import ExactCache
 from cognitionos.llm_gateway.infrastructure.openai_provider import OpenAIProvider
@@ -58,6 +60,13 @@ def upstream(run: Run) -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
+def anthropic(run: Run) -> Iterator[AnthropicUpstream]:
+    context = running_anthropic()
+    yield run(context.__aenter__())
+    run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
 def http(run: Run) -> Iterator[HttpClient]:
     client = HttpClient()
     run(client.open())
@@ -65,9 +74,20 @@ def http(run: Run) -> Iterator[HttpClient]:
     run(client.close())
 
 
-@pytest.fixture(params=["scripted", "simulated", "openai"])
-def provider(request: pytest.FixtureRequest, upstream: Upstream, http: HttpClient) -> Provider:
+@pytest.fixture(params=["scripted", "simulated", "openai", "anthropic"])
+def provider(
+    request: pytest.FixtureRequest, upstream: Upstream, anthropic: AnthropicUpstream, http: HttpClient
+) -> Provider:
     upstream.reset()
+    if request.param == "anthropic":
+        return AnthropicProvider(
+            http,
+            name="anthropic",
+            api_key=anthropic.api_key,
+            base_url=anthropic.base_url,
+            now=utc_now,
+            longest_answer=lambda _: None,
+        )
     if request.param == "scripted":
         return ScriptedProvider()
     if request.param == "simulated":

@@ -149,4 +149,4 @@ def _prompt_tokens(request: ChatRequest, encode: Callable[[Any], bytes]) -> int:
         else:
             spoken.append(message)
     around = TOKENS_AROUND_A_REQUEST + TOKENS_AROUND_A_MESSAGE * len(request.messages)
-    return len(encode(spoken)) + around + images * TOKENS_PER_IMAGE
+    return len(encode(spoken)) + request.unseen_bytes + around + images * TOKENS_PER_IMAGE

@@ -48,6 +48,8 @@ class ChatRequest:
     """What to ask a model. `model` None means the default; `extra` holds every further field, passed on unchanged.
 
     `limit_field` is the name under which the caller gave `max_tokens`; None lets the provider choose the name it takes.
+    `native` is the request as its caller wrote it for Anthropic's Messages API: a provider that speaks it sends that and
+    answers with its own words under `anthropic`. `unseen_bytes` of its prompt are not in `messages` (earlier thinking).
     """
 
     messages: tuple[Message, ...]
@@ -60,6 +62,8 @@ class ChatRequest:
     limit_field: str | None = None
     include_usage: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+    native: Mapping[str, Any] | None = None
+    unseen_bytes: int = 0
     use_cache: bool = True
     deadline_s: float = 300.0
 

@@ -13,5 +13,8 @@ Canonical = Callable[[Any], bytes]
 
 def fingerprint(request: ChatRequest, *, tenant_id: UUID, model: str, canonical: Canonical) -> str:
     """32 hex digits over tenant, model, messages, tools, sampling, response format, limit and every further field."""
-    text = canonical([model, request.max_tokens, request.content()])
+    decides: list[Any] = [model, request.max_tokens, request.content()]
+    if request.native is not None:
+        decides.append(request.native)
+    text = canonical(decides)
     return blake2b(text, key=tenant_id.bytes, digest_size=16).hexdigest()

@@ -1,5 +1,6 @@
 """JSON over HTTP to a provider: one base URL, its headers, and what its refusals mean."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from cognitionos.platform.telemetry import inject
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
 _NO_CREDIT = "credit balance is too low"
 """How Anthropic words an empty account, under status 400."""
+_PLACE = re.compile(r"([a-z_]+(?:\.\w+)*): ")
+"""How Anthropic begins to say what is wrong with a field."""
 
 
 class JsonServer:
@@ -100,7 +103,8 @@ async def _refusal(response: aiohttp.ClientResponse) -> Exception:
         return ProviderFailure(f"status {status}: {said}", again=not broke, retry_after_s=_retry_after(response))
     if 300 <= status < 400:
         return ProviderFailure(f"it redirects (status {status}); use the final address", again=False)
-    param = _field(body, "param") if isinstance(body, dict) else None
+    place = _PLACE.match(said)
+    param = (_field(body, "param") if isinstance(body, dict) else None) or (place[1] if place else None)
     return RequestRefused(f"The provider refused the request: {said}", fields={param: said} if param else None)
 
 

@@ -26,6 +26,11 @@ class PriceTable:
             known[name] = price_from_table(entry) if entry is not None else None
         return known[name]
 
+    def longest_answer(self, name: str) -> int | None:
+        """The most tokens that `name` answers with; None where nobody knows."""
+        price = self.price(name)
+        return price.max_output_tokens if price else None
+
     def load(self) -> None:
         """Read the file now."""
         _ = self._entries

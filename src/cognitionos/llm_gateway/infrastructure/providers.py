@@ -1,10 +1,11 @@
 """The providers there are: from the settings, the operator's file and, where neither names one, a local server."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from cognitionos.kernel.clock import Clock, utc_now
 from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, ProviderUnavailable, SimulatedModelRefused
@@ -12,6 +13,7 @@ from cognitionos.llm_gateway.domain.price import FREE, Price
 from cognitionos.llm_gateway.domain.route import Candidate, Route, Routing
 from cognitionos.llm_gateway.facade import DefaultModel
 from cognitionos.llm_gateway.infrastructure import simulated_provider, wordllama_provider
+from cognitionos.llm_gateway.infrastructure.anthropic_provider import ANTHROPIC_URL, AnthropicProvider
 from cognitionos.llm_gateway.infrastructure.litellm_provider import LiteLLMProvider
 from cognitionos.llm_gateway.infrastructure.openai_provider import OPENAI_URL, OpenAIProvider
 from cognitionos.llm_gateway.infrastructure.provider_file import FileProvider, read_providers
@@ -54,9 +56,13 @@ class Providers:
         simulated: Provider,
         environment: Mapping[str, str],
         local_servers: Mapping[str, str] = LOCAL_SERVERS,
+        now: Clock = utc_now,
+        longest_answer: Callable[[str], int | None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._http = http
+        self._now = now
+        self._longest_answer = longest_answer
         self._local_servers = local_servers
         self._known: dict[str, Registered] = {}
         self.by_name: dict[str, Provider] = {}
@@ -165,7 +171,8 @@ class Providers:
             found.append(self._compatible(OPENAI, settings.openai_base_url or OPENAI_URL, key))
         if settings.anthropic_api_key:
             secret = settings.anthropic_api_key.get_secret_value()
-            found.append(Registered(provider=LiteLLMProvider(name=ANTHROPIC, vendor=ANTHROPIC, api_key=secret)))
+            base_url = settings.anthropic_base_url or ANTHROPIC_URL
+            found.append(Registered(provider=self._anthropic(ANTHROPIC, secret, base_url=base_url)))
         return found
 
     def _from_file(self, environment: Mapping[str, str]) -> list[Registered]:
@@ -177,11 +184,22 @@ class Providers:
         key = environment.get(entry.api_key_env) if entry.api_key_env else None
         models = tuple(entry.models)
         if entry.vendor is not None:
-            provider: Provider = LiteLLMProvider(name=entry.name, vendor=entry.vendor, api_key=key)
+            provider = self._of_vendor(entry.name, entry.vendor, key)
             return Registered(provider=provider, price=entry.own_price, models=models)
         made = self._compatible(entry.name, entry.base_url or "", key, recover="recover_tool_calls" in entry.flags)
         price = entry.own_price if entry.own_price is not None else made.price
         return Registered(provider=made.provider, price=price, models=models, keyless=made.keyless)
+
+    def _of_vendor(self, name: str, vendor: str, key: str | None) -> Provider:
+        if vendor == ANTHROPIC and key is not None:
+            return self._anthropic(name, key)
+        return LiteLLMProvider(name=name, vendor=vendor, api_key=key)
+
+    def _anthropic(self, name: str, key: str, *, base_url: str = ANTHROPIC_URL) -> Provider:
+        longest = self._longest_answer
+        return AnthropicProvider(
+            self._http, name=name, api_key=key, base_url=base_url, now=self._now, longest_answer=longest
+        )
 
     def _compatible(self, name: str, base_url: str, key: str | None, *, recover: bool = False) -> Registered:
         provider: Provider = OpenAIProvider(self._http, name=name, base_url=base_url, api_key=key)

@@ -1,0 +1,229 @@
+"""Anthropic's answers, whole and streamed, in OpenAI's shape; with `native`, its own words beside it, unchanged.
+
+Thinking becomes `reasoning_content`, and `thinking_blocks` with their signatures, which may be sent back as they are.
+Source: Anthropic's API reference, "Messages" and "Streaming".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from cognitionos.llm_gateway.application.ports import Chunk
+from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.domain.errors import ProviderFailure
+from cognitionos.llm_gateway.infrastructure.openai_schema import encode, error_text, write_usage
+
+NATIVE = "anthropic"
+"""The field of an answer, and of a stream's first chunk, that holds Anthropic's own words."""
+_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+
+
+class _Part(msgspec.Struct):
+    type: str = ""
+    id: str = ""
+    name: str = ""
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    data: str = ""
+    partial_json: str = ""
+    stop_reason: str | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    index: int = 0
+    message: dict[str, Any] = {}
+    content_block: _Part | None = None
+    delta: _Part | None = None
+    usage: dict[str, Any] = {}
+    error: Any = None
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+def completion(message: Mapping[str, Any], *, created: int, native: bool) -> dict[str, Any]:
+    """A whole `message` as a chat completion; raises `ProviderFailure` where it is none."""
+    content = message.get("content")
+    if message.get("type") != "message" or not isinstance(content, list):
+        raise ProviderFailure("the answer is not a message")
+    said: dict[str, Any] = {"role": "assistant", "content": _joined(content, "text", "text") or None, "refusal": None}
+    calls = [_call(block) for block in content if block.get("type") == "tool_use"]
+    if calls:
+        said["tool_calls"] = calls
+    thoughts = [block for block in content if block.get("type") in _THOUGHTS]
+    if thoughts:
+        said |= {"reasoning_content": _joined(thoughts, "thinking", "thinking"), "thinking_blocks": thoughts}
+    wire = _head(message, created, "chat.completion")
+    choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": _reason(message.get("stop_reason"))}
+    wire |= {"choices": [choice], "usage": usage_wire(usage_of(message.get("usage")) or Usage())}
+    return wire | {NATIVE: message} if native else wire
+
+
+def usage_of(usage: object) -> Usage | None:
+    """Anthropic's `usage`: its `input_tokens` leave out what was read from and written to the cache."""
+    if not isinstance(usage, dict) or not isinstance(usage.get("output_tokens"), int):
+        return None
+    cached, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
+    details = usage.get("output_tokens_details")
+    return Usage(
+        prompt=_count(usage, "input_tokens") + cached + written,
+        completion=_count(usage, "output_tokens"),
+        cached=cached,
+        cache_write=written,
+        reasoning=_count(details, "thinking_tokens") if isinstance(details, dict) else 0,
+    )
+
+
+def usage_wire(usage: Usage) -> dict[str, Any]:
+    """OpenAI's `usage`, with the cache counted as Anthropic counts it beside."""
+    return write_usage(usage) | {
+        "cache_read_input_tokens": usage.cached,
+        "cache_creation_input_tokens": usage.cache_write,
+    }
+
+
+class StreamReader:
+    """Reads the events of one stream. `finished` says that its last one has come."""
+
+    def __init__(self, *, created: int, native: bool) -> None:
+        self.finished = False
+        self._created = created
+        self._native = native
+        self._head: dict[str, Any] = {}
+        self._usage: dict[str, Any] = {}
+        self._tools = -1
+        self._block = _Part()
+
+    def read(self, data: bytes) -> Chunk | None:
+        """The chunk that an event makes; None where it adds nothing. Raises `ProviderFailure` for an error."""
+        try:
+            event = _decode_event(data)
+        except msgspec.DecodeError as error:
+            raise ProviderFailure("the stream carries something that is no event") from error
+        match event.type:
+            case "message_start":
+                return self._start(event, data)
+            case "content_block_start":
+                return self._open(event.content_block or _Part(), data)
+            case "content_block_delta":
+                return self._delta(event.delta or _Part(), data)
+            case "content_block_stop":
+                return self._close(data)
+            case "message_delta":
+                return self._ending(event, data)
+            case "message_stop":
+                return self._end(data)
+            case "error":
+                raise ProviderFailure(f"the stream ended with an error: {error_text(event.error)}")
+        return Chunk(data=data, plain=False) if self._native and event.type != "ping" else None
+
+    def _start(self, event: _Event, data: bytes) -> Chunk:
+        self._head = _head(event.message, self._created, "chat.completion.chunk")
+        self._take(event.message.get("usage"))
+        first = self._head | {"choices": [_choice({"role": "assistant", "content": ""})]}
+        return Chunk(data=encode(first | {NATIVE: msgspec.Raw(data)} if self._native else first))
+
+    def _open(self, block: _Part, data: bytes) -> Chunk | None:
+        self._block = block
+        if block.type == "text":
+            return self._chunk(data, {"content": block.text} if block.text else None, text=block.text)
+        if block.type == "tool_use":
+            self._tools += 1
+            function = {"name": block.name, "arguments": ""}
+            call = {"index": self._tools, "id": block.id, "type": "function", "function": function}
+            return self._chunk(data, {"tool_calls": [call]}, tokens=1, plain=False)
+        return self._chunk(data, None, plain=False)
+
+    def _delta(self, delta: _Part, data: bytes) -> Chunk | None:
+        match delta.type:
+            case "text_delta":
+                return self._chunk(data, {"content": delta.text}, text=delta.text)
+            case "input_json_delta" if self._block.type == "tool_use":
+                call = {"index": self._tools, "function": {"arguments": delta.partial_json}}
+                spoken = 1 if delta.partial_json else 0
+                return self._chunk(data, {"tool_calls": [call]} if spoken else None, tokens=spoken, plain=False)
+            case "thinking_delta":
+                self._block.thinking += delta.thinking
+                return self._chunk(data, {"reasoning_content": delta.thinking}, tokens=1, plain=False)
+            case "signature_delta":
+                self._block.signature += delta.signature
+        return self._chunk(data, None, plain=False)
+
+    def _close(self, data: bytes) -> Chunk | None:
+        block, self._block = self._block, _Part()
+        if block.type not in _THOUGHTS:
+            return self._chunk(data, None)
+        names = ("data",) if block.type == "redacted_thinking" else ("thinking", "signature")
+        thought = {"type": block.type} | {name: getattr(block, name) for name in names}
+        return self._chunk(data, {"thinking_blocks": [thought]}, plain=False)
+
+    def _ending(self, event: _Event, data: bytes) -> Chunk:
+        self._take(event.usage)
+        stop = event.delta.stop_reason if event.delta else None
+        shown = self._shown(data, [_choice({}, _reason(stop))])
+        return Chunk(data=shown, finish_reason=_reason(stop), plain=stop == "end_turn" or not self._native)
+
+    def _end(self, data: bytes) -> Chunk:
+        self.finished = True
+        usage = usage_of(self._usage)
+        if self._native:
+            return Chunk(data=data, usage=usage)
+        last = self._head | {"choices": [], "usage": usage_wire(usage or Usage())}
+        return Chunk(data=encode(last), usage=usage, bare_usage=True)
+
+    def _chunk(
+        self, data: bytes, delta: dict[str, Any] | None, *, text: str = "", tokens: int = 0, plain: bool = True
+    ) -> Chunk | None:
+        if delta is None and not self._native:
+            return None
+        shown = self._shown(data, [_choice(delta or {})])
+        return Chunk(data=shown, text=text, tokens=1 if text else tokens, plain=plain)
+
+    def _shown(self, data: bytes, choices: list[dict[str, Any]]) -> bytes:
+        return data if self._native else encode(self._head | {"choices": choices})
+
+    def _take(self, usage: object) -> None:
+        if isinstance(usage, dict):
+            self._usage |= {name: value for name, value in usage.items() if value is not None}
+
+
+def _head(message: Mapping[str, Any], created: int, kind: str) -> dict[str, Any]:
+    return {"id": message.get("id", ""), "object": kind, "created": created, "model": message.get("model", "")}
+
+
+def _choice(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+
+
+def _reason(stop_reason: object) -> str:
+    return _REASONS.get(str(stop_reason), "stop")
+
+
+def _joined(blocks: list[dict[str, Any]], kind: str, name: str) -> str:
+    return "".join(block.get(name, "") for block in blocks if block.get("type") == kind)
+
+
+def _call(block: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = encode(block.get("input") or {}).decode()
+    return {
+        "id": block.get("id", ""),
+        "type": "function",
+        "function": {"name": block.get("name", ""), "arguments": arguments},
+    }
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return max(value, 0) if isinstance(value, int) else 0

@@ -1,0 +1,86 @@
+"""Anthropic's Messages API by our own transport."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any
+
+from cognitionos.kernel.clock import Clock
+from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
+from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure
+from cognitionos.llm_gateway.infrastructure.anthropic_answer import StreamReader, completion, usage_of
+from cognitionos.llm_gateway.infrastructure.anthropic_schema import BETAS, message_body
+from cognitionos.llm_gateway.infrastructure.json_server import JsonServer, server_sent_events
+from cognitionos.platform.http import HttpClient
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+VERSION = "2023-06-01"
+LIMIT_WHERE_NONE_IS_KNOWN = 4096
+MOST_UNASKED = 16_384
+"""The Messages API wants a limit with each call. This much a caller gets who names none, if the model has as much."""
+
+
+class AnthropicProvider:
+    """One key. `longest_answer` knows how many tokens a model may answer with, None where nobody does."""
+
+    simulated = False
+
+    def __init__(
+        self,
+        http: HttpClient,
+        *,
+        name: str,
+        api_key: str,
+        now: Clock,
+        longest_answer: Callable[[str], int | None],
+        base_url: str = ANTHROPIC_URL,
+    ) -> None:
+        self.name = name
+        headers = {"x-api-key": api_key, "anthropic-version": VERSION}
+        self._server = JsonServer(http, base_url=base_url, headers=headers)
+        self._longest_answer = longest_answer
+        self._now = now
+
+    async def chat(self, request: ChatRequest, *, model: str) -> Answer:
+        """The whole answer at once."""
+        message = await self._server.post("/v1/messages", self._body(request, model), headers=_betas(request))
+        wire = completion(message, created=self._created, native=request.native is not None)
+        return Answer(wire=wire, usage=usage_of(message.get("usage")))
+
+    async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
+        """The answer piece by piece. A stream that is cut raises `ProviderFailure`."""
+        body = self._body(request, model) | {"stream": True}
+        reader = StreamReader(created=self._created, native=request.native is not None)
+        async with self._server.sent("/v1/messages", body, headers=_betas(request)) as response:
+            async for data in server_sent_events(response.content):
+                chunk = reader.read(data)
+                if chunk is not None:
+                    yield chunk
+                if reader.finished:
+                    return
+        raise ProviderFailure("the stream was cut")
+
+    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+        """Anthropic embeds nothing."""
+        del texts, extra
+        raise ModelMissing(f"Anthropic has no embeddings; {model} cannot make them")
+
+    async def models(self) -> Sequence[str]:
+        """What its model list says."""
+        data = (await self._server.get("/v1/models?limit=1000")).get("data")
+        listed = data if isinstance(data, list) else []
+        return [each["id"] for each in listed if isinstance(each, dict) and isinstance(each.get("id"), str)]
+
+    @property
+    def _created(self) -> int:
+        return int(self._now().timestamp())
+
+    def _body(self, request: ChatRequest, model: str) -> dict[str, Any]:
+        limit = request.max_tokens
+        if limit is None:
+            limit = min(self._longest_answer(model) or LIMIT_WHERE_NONE_IS_KNOWN, MOST_UNASKED)
+        return message_body(request, model=model, max_tokens=limit)
+
+
+def _betas(request: ChatRequest) -> dict[str, str] | None:
+    betas = (request.native or {}).get(BETAS)
+    return {"anthropic-beta": betas} if betas else None
