@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from tests.stacks import clean_environment, command
 
+from cognitionos.cli.lifeline import ENVIRONMENT_VARIABLE, GO
 from cognitionos.platform.config import Settings
 
 START_WITHIN_S = 30.0
@@ -78,6 +80,7 @@ class Product:
 
     environment: dict[str, str]
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+    lifelines: list[socket.socket] = field(default_factory=list)
 
     async def worker(self, *, crash_point: str | None = None) -> asyncio.subprocess.Process:
         """A worker, ready (or dead already, at its crash point)."""
@@ -91,14 +94,19 @@ class Product:
 
     async def _start(self, arguments: Sequence[str], crash_point: str | None) -> asyncio.subprocess.Process:
         environment = self.environment | ({"COGNITIONOS_CRASH_POINT": crash_point} if crash_point else {})
+        ours, theirs = socket.socketpair()  # its end tells them that the tests are dead, and they die too
         process = await asyncio.create_subprocess_exec(
             *command(*arguments),
-            env=environment,
+            env=environment | {ENVIRONMENT_VARIABLE: str(theirs.fileno())},
+            pass_fds=(theirs.fileno(),),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE if arguments[0] == "work" else asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )
+        theirs.close()
+        ours.send(GO)
+        self.lifelines.append(ours)
         self.processes.append(process)
         return process
 
@@ -108,6 +116,8 @@ class Product:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+        for line in self.lifelines:
+            line.close()
 
 
 @asynccontextmanager
