@@ -15,7 +15,8 @@ from cognitionos.platform import migrations
 from cognitionos.platform.schema import functions_in
 
 PACKAGE = Path(cognitionos.__file__).parent
-SHARED_TABLES = {"alembic_version", "llm_processes"}  # the only ones without a tenant; adding one is a decision
+# the only ones without a tenant; adding one is a decision
+SHARED_TABLES = {"alembic_version", "circuit_changes", "llm_processes"}
 TENANT_POLICY = "(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"
 # The tables whose rows the dispatch role's functions see of every tenant, and what it may do there.
 DISPATCHED = {

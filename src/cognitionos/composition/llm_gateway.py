@@ -11,13 +11,16 @@ from cognitionos.composition.base import Base, Resource
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.completion import Completion
+from cognitionos.llm_gateway.application.deployments import Crowd, Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
 from cognitionos.llm_gateway.application.streaming import Streaming
 from cognitionos.llm_gateway.domain.backoff import Backoff
 from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.domain.circuit import CircuitRules
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, PostgresBudgetStore
+from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
 from cognitionos.llm_gateway.infrastructure.exact_cache import ExactCache
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
     canonical,
@@ -32,6 +35,7 @@ from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.llm_gateway.infrastructure.queries import UsageQueries
 from cognitionos.llm_gateway.infrastructure.scenarios import load_rules
 from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedProvider
+from cognitionos.platform.config import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +48,12 @@ class LlmGatewayServices:
     budgets: Budgets
     usage: UsageQueries
     sweeper: HoldSweeper
+    circuits: RedisCircuitStore
 
     @property
     def resources(self) -> tuple[Resource, ...]:
         """In the order they are opened: after the platform's."""
-        return (self.prices, self.sweeper, self.providers, _Unfinished(self.budgets))
+        return (self.prices, self.sweeper, self.circuits, self.providers, _Unfinished(self.budgets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +91,8 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         encode=encode,
         monotonic=time.monotonic,
     )
-    attempts = Attempts(
-        providers=providers.by_name,
-        backoff=backoff or Backoff(),
-        sleep=asyncio.sleep,
-        monotonic=time.monotonic,
-        chance=random.random,
-    )
+    circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))
+    attempts = _attempts(base.settings, providers, circuits, backoff or Backoff())
     gateway = _gateway(base, providers, budgets, attempts, table)
     return LlmGatewayServices(
         gateway=gateway,
@@ -101,6 +101,26 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         budgets=budgets,
         usage=UsageQueries(base.database),
         sweeper=HoldSweeper(store),
+        circuits=circuits,
+    )
+
+
+def _attempts(settings: Settings, providers: Providers, circuits: RedisCircuitStore, backoff: Backoff) -> Attempts:
+    rules = CircuitRules(
+        failures_to_open=settings.circuit_failures,
+        open_s=settings.circuit_open_s,
+        most_probes=settings.circuit_probes,
+        successes_to_close=settings.circuit_successes,
+    )
+    crowd = Crowd(places=settings.deployment_calls, queue=settings.deployment_queue)
+    return Attempts(
+        providers=providers.by_name,
+        deployments=Deployments(circuits=circuits, rules=rules, crowd=crowd),
+        backoff=backoff,
+        sleep=asyncio.sleep,
+        monotonic=time.monotonic,
+        chance=random.random,
+        longest_s=settings.attempt_timeout_s,
     )
 
 

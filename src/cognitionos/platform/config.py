@@ -62,6 +62,15 @@ class Settings(BaseSettings):
     )
     providers_file: Path | None = Field(default=None, description="JSON file of further OpenAI-compatible providers")
     detect_local_models: bool = True
+    circuit_failures: int = Field(default=5, ge=1, description="failures in a row after which a model is left alone")
+    circuit_open_s: float = Field(default=60.0, gt=0, le=600, description="for so long")
+    circuit_probes: int = Field(default=3, ge=1, description="calls at once that then try whether it is back")
+    circuit_successes: int = Field(default=2, ge=1, description="successes after which it is trusted again")
+    deployment_calls: int = Field(default=256, ge=1, description="calls that one model may have at once, per process")
+    deployment_queue: int = Field(default=64, ge=0, description="calls that may wait for one of these")
+    attempt_timeout_s: float = Field(
+        default=120.0, gt=0, description="after which the next model of a route is tried, if there is one"
+    )
 
     http_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="hosts the http tool may reach; a literal address:port opens just that one"

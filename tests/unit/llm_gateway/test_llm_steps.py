@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 from tests.builders_llm_gateway import a_caller, a_request
+from tests.fakes.llm_gateway_circuits import MemoryCircuitStore
 from tests.fakes.llm_gateway_provider import ScriptedProvider, a_completion
 from tests.fakes.llm_gateway_stores import MemoryBudgetStore, MemoryCache, MemoryPrices
 
@@ -15,6 +16,7 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.completion import Completion
+from cognitionos.llm_gateway.application.deployments import Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
 from cognitionos.llm_gateway.application.streaming import Streaming
 from cognitionos.llm_gateway.domain.backoff import Backoff
@@ -67,7 +69,12 @@ class Bench:
         routing = Routing(providers=providers, default_provider="first", default_model="first/m", fallbacks=further)
         monotonic: Callable[[], float] = lambda: self.clock  # noqa: E731 - one line says it
         attempts = Attempts(
-            providers=providers, backoff=Backoff(), sleep=self._sleep, monotonic=monotonic, chance=lambda: 0.5
+            providers=providers,
+            deployments=Deployments(circuits=MemoryCircuitStore()),
+            backoff=Backoff(),
+            sleep=self._sleep,
+            monotonic=monotonic,
+            chance=lambda: 0.5,
         )
         self.budgets = Budgets(
             store=self.store,

@@ -2,16 +2,27 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from cognitionos.llm_gateway.application.deployments import Deployments, Slot
 from cognitionos.llm_gateway.application.ports import Chance, Monotonic, Provider, Sleep
 from cognitionos.llm_gateway.domain.backoff import Backoff
-from cognitionos.llm_gateway.domain.errors import ModelMissing, ModelNotFound, ProviderFailure, ProviderUnavailable
+from cognitionos.llm_gateway.domain.errors import (
+    CircuitOpen,
+    DeploymentFull,
+    ModelMissing,
+    ModelNotFound,
+    ProviderFailure,
+    ProviderUnavailable,
+    RequestRefused,
+)
 from cognitionos.llm_gateway.domain.route import Candidate, Route
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
+LEAST_FAIR_S = 1.0
+"""A deployment that was given less time than this is not blamed for having needed more."""
 
 T = TypeVar("T")
 Ask = Callable[[Provider, Candidate], Awaitable[T]]
@@ -19,54 +30,121 @@ Ask = Callable[[Provider, Candidate], Awaitable[T]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempted(Generic[T]):
-    """What came back, from whom, at which attempt (1 is the first)."""
+    """What came back, from whom, at which attempt (1 is the first); `trail` says who did not answer, and why.
+
+    `slot` is the place at the deployment: whoever asked to keep it says how it ended, and ends it.
+    """
 
     value: T
     candidate: Candidate
     provider: Provider
     attempts: int
+    slot: Slot
+    trail: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Tries:
+    """What was tried so far."""
+
+    attempts: int = 0
+    failures: dict[Candidate, ProviderFailure] = field(default_factory=dict)
+    trail: list[str] = field(default_factory=list)
+
+    def failed(self, candidate: Candidate, failure: ProviderFailure) -> None:
+        self.attempts += not isinstance(failure, CircuitOpen | DeploymentFull)
+        self.failures[candidate] = failure
+        self.trail.append(f"{candidate.name}={failure.why}")
+        _log_failure(candidate, failure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
-    """Asks every candidate once, in order; then waits and asks those again that may be asked again."""
+    """Asks every candidate once, in order; then waits and asks those again that may be asked again.
+
+    An attempt that leaves others to try takes at most `longest_s`; the last one takes what is left of the deadline.
+    """
 
     providers: Mapping[str, Provider]
+    deployments: Deployments
     backoff: Backoff
     sleep: Sleep
     monotonic: Monotonic
     chance: Chance
+    longest_s: float = 120.0
 
-    async def run(self, route: Route, ask: Ask[T], *, deadline_s: float) -> Attempted[T]:
+    async def run(self, route: Route, ask: Ask[T], *, deadline_s: float, keep_slot: bool = False) -> Attempted[T]:
         """The first answer. Raises `ProviderUnavailable` when none came in time, `RequestRefused` at once."""
         deadline = self.monotonic() + deadline_s
-        failures: dict[Candidate, ProviderFailure] = {}
+        tries = _Tries()
         alive = list(route.candidates)
-        attempts = 0
         for round_ in range(self.backoff.rounds):
             for candidate in tuple(alive):
-                provider = self.providers[candidate.provider]
-                attempts += 1
+                left_s = max(deadline - self.monotonic(), 0.0)
+                limit_s = left_s if candidate == alive[-1] else min(left_s, self.longest_s)
                 try:
-                    async with asyncio.timeout(max(deadline - self.monotonic(), 0)):
-                        value = await ask(provider, candidate)
-                    return Attempted(value=value, candidate=candidate, provider=provider, attempts=attempts)
-                except TimeoutError:
-                    failures[candidate] = ProviderFailure(f"no answer within {deadline_s:g} s", again=False)
+                    value, provider, slot = await self._attempt(candidate, ask, limit_s)
                 except ProviderFailure as failure:
-                    failures[candidate] = failure
-                _log_failure(candidate, failures[candidate])
-                if not failures[candidate].again:
-                    alive.remove(candidate)
-            wait_s = self._wait_s(round_, [failures[candidate] for candidate in alive])
+                    tries.failed(candidate, failure)
+                    if not failure.again:
+                        alive.remove(candidate)
+                    continue
+                if not keep_slot:
+                    slot.succeeded()
+                    slot.end()
+                return Attempted(
+                    value=value,
+                    candidate=candidate,
+                    provider=provider,
+                    attempts=tries.attempts + 1,
+                    slot=slot,
+                    trail=tuple(tries.trail),
+                )
+            wait_s = self._wait_s(round_, [tries.failures[candidate] for candidate in alive])
             if not alive or round_ + 1 == self.backoff.rounds or self.monotonic() + wait_s >= deadline:
                 break
             await self.sleep(wait_s)
-        raise _nobody_answered(failures)
+        raise _nobody_answered(tries.failures)
+
+    async def _attempt(self, candidate: Candidate, ask: Ask[T], limit_s: float) -> tuple[T, Provider, Slot]:
+        """One answer of one deployment, whose slot is then the caller's; `ProviderFailure` says why there is none."""
+        provider = self.providers.get(candidate.home)
+        if provider is None:
+            raise ProviderFailure("this provider is gone", again=False, why="gone", broken=False)
+        slot = await self.deployments.enter(candidate.deployment, within_s=limit_s)
+        answered = False
+        try:
+            async with asyncio.timeout(limit_s):
+                value = await ask(provider, candidate)
+            answered = True
+        except TimeoutError:
+            late = ProviderFailure(
+                f"no answer within {limit_s:g} s", again=False, why="timeout", broken=limit_s >= LEAST_FAIR_S
+            )
+            await _blame(slot, late)
+            raise late from None
+        except ProviderFailure as failure:
+            await _blame(slot, failure)
+            raise
+        except RequestRefused:
+            slot.succeeded()
+            raise
+        finally:
+            if not answered:
+                slot.end()
+        return value, provider, slot
 
     def _wait_s(self, round_: int, failures: list[ProviderFailure]) -> float:
         wishes = [failure.retry_after_s or 0.0 for failure in failures]
         return self.backoff.wait_s(round_, chance=self.chance(), retry_after_s=min(wishes, default=0.0))
+
+
+async def _blame(slot: Slot, failure: ProviderFailure) -> None:
+    """What a failed attempt says about its deployment: a busy one is not broken, and one that refuses answers."""
+    if failure.broken:
+        await slot.failed()
+    elif isinstance(failure, ModelMissing):
+        slot.succeeded()
 
 
 def _log_failure(candidate: Candidate, failure: ProviderFailure) -> None:

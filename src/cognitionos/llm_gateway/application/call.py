@@ -28,6 +28,10 @@ class Started:
         """Milliseconds since it came in."""
         return round((self.monotonic() - self.started) * 1000)
 
+    def way(self, candidate: Candidate, *, trail: tuple[str, ...] = (), end: str = "answered") -> str:
+        """The way it took, for whoever wants to know: `reason=named, openai/m=circuit-open, second/m=answered`."""
+        return ", ".join((f"reason={self.route.reason}", *trail, f"{candidate.name}={end}"))
+
     def row(
         self,
         *,

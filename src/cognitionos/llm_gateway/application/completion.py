@@ -77,7 +77,10 @@ class Completion:
         await self.budgets.settle(
             call.row(outcome="ok", usage=Usage(), saved_nanousd=saved, cache=CACHE_EXACT, finish_reason="stop")
         )
-        return result_of(call, wire, candidate=first, usage=usage, cost_nanousd=0, cache=CACHE_EXACT, attempts=0)
+        way = call.way(first, end="cached")
+        return result_of(
+            call, wire, candidate=first, usage=usage, cost_nanousd=0, cache=CACHE_EXACT, attempts=0, way=way
+        )
 
     async def _from_provider(self, call: Started, request: ChatRequest) -> ChatResult:
         granted = await self.budgets.hold(call, request)
@@ -127,6 +130,7 @@ class Completion:
             priced=price is not None,
             cache=CACHE_NONE,
             attempts=done.attempts,
+            way=call.way(candidate, trail=done.trail),
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
         )
@@ -147,6 +151,7 @@ def result_of(
     cost_nanousd: int,
     cache: str,
     attempts: int,
+    way: str,
     priced: bool = True,
     simulated: bool = False,
     limit_lowered: bool = False,
@@ -164,6 +169,7 @@ def result_of(
         priced=priced,
         cache=cache,
         attempts=attempts,
+        route=way,
         simulated=simulated,
         limit_lowered=limit_lowered,
         latency_ms=call.elapsed_ms,

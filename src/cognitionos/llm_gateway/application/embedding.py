@@ -89,4 +89,5 @@ class Embedding:
             cost_nanousd=cost,
             priced=price is not None,
             attempts=done.attempts,
+            route=call.way(done.candidate, trail=done.trail),
         )

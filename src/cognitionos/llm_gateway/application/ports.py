@@ -7,6 +7,7 @@ from uuid import UUID
 
 from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.circuit import Circuit
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price
 from cognitionos.llm_gateway.domain.route import Candidate
@@ -119,6 +120,27 @@ class Prices(Protocol):
 
     async def price(self, tenant_id: UUID, candidate: Candidate) -> Price | None:
         """The tenant's own price, else the provider's, else the public table's; None: nobody knows."""
+        ...
+
+
+CircuitStep = Callable[[Circuit, float], Circuit | None]
+"""What becomes of a circuit at a time; None: it refuses."""
+
+
+class CircuitStore(Protocol):
+    """The circuits that all processes share; while the shared place is gone, this process's own."""
+
+    @property
+    def known(self) -> Mapping[str, Circuit]:
+        """What this process knows, at most about a second old. A deployment that is not in it is closed, unfailed."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the epoch by the clock that all processes share."""
+        ...
+
+    async def change(self, deployment: str, step: CircuitStep) -> Circuit | None:
+        """Take a step on the circuit as it is now, atomically; gives what became of it. Never raises for itself."""
         ...
 
 

@@ -32,6 +32,7 @@ class ChatStream:
     model: str
     cache: str
     attempts: int
+    route: str
     simulated: bool
     limit_lowered: bool
     cost_nanousd: int | None
@@ -82,7 +83,8 @@ class Streaming:
             if kept is not None:
                 chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]
                 first = call.route.candidates[0]
-                return self._stream(call, first, self._replay(chunks), cache=CACHE_EXACT, cost_nanousd=0)
+                way = call.way(first, end="cached")
+                return self._stream(call, first, self._replay(chunks), way=way, cache=CACHE_EXACT, cost_nanousd=0)
             granted = await steps.budgets.hold(call, request)
             done = await self._attempt(call, replace(request, max_tokens=granted.limit))
             flow = self._flow(call, request, granted, done)
@@ -91,6 +93,7 @@ class Streaming:
                 call,
                 done.candidate,
                 flow,
+                way=call.way(done.candidate, trail=done.trail),
                 attempts=done.attempts,
                 simulated=done.provider.simulated,
                 limit_lowered=granted.lowered,
@@ -102,6 +105,7 @@ class Streaming:
         candidate: Candidate,
         events: AsyncGenerator[bytes, None],
         *,
+        way: str,
         cache: str = CACHE_NONE,
         attempts: int = 0,
         simulated: bool = False,
@@ -114,6 +118,7 @@ class Streaming:
             model=candidate.name,
             cache=cache,
             attempts=attempts,
+            route=way,
             simulated=simulated,
             limit_lowered=limit_lowered,
             cost_nanousd=cost_nanousd,
@@ -130,7 +135,7 @@ class Streaming:
             raise ProviderFailure("the stream ended before it began")
 
         try:
-            return await steps.attempts.run(call.route, ask, deadline_s=request.deadline_s)
+            return await steps.attempts.run(call.route, ask, deadline_s=request.deadline_s, keep_slot=True)
         except Exception:
             await steps.budgets.settle(call.row(outcome="error", usage=Usage()))
             raise
@@ -151,10 +156,13 @@ class Streaming:
                     if not chunk.bare_usage or request.include_usage:
                         yield chunk.data
             outcome = "ok"
+            done.slot.succeeded()
         except ProviderFailure as failure:
             outcome = "error"
+            await done.slot.failed()
             raise StreamBroken(f"{done.candidate.name} stopped in the middle of its answer: {failure}") from failure
         finally:
+            done.slot.end()
             usage = tally.usage or Usage(
                 prompt=prompt_estimate(request, encode=self.completion.encode), completion=tally.tokens, estimated=True
             )

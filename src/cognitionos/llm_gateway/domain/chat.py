@@ -48,7 +48,7 @@ class ChatRequest:
     """What to ask a model. `model` None means the default; `extra` holds every further field, passed on unchanged.
 
     `limit_field` is the name under which the caller gave `max_tokens`; None lets the provider choose the name it takes.
-    `native` is the request as its caller wrote it for Anthropic's Messages API: a provider that speaks it sends that and
+    `native` is the request as its caller wrote it for Anthropic's Messages API: who speaks it sends that and
     answers with its own words under `anthropic`. `unseen_bytes` of its prompt are not in `messages` (earlier thinking).
     """
 
@@ -143,7 +143,7 @@ class ChatResult:
     """One answer, and where it came from. `wire` is the whole answer in OpenAI's shape.
 
     `limit_lowered` says that the completion limit was cut to what a budget had left. `priced` False: nobody knows what
-    the call cost, and `cost_nanousd` says nothing.
+    the call cost, and `cost_nanousd` says nothing. `route` is the way it took: why, and which deployment did what.
     """
 
     call_id: UUID
@@ -157,6 +157,7 @@ class ChatResult:
     priced: bool = True
     cache: str = CACHE_NONE
     attempts: int = 1
+    route: str = ""
     simulated: bool = False
     limit_lowered: bool = False
     latency_ms: int = 0
@@ -181,6 +182,7 @@ class Embeddings:
     cost_nanousd: int
     priced: bool = True
     attempts: int = 1
+    route: str = ""
 
 
 def system(text: str) -> dict[str, Any]:

@@ -46,19 +46,50 @@ class ProviderFailure(Exception):
     """One attempt failed. Internal to attempts: the route goes on with the next candidate or round.
 
     `again` says whether the same deployment may be asked again; `retry_after_s` is how long it wants to be left alone.
+    `why` is one word for provenance; `broken` whether it counts against the deployment's circuit.
     """
 
-    def __init__(self, detail: str, *, again: bool = True, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        again: bool = True,
+        retry_after_s: float | None = None,
+        why: str = "failed",
+        broken: bool = True,
+    ) -> None:
         super().__init__(detail)
         self.again = again
         self.retry_after_s = retry_after_s
+        self.why = why
+        self.broken = broken
+
+
+class CircuitOpen(ProviderFailure):
+    """The deployment failed too often and is left alone for `retry_after_s`; it was not asked."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(
+            f"left alone for {retry_after_s:.0f} s more, it failed too often",
+            again=False,
+            retry_after_s=retry_after_s,
+            why="circuit-open",
+            broken=False,
+        )
+
+
+class DeploymentFull(ProviderFailure):
+    """As many calls as it may have are under way or waiting; it was not asked."""
+
+    def __init__(self) -> None:
+        super().__init__("as many calls as it may have are under way", why="full", broken=False)
 
 
 class ModelMissing(ProviderFailure):
     """The provider answers, but has no such model."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail, again=False)
+        super().__init__(detail, again=False, why="no-such-model", broken=False)
 
 
 class StreamBroken(Unavailable):

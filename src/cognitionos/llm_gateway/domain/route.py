@@ -2,21 +2,44 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from uuid import UUID
 
 DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A model at a provider, under the name the provider knows it by."""
+    """A model at a provider, under the name the provider knows it by. `owner` is the tenant whose provider it is.
+
+    `owner` None: the installation's.
+    """
 
     provider: str
     model: str
+    owner: UUID | None = None
 
     @property
     def name(self) -> str:
         """The name under which callers may ask for it."""
         return f"{self.provider}/{self.model}"
+
+    @property
+    def home(self) -> str:
+        """The provider's name among those of all tenants."""
+        return self.provider if self.owner is None else own_home(self.owner, self.provider)
+
+    @property
+    def deployment(self) -> str:
+        """The model's name among those of all tenants: what a circuit and a bulkhead are for."""
+        return f"{self.home}/{self.model}"
+
+
+OWN = "tenant:"
+
+
+def own_home(owner: UUID, provider: str) -> str:
+    """The name of a tenant's own provider among those of all tenants; none of the installation's looks like it."""
+    return f"{OWN}{owner}/{provider}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

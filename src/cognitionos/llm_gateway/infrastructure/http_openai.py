@@ -225,6 +225,7 @@ def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:
         "x-cognitionos-model": _ascii(answer.model),
         "x-cognitionos-cache": answer.cache,
         "x-cognitionos-attempts": str(answer.attempts),
+        "x-cognitionos-route": _ascii(answer.route),
     }
     if answer.simulated:
         headers["x-cognitionos-simulated"] = "true"
@@ -240,6 +241,7 @@ def _embedding_headers(embeddings: Embeddings) -> Mapping[str, str]:
         "x-cognitionos-model": _ascii(embeddings.model),
         "x-cognitionos-cache": "none",
         "x-cognitionos-attempts": str(embeddings.attempts),
+        "x-cognitionos-route": _ascii(embeddings.route),
         "x-cognitionos-cost-usd": usd_text(embeddings.cost_nanousd) if embeddings.priced else UNKNOWN,
     }
 

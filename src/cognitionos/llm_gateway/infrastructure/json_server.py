@@ -61,7 +61,7 @@ class JsonServer:
                     raise await _refusal(response)
                 yield response
         except aiohttp.ClientError as error:
-            raise ProviderFailure(f"no answer ({type(error).__name__})") from error
+            raise ProviderFailure(f"no answer ({type(error).__name__})", why="no-answer") from error
 
 
 async def server_sent_events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
@@ -93,14 +93,20 @@ async def _refusal(response: aiohttp.ClientResponse) -> Exception:
         body = text
     said = error_text(body) or f"status {status}"
     if status in {401, 403}:
-        return ProviderFailure(f"it does not accept our key (status {status})", again=False)
+        return ProviderFailure(f"it does not accept our key (status {status})", again=False, why="key-refused")
     if status == 404:
         return ModelMissing(said)
     if status == 402 or _NO_CREDIT in said:
         return ProviderFailure(f"status {status}: {said}", again=False)
     if status in {408, 409, 429} or status >= 500:
         broke = isinstance(body, dict) and bool({_field(body, "code"), _field(body, "type")} & _OUT_OF_MONEY)
-        return ProviderFailure(f"status {status}: {said}", again=not broke, retry_after_s=_retry_after(response))
+        return ProviderFailure(
+            f"status {status}: {said}",
+            again=not broke,
+            retry_after_s=_retry_after(response),
+            why=f"status-{status}",
+            broken=broke or status != 429,  # busy is not broken
+        )
     if 300 <= status < 400:
         return ProviderFailure(f"it redirects (status {status}); use the final address", again=False)
     place = _PLACE.match(said)

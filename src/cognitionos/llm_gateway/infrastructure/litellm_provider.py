@@ -88,9 +88,11 @@ def _translated(error: Exception) -> Exception:
     """litellm's errors carry an HTTP status: the same meanings as on the wire."""
     status, said = getattr(error, "status_code", None), error_text(str(error))
     if status in {401, 403}:
-        return ProviderFailure(f"it does not accept our key (status {status})", again=False)
+        return ProviderFailure(f"it does not accept our key (status {status})", again=False, why="key-refused")
     if status == 404:
         return ModelMissing(said)
     if status in {400, 413, 422}:
         return RequestRefused(f"The provider refused the request: {said}")
-    return ProviderFailure(f"{type(error).__name__}: {said}")
+    return ProviderFailure(
+        f"{type(error).__name__}: {said}", why=f"status-{status}" if status else "failed", broken=status != 429
+    )

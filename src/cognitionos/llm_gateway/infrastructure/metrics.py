@@ -2,9 +2,11 @@
 
 from functools import lru_cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
+from cognitionos.llm_gateway.domain.circuit import CircuitState
 from cognitionos.llm_gateway.domain.ledger import Call
+from cognitionos.llm_gateway.domain.route import OWN
 
 CALLS = Counter("cognitionos_llm_calls_total", "Calls to models that ended", ["provider", "model", "outcome", "cache"])
 LATENCY = Histogram(
@@ -22,6 +24,10 @@ TOOL_CALLS_RECOVERED = Counter(
 )
 BUDGET_REFUSALS = Counter("cognitionos_budget_refusals_total", "Calls refused for money", ["kind"])
 CACHE_ERRORS = Counter("cognitionos_llm_cache_errors_total", "Look-ups and stores that failed: no Redis, no cache")
+CIRCUIT_STATE = Gauge(
+    "cognitionos_llm_circuit_state", "0 closed, 1 half-open, 2 open; of the installation's deployments", ["deployment"]
+)
+CIRCUITS_OPENED = Counter("cognitionos_llm_circuits_opened_total", "Circuits that this process opened", ["deployment"])
 
 # a look-up by labels takes a lock and a dict of texts; these remember the counter itself
 _calls = lru_cache(1024)(CALLS.labels)
@@ -29,6 +35,8 @@ _latency = lru_cache(256)(LATENCY.labels)
 _tokens = lru_cache(16)(TOKENS.labels)
 
 MOST_MODELS = 200
+OTHER = "other"
+_STATES = {CircuitState.CLOSED: 0, CircuitState.HALF_OPEN: 1, CircuitState.OPEN: 2}
 _models: set[str] = set()
 
 
@@ -48,11 +56,22 @@ def observe(call: Call) -> None:
         SAVED.inc(call.saved_nanousd / 1e9)
 
 
+def circuit_is(deployment: str, state: CircuitState) -> None:
+    """Show a circuit's state. A tenant's own deployments are not shown: their names are the tenant's."""
+    if not deployment.startswith(OWN) and (label := _model_label(deployment)) != OTHER:
+        CIRCUIT_STATE.labels(label).set(_STATES[state])
+
+
+def circuit_opened(deployment: str) -> None:
+    """Count a circuit that opened."""
+    CIRCUITS_OPENED.labels(OTHER if deployment.startswith(OWN) else _model_label(deployment)).inc()
+
+
 def _model_label(model: str) -> str:
     """The model's name; `other` once there are so many that callers must be inventing them."""
     if model in _models:
         return model
     if len(_models) >= MOST_MODELS:
-        return "other"
+        return OTHER
     _models.add(model)
     return model
