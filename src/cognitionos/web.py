@@ -88,7 +88,10 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries
         ),
         agents_http.routes(
-            definitions=services.agents.definitions, toolbox=services.agents.toolbox, queries=services.agents.queries
+            definitions=services.agents.definitions,
+            toolbox=services.agents.toolbox,
+            queries=services.agents.queries,
+            must_exist=services.planning.queries.must_exist,
         ),
         planning_http.routes(
             goals=services.planning.goals,

@@ -1,5 +1,6 @@
 """Agents over HTTP: who there is, and what they did in a run."""
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import msgspec
@@ -14,8 +15,11 @@ from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.infrastructure.queries import After, AgentQueries, StepView
 from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Permission
-from cognitionos.platform.http_api import Who, instance, requires
+from cognitionos.platform.http_api import Who, instance, problems, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
+
+MustExist = Callable[[UUID, UUID], Awaitable[None]]
+"""(tenant, run): raises the `NotFound` of a run that this tenant does not have."""
 
 
 class ToolView(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,23 +74,30 @@ class AgentRoutes(Controller):
         """Roles with prompt versions, tools and limits."""
         return AgentList(items=[_agent(each, definitions, toolbox) for each in definitions.agents.values()])
 
-    @get("/runs/{run_id:uuid}/steps", guards=[requires(Permission.RUNS_READ)], summary="List what a run's agents did")
+    @get(
+        "/runs/{run_id:uuid}/steps",
+        guards=[requires(Permission.RUNS_READ)],
+        summary="List what a run's agents did",
+        responses=problems(404),
+    )
     async def list_steps(
         self,
         run_id: FromPath[UUID],
         agent_queries: NamedDependency[AgentQueries],
+        must_exist: NamedDependency[MustExist],
         who: Who,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[StepView]:
-        """The journal of the run's agents, oldest first; empty while none has begun, or where there is no such run."""
+        """The journal of the run's agents, oldest first; empty while none has begun."""
+        await must_exist(who.tenant_id, run_id)
         after = decode_cursor(cursor, After)
         rows = await agent_queries.steps(who.tenant_id, run_id, limit=limit, after=after)
         return page(rows, limit, lambda row: (row.number,))
 
 
-def routes(*, definitions: Definitions, toolbox: Toolbox, queries: AgentQueries) -> Router:
-    """The routes on these services."""
+def routes(*, definitions: Definitions, toolbox: Toolbox, queries: AgentQueries, must_exist: MustExist) -> Router:
+    """The routes on these services. `must_exist` is asked by whoever owns runs."""
     return Router(
         path="/",
         route_handlers=[AgentRoutes],
@@ -94,6 +105,7 @@ def routes(*, definitions: Definitions, toolbox: Toolbox, queries: AgentQueries)
             "definitions": instance(definitions),
             "toolbox": instance(toolbox),
             "agent_queries": instance(queries),
+            "must_exist": instance(must_exist),
         },
     )
 

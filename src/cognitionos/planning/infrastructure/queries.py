@@ -161,6 +161,11 @@ class PlanningQueries:
         cost = await self.spent(tenant_id, f"goal:{goal_id}" if goal_id else f"run:{run_id}")
         return _run_view(found[0], models[0], prompts, counts, cost)
 
+    async def must_exist(self, tenant_id: UUID, run_id: UUID) -> None:
+        """Raise `RunNotFound` unless the tenant has this run."""
+        async with self.database.transaction(tenant_id) as connection:
+            await _head(connection, run_id)
+
     async def tasks(
         self, tenant_id: UUID, run_id: UUID, *, limit: int, after: ByPosition | None
     ) -> list[tuple[int, TaskView]]:
