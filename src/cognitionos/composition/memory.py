@@ -9,7 +9,7 @@ from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.memory.application.backfill import EmbeddingBackfill
 from cognitionos.memory.application.consolidate import Consolidate
 from cognitionos.memory.application.embedding import Embedder
-from cognitionos.memory.application.ports import Embed
+from cognitionos.memory.application.ports import Embed, IsSimulated
 from cognitionos.memory.application.recall import Recall
 from cognitionos.memory.application.remember import Remember
 from cognitionos.memory.facade import Memory
@@ -37,22 +37,23 @@ class MemoryServices:
 
 def build(base: Base, gateway: Gateway) -> MemoryServices:
     """Memory on `base`, embedding through `gateway`. No I/O."""
-    return build_with(base, GatewayEmbedder(gateway=gateway))
+    return build_with(base, GatewayEmbedder(gateway=gateway), is_simulated=lambda: gateway.describe_default().simulated)
 
 
-def build_with(base: Base, embed: Embed) -> MemoryServices:
+def build_with(base: Base, embed: Embed, *, is_simulated: IsSimulated = lambda: False) -> MemoryServices:
     """Memory on `base` with an embedder of the caller's choice."""
     begin = units_of_work(MemoryWork, database=base.database, bus=base.bus, relay=base.outbox)
     store = SearchStore(base.database)
     embedder = Embedder(embed=embed)
     remember = Remember(begin=begin, embedder=embedder, new_id=base.new_id, now=base.now)
     recall = Recall(read=store.read, embedder=embedder, now=base.now)
+    consolidate = Consolidate(remember=remember, is_simulated=is_simulated)
     base.bus.listen(MemoryRemembered, count_written)
     return MemoryServices(
-        memory=Memory(writing=remember, reading=recall),
+        memory=Memory(writing=remember, reading=recall, is_simulated=is_simulated),
         remember=remember,
         recall=recall,
         queries=MemoryQueries(base.database),
-        subscriptions=(Subscription("memory.consolidate", RunFinished, Consolidate(remember=remember).handle),),
+        subscriptions=(Subscription("memory.consolidate", RunFinished, consolidate.handle),),
         background=(EmbeddingBackfill(pick=store.to_embed, begin=begin, embedder=embedder),),
     )

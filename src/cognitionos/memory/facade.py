@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from cognitionos.memory.application.ports import Scope
+from cognitionos.memory.application.ports import IsSimulated, Scope
 from cognitionos.memory.application.recall import Recall
 from cognitionos.memory.application.remember import NewMemory, Remember
-from cognitionos.memory.domain.item import MemoryInvalid, MemoryKind, MemoryNotFound, Source, parse_kind
+from cognitionos.memory.domain.item import SIMULATED, MemoryInvalid, MemoryKind, MemoryNotFound, Source, parse_kind
+from cognitionos.memory.domain.ranking import bears_on_question
 
 __all__ = ["Memory", "MemoryInvalid", "MemoryKind", "MemoryNotFound", "RecalledMemory", "Source"]
 
@@ -32,6 +33,7 @@ class Memory:
 
     writing: Remember
     reading: Recall
+    is_simulated: IsSimulated
 
     async def recall(
         self,
@@ -43,11 +45,14 @@ class Memory:
         kinds: Sequence[str] = (),
         min_confidence: float = 0.0,
     ) -> list[RecalledMemory]:
-        """At most `limit` (1 to 100) memories of the project, best first. Raises `MemoryInvalid`."""
+        """At most `limit` (1 to 50) memories of the project that bear on `query`, best first. Raises `MemoryInvalid`.
+
+        What a simulated model said is left out once a real one answers.
+        """
         answer = await self.reading.recall(
             Scope(tenant_id=tenant_id, project_id=project_id),
             query,
-            limit=limit,
+            limit=2 * limit,
             kinds=tuple(parse_kind(kind, name="kinds") for kind in kinds),
             min_confidence=min_confidence,
         )
@@ -62,7 +67,8 @@ class Memory:
                 created_at=each.item.created_at,
             )
             for each in answer.found
-        ]
+            if bears_on_question(each.rank) and (self.is_simulated() or SIMULATED not in each.item.tags)
+        ][:limit]
 
     async def remember(
         self,
@@ -92,7 +98,7 @@ class Memory:
             content=content,
             kind=parse_kind(kind),
             source=source,
-            tags=tuple(tags),
+            tags=(*tags, SIMULATED) if self.is_simulated() else tuple(tags),
             confidence=confidence,
             valid_until=valid_until,
         )

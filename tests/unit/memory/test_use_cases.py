@@ -177,8 +177,14 @@ async def test_a_forgotten_memory_is_found_by_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("query", "how", "field"),
-    [(" ", {}, "query"), ("x" * 4097, {}, "query"), ("a\x00", {}, "query"), ("a", {"limit": 0}, "limit")]
-    + [("a", {"limit": 101}, "limit"), ("a", {"min_confidence": 2.0}, "min_confidence")],
+    [
+        (" ", {}, "query"),
+        ("x" * 4097, {}, "query"),
+        ("a\x00", {}, "query"),
+        ("a", {"limit": 0}, "limit"),
+        ("a", {"limit": 101}, "limit"),
+        ("a", {"min_confidence": 2.0}, "min_confidence"),
+    ],
 )
 async def test_a_bad_question_is_refused_by_the_name_of_its_field(query: str, how: dict[str, Any], field: str) -> None:
     with pytest.raises(MemoryInvalid) as refusal:
@@ -191,7 +197,7 @@ async def test_a_finished_goal_leaves_its_summary_and_its_findings() -> None:
     world = World()
     event = a_finished_run()
 
-    await Consolidate(remember=world.remember).handle(event, a_delivery())
+    await Consolidate(remember=world.remember, is_simulated=lambda: False).handle(event, a_delivery())
 
     kinds = {item.kind: item for item in world.items}
     assert kinds[MemoryKind.SUMMARY].content.startswith("Goal: Compare the suppliers\nResult: Nordwind")
@@ -201,11 +207,11 @@ async def test_a_finished_goal_leaves_its_summary_and_its_findings() -> None:
 
 async def test_a_fact_delivered_twice_is_consolidated_once() -> None:
     world, event, delivery = World(), a_finished_run(), a_delivery()
-    await Consolidate(remember=world.remember).handle(event, delivery)
+    await Consolidate(remember=world.remember, is_simulated=lambda: False).handle(event, delivery)
     await world.remember.forget(SCOPE, world.items[0].id)
 
     with pytest.raises(AlreadyDelivered):
-        await Consolidate(remember=world.remember).handle(event, delivery)
+        await Consolidate(remember=world.remember, is_simulated=lambda: False).handle(event, delivery)
 
     assert len(world.items) == 1
 
@@ -216,7 +222,7 @@ async def test_a_fact_delivered_twice_is_consolidated_once() -> None:
 async def test_a_run_without_a_result_leaves_nothing_and_is_settled(changes: dict[str, Any]) -> None:
     world, delivery = World(), a_delivery()
 
-    await Consolidate(remember=world.remember).handle(a_finished_run(**changes), delivery)
+    await Consolidate(remember=world.remember, is_simulated=lambda: False).handle(a_finished_run(**changes), delivery)
 
     assert world.items == []
     assert world.store.settled == {delivery.id}
@@ -224,7 +230,7 @@ async def test_a_run_without_a_result_leaves_nothing_and_is_settled(changes: dic
 
 async def test_the_facade_remembers_and_recalls_within_the_project() -> None:
     world = World()
-    memory = Memory(writing=world.remember, reading=world.recall)
+    memory = Memory(writing=world.remember, reading=world.recall, is_simulated=lambda: False)
     tenant_id, project_id = SCOPE.tenant_id, SCOPE.project_id
 
     memory_id: UUID = await memory.remember(tenant_id, project_id, "Use British spelling", "convention")
@@ -233,3 +239,25 @@ async def test_the_facade_remembers_and_recalls_within_the_project() -> None:
 
     assert [(each.id, each.kind) for each in recalled] == [(memory_id, "convention")]
     assert elsewhere == []
+
+
+async def test_what_a_simulated_model_said_is_not_shown_to_agents_once_a_real_one_answers() -> None:
+    world = World()
+    tenant_id, project_id = SCOPE.tenant_id, SCOPE.project_id
+    simulated = Memory(writing=world.remember, reading=world.recall, is_simulated=lambda: True)
+    real = Memory(writing=world.remember, reading=world.recall, is_simulated=lambda: False)
+
+    await simulated.remember(tenant_id, project_id, "Choose Nordwind Components")
+    memory_id = await real.remember(tenant_id, project_id, "Nordwind went bankrupt")
+
+    assert len(await simulated.recall(tenant_id, project_id, "Nordwind")) == 2
+    assert [each.id for each in await real.recall(tenant_id, project_id, "Nordwind")] == [memory_id]
+
+
+async def test_a_memory_that_has_nothing_to_do_with_the_question_is_not_shown_to_agents() -> None:
+    world = World()
+    memory = Memory(writing=world.remember, reading=world.recall, is_simulated=lambda: False)
+
+    await memory.remember(SCOPE.tenant_id, SCOPE.project_id, "Choose Nordwind Components")
+
+    assert await memory.recall(SCOPE.tenant_id, SCOPE.project_id, "Name a river") == []

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from cognitionos.events.planning import RunFinished
-from cognitionos.memory.application.ports import Scope
+from cognitionos.memory.application.ports import IsSimulated, Scope
 from cognitionos.memory.application.remember import NewMemory, Remember, keep
 from cognitionos.memory.domain.findings import findings_in, summary_of
-from cognitionos.memory.domain.item import MemoryKind, Source
+from cognitionos.memory.domain.item import SIMULATED, MemoryKind, Source
 from cognitionos.platform.bus import Delivery
 
 FINDING_CONFIDENCE = 0.7
@@ -18,6 +18,7 @@ class Consolidate:
     """The durable subscriber of finished runs."""
 
     remember: Remember
+    is_simulated: IsSimulated
 
     async def handle(self, event: RunFinished, delivery: Delivery) -> None:
         """Remember a summary of the goal and its findings, once however often the fact is delivered.
@@ -32,7 +33,8 @@ class Consolidate:
             goal_id=event.goal_id,
             run_id=event.run_id,
         )
-        items = [self.remember.item(scope, new) for new in _learned(event)]
+        tags = (SIMULATED,) if self.is_simulated() else ()
+        items = [self.remember.item(scope, new) for new in _learned(event, tags)]
         embeddings = await self.remember.embedder.all(scope, [item.content for item in items])
         async with self.remember.begin(event.tenant_id) as work:
             await work.settle(delivery)
@@ -40,14 +42,15 @@ class Consolidate:
                 await keep(work, item, embedding)
 
 
-def _learned(event: RunFinished) -> list[NewMemory]:
+def _learned(event: RunFinished, tags: tuple[str, ...]) -> list[NewMemory]:
     result = (event.result_text or "").replace("\x00", "").strip()
     if event.status != _SUCCEEDED or not result:
         return []
     source = Source(goal_id=event.goal_id, run_id=event.run_id, user=event.user)
-    summary = NewMemory(content=summary_of(event.statement or "", result), kind=MemoryKind.SUMMARY, source=source)
+    goal = event.statement or ""
+    summary = NewMemory(content=summary_of(goal, result), kind=MemoryKind.SUMMARY, source=source, tags=tags)
     findings = [
-        NewMemory(content=text, kind=MemoryKind.FACT, source=source, confidence=FINDING_CONFIDENCE)
+        NewMemory(content=text, kind=MemoryKind.FACT, source=source, tags=tags, confidence=FINDING_CONFIDENCE)
         for text in findings_in(result)
     ]
     return [summary, *findings]

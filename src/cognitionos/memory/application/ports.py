@@ -15,6 +15,10 @@ from cognitionos.platform.bus import Delivery
 EMBEDDING_DIMENSIONS = 256
 
 
+IsSimulated = Callable[[], bool]
+"""Whether a simulated model answers when nobody names one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Whose memory, and on whose behalf a model is called for it."""

@@ -13,6 +13,9 @@ MAX_TAGS = 20
 MAX_TAG_CHARACTERS = 64
 MAX_URL_CHARACTERS = 2048
 
+SIMULATED = "simulated"
+"""Tag of what was learned from a simulated model: shown to agents only while a simulated model answers."""
+
 
 class MemoryNotFound(NotFound):
     """There is no such memory in this project."""

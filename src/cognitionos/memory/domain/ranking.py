@@ -48,6 +48,14 @@ class Ranked:
     text: float
 
 
+LEAST_SIMILARITY = 0.25
+
+
+def bears_on_question(ranked: Ranked) -> bool:
+    """Whether an item has to do with the question at all: a word in common, or a meaning that is not far."""
+    return ranked.text > 0 or (ranked.dense is not None and ranked.dense >= LEAST_SIMILARITY)
+
+
 def rank(candidates: Iterable[Candidate], corpus: Corpus) -> list[Ranked]:
     """The candidates, best first. An item without an embedding counts as average in meaning; ties: newest first."""
     running = list(candidates)
