@@ -51,6 +51,19 @@ async def test_a_scenario_calls_the_offered_tool_with_words_of_the_user() -> Non
     assert call["function"] == {"name": "python", "arguments": '{"code":"print(1)"}'}
 
 
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+async def test_without_a_scenario_a_tool_that_is_demanded_is_called_with_arguments_of_its_schema(choice: Any) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    request = a_request("hello", tools=(tool("weather", "Tells it", schema),), tool_choice=choice)
+
+    wire = (await a_simulation([]).chat(request, model="scenarios")).wire
+
+    (call,) = wire["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "weather"
+    jsonschema.validate(json.loads(call["function"]["arguments"]), schema)
+    assert wire["choices"][0]["finish_reason"] == "tool_calls"
+
+
 async def test_a_scenario_never_calls_a_tool_that_is_not_offered() -> None:
     wire = (await a_simulation().chat(a_request("supplier `x`"), model="scenarios")).wire
 

@@ -94,6 +94,10 @@ class SimulatedProvider:
             reply = rule.reply(conversation, offered=request.offered_tools)
             if reply is not None:
                 return reply
+        called = _demanded_tool(request)
+        if called is not None:
+            function = called["function"]
+            return Reply(calls=((function["name"], least_value(function.get("parameters") or {"type": "object"})),))
         wanted = request.response_format or {}
         if wanted.get("type") == "json_schema":
             schema = (wanted.get("json_schema") or {}).get("schema") or {}
@@ -101,6 +105,17 @@ class SimulatedProvider:
         if wanted.get("type") == "json_object":
             return Reply(text=encode({"note": SAYS_NOTHING}).decode())
         return Reply(text=SAYS_NOTHING)
+
+
+def _demanded_tool(request: ChatRequest) -> Mapping[str, Any] | None:
+    """The offered tool that the caller insists on: the one named, else for `required` the first."""
+    choice = request.tool_choice
+    if choice == "required":
+        return next(iter(request.tools), None)
+    if not isinstance(choice, Mapping):
+        return None
+    name = (choice.get("function") or {}).get("name")
+    return next((tool for tool in request.tools if tool["function"]["name"] == name), None)
 
 
 def _chunk(head: Mapping[str, Any], delta: Mapping[str, Any], finish_reason: str | None) -> Chunk:
