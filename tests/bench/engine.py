@@ -16,7 +16,8 @@ from tests.fakes.planning_engine import a_principal, bench_on, running_loops
 from tests.servers import create_database, redis_database, running_servers
 from tests.waiting import eventually
 
-from cognitionos.planning.domain.task import TaskSpec
+from cognitionos.planning.application.ports import Report
+from cognitionos.planning.domain.task import ClaimedTask, Succeeded, TaskSpec
 from cognitionos.platform import migrations
 from cognitionos.platform.config import Settings
 
@@ -89,10 +90,8 @@ async def dispatch(settings: Settings, rounds: int = 200) -> None:
     gaps: list[float] = []
     ended_at = 0.0
 
-    async def handle(task, _report):  # type: ignore[no-untyped-def]
+    async def handle(task: ClaimedTask, _report: Report) -> Succeeded:
         nonlocal ended_at
-        from cognitionos.planning.domain.task import Succeeded
-
         if task.key != "t0":
             gaps.append(time.perf_counter() - ended_at)
         ended_at = time.perf_counter()
