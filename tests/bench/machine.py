@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -92,7 +91,3 @@ def _parent(pid: int) -> int:
 def _first(path: Path, pattern: str) -> str | None:
     found = re.search(pattern, path.read_text())
     return found.group(1).strip() if found else None
-
-
-if __name__ == "__main__":
-    print("\n".join(describe(sys.argv[1], sys.argv[2])))
