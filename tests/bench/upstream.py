@@ -30,6 +30,7 @@ def _events() -> list[bytes]:
     head = _HEAD | {"object": "chat.completion.chunk"}
     deltas: list[dict[str, object]] = [{"role": "assistant", "content": "word "}]
     deltas += [{"content": "word "} for _ in range(EVENTS - 3)]
+    events: list[dict[str, object]]
     events = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None} for delta in deltas]
     events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None})
     events.append({"choices": [], "usage": _USAGE})
