@@ -11,7 +11,7 @@ from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
 from cognitionos.composition import Services, build
 from cognitionos.llm_gateway.infrastructure import http_admin as money_http
-from cognitionos.llm_gateway.infrastructure import http_openai
+from cognitionos.llm_gateway.infrastructure import http_default_model, http_openai
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
 from cognitionos.platform import (
@@ -78,6 +78,7 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             api_keys=services.tenancy.api_keys,
             queries=services.tenancy.queries,
         ),
+        http_default_model.routes(services.llm_gateway.gateway),
         http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.providers),
         money_http.routes(
             budgets=services.llm_gateway.budgets,

@@ -15,7 +15,7 @@ _COMMANDS = (goals, keys, up, down, serve, work, migrate, prepare, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit status. A refusal is one line on stderr, status 1."""
+    """Run one command; gives the exit status. A refusal is a line or a few on stderr, status 1."""
     args = _parser().parse_args(argv)
     args.lifeline = Lifeline.from_environment()
     try:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
     """`--data DIR`, the same for every command that works on a local stack."""
     parser.add_argument(
         "--data",
+        type=Path,
         metavar="DIR",
-        default=os.environ.get("COGNITIONOS_DATA_DIR", ".data"),
-        help="directory of the data, key and logs; made if missing (default: %(default)s)",
+        default=default_data_dir(),
+        help="directory of the local stack's data, key and logs (default: COGNITIONOS_DATA_DIR, else .data)",
     )
+
+
+def default_data_dir() -> Path:
+    """The directory that a command works on when nobody names one."""
+    return Path(os.environ.get("COGNITIONOS_DATA_DIR") or ".data")

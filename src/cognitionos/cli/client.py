@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from cognitionos.cli.note import KEY_FILE, running_stack
 from cognitionos.kernel.errors import Invalid, NotFound, Unavailable
 
 REQUEST_TIMEOUT_S = 60.0
@@ -111,8 +112,15 @@ def _problem_text(error: urllib.error.HTTPError) -> str:
         problem = json.load(error)
     except ValueError:
         return f"HTTP {error.code} {error.reason}"
-    fields = "".join(f"\n  {one['field']}: {one['message']}" for one in problem.get("errors") or ())
-    return f"{problem.get('detail') or problem.get('title')}{fields} (HTTP {error.code}, {problem.get('type', '')})"
+    told = str(problem.get("detail") or problem.get("title"))
+    fields = [one for one in problem.get("errors") or () if _plain(one["message"]) not in _plain(told)]
+    told += "".join(f"\n  {one['field']}: {one['message']}" for one in fields)
+    return f"{told} (HTTP {error.code}, {problem.get('type', '')})"
+
+
+def _plain(text: str) -> str:
+    """What a sentence says, however it is quoted and ended."""
+    return text.strip().rstrip(".").replace("'", "").replace('"', "").casefold()
 
 
 def find_server(*, url: str | None, key: str | None, data_dir: Path) -> Api | None:
@@ -123,16 +131,8 @@ def find_server(*, url: str | None, key: str | None, data_dir: Path) -> Api | No
         raise UnknownServer("a URL needs a key: --api-key or COGNITIONOS_API_KEY")
     if url and key:
         return Api(url, key)
-    return _running_stack(data_dir)
-
-
-def _running_stack(data_dir: Path) -> Api | None:
-    try:
-        running = json.loads((data_dir / "running.json").read_text())
-        os.kill(running["pid"], 0)
-        return Api(running["url"], (data_dir / "api_key").read_text().strip())
-    except (OSError, ValueError, KeyError):
-        return None
+    running, key_file = running_stack(data_dir), data_dir / KEY_FILE
+    return Api(running["url"], key_file.read_text().strip()) if running and key_file.exists() else None
 
 
 def attachments(statement: str, given: list[Path]) -> list[dict[str, str]]:

@@ -3,9 +3,9 @@
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from cognitionos.cli.arguments import Commands, add_command, add_data_argument
+from cognitionos.cli.settings import read_settings
 
 
 def register(commands: Commands) -> None:
@@ -28,9 +28,8 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look at everything; gives 1 when something required is missing."""
     from cognitionos.cli.examination import examine
-    from cognitionos.platform.config import Settings
 
-    findings = list(examine(Settings(), Path(args.data)))
+    findings = list(examine(read_settings(), args.data))
     is_well = all(finding.ok or not finding.required for finding in findings)
     if args.json:
         print(json.dumps({"ok": is_well, "findings": [asdict(finding) for finding in findings]}, indent=2))

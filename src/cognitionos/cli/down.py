@@ -4,7 +4,6 @@ import argparse
 import os
 import signal
 import sys
-from pathlib import Path
 
 from cognitionos.cli.arguments import Commands, add_command, add_data_argument
 
@@ -31,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from cognitionos.cli.stack import LOCK_FILE
     from cognitionos.platform.embedded.locks import DirectoryLock
 
-    path = Path(args.data) / LOCK_FILE
+    path = args.data / LOCK_FILE
     holder = DirectoryLock.holder(path)
     if holder is None:
         print(f"nothing runs in {args.data}", file=sys.stderr)

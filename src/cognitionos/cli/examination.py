@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox
 from cognitionos.cli.listening import PortTaken, free_port
+from cognitionos.cli.model_server import examine_model_server
 from cognitionos.cli.stack import LOCK_FILE
 from cognitionos.kernel.errors import DomainError
 from cognitionos.platform.config import Settings
@@ -107,13 +108,14 @@ def _sandbox(settings: Settings) -> Finding:
 
 
 def _providers(settings: Settings, *, our_port: int | None) -> Finding:
+    if settings.openai_base_url:
+        return examine_model_server(settings)
     configured = [
-        name
-        for name, value in (
-            ("OPENAI_BASE_URL", settings.openai_base_url),
-            ("OPENAI_API_KEY", settings.openai_api_key),
-            ("ANTHROPIC_API_KEY", settings.anthropic_api_key),
-            ("COGNITIONOS_PROVIDERS_FILE", settings.providers_file),
+        f"{name}: {settings.model or usual}"
+        for name, value, usual in (
+            ("OPENAI_API_KEY", settings.openai_api_key, "gpt-4o-mini"),
+            ("ANTHROPIC_API_KEY", settings.anthropic_api_key, "claude-haiku-4-5"),
+            ("COGNITIONOS_PROVIDERS_FILE", settings.providers_file, "its first model"),
         )
         if value
     ]

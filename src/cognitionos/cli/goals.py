@@ -2,21 +2,25 @@
 
 import argparse
 import json
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cognitionos.cli.arguments import Commands, add_command
+from cognitionos.cli.arguments import Commands, add_command, add_data_argument, default_data_dir
 from cognitionos.cli.client import Api, UnknownServer, attachments, find_server
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.platform.embedded.child import die_with_parent
 
-DEFAULT_DATA_DIR = Path(".data")
+if TYPE_CHECKING:
+    from cognitionos.cli.watching import Watcher
+
 FINAL = {"succeeded", "failed", "cancelled"}
 
 
@@ -41,18 +45,19 @@ def run(args: argparse.Namespace) -> int:
     if args.budget is not None:
         body["budget_usd"] = args.budget
     watcher = Watcher(as_json=args.json)
-    with _server(args, say=watcher.note) as api:
-        watcher.server(api)
-        goal = api.post("/v1/goals", body)
-        watcher.submitted(goal, body["inputs"])
-        return _follow(api, goal["id"], watcher, out=args.out)
+    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
+    if api is not None:
+        return _submit(api, body, watcher, args, stays=True)
+    with _own_stack(args, say=watcher.note) as api:
+        return _submit(api, body, watcher, args, stays=False)
 
 
 def follow(args: argparse.Namespace) -> int:
     """Follow a goal to its end, from its beginning."""
     from cognitionos.cli.watching import Watcher
 
-    return _follow(_existing(args), args.goal, Watcher(as_json=args.json), out=args.out)
+    look = _look(args, args.goal, stays=True)
+    return _follow(_existing(args), args.goal, Watcher(as_json=args.json), out=args.out, look=look)
 
 
 def runs(args: argparse.Namespace) -> int:
@@ -87,7 +92,37 @@ def cancel(args: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(api: Api, goal_id: str, watcher: Any, *, out: Path | None) -> int:
+def _submit(api: Api, body: dict[str, Any], watcher: "Watcher", args: argparse.Namespace, *, stays: bool) -> int:
+    """`stays` False: the stack ends with us, so the files are kept beside its data."""
+    watcher.server(api)
+    goal = api.post("/v1/goals", body)
+    watcher.submitted(goal, body["inputs"])
+    out = args.out if stays or args.out else args.data / "results" / goal["id"]
+    return _follow(api, goal["id"], watcher, out=out, look=_look(args, goal["id"], stays=stays))
+
+
+def _look(args: argparse.Namespace, goal_id: str, *, stays: bool) -> list[str]:
+    """How to see everything about a goal afterwards, with this command as it can be typed here."""
+    program = _program()
+    there = "" if args.url or args.data == default_data_dir() else f" --data {shlex.quote(str(args.data))}"
+    inspect = f"{program} inspect {goal_id}{there}"
+    if stays:
+        return [f"everything about it: {inspect}"]
+    return [f"everything about it: keep '{program} up{there}' running in another terminal, then", f"  {inspect}"]
+
+
+def _program() -> str:
+    """This command as it can be typed here."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m cognitionos"
+    if shutil.which(path.name) == str(path):
+        return path.name
+    near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return shlex.quote(str(near))
+
+
+def _follow(api: Api, goal_id: str, watcher: "Watcher", *, out: Path | None, look: list[str]) -> int:
     run_id = api.get(f"/v1/goals/{goal_id}")["run_id"]
     after: str | None = None
     while True:
@@ -101,7 +136,7 @@ def _follow(api: Api, goal_id: str, watcher: Any, *, out: Path | None) -> int:
         if goal["status"] in FINAL:
             break
     saved = _save(api, goal, out)
-    watcher.finished(goal, saved)
+    watcher.finished(goal, saved, look)
     return 0 if goal["status"] == "succeeded" else 1
 
 
@@ -141,12 +176,8 @@ def _existing(args: argparse.Namespace) -> Api:
 
 
 @contextmanager
-def _server(args: argparse.Namespace, say: Any) -> Iterator[Api]:
-    """The server that answers, else a stack of our own for as long as the block runs."""
-    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
-    if api is not None:
-        yield api
-        return
+def _own_stack(args: argparse.Namespace, say: Callable[[str], None]) -> Iterator[Api]:
+    """A stack of our own for as long as the block runs."""
     say(f"starting PostgreSQL, Valkey, API and worker in {args.data} ...")
     command = [sys.executable, "-m", "cognitionos", "up", "--data", str(args.data), "--port", str(args.port), "--json"]
     stack = subprocess.Popen(  # noqa: S603 - our own command
@@ -227,11 +258,15 @@ def _register_cancel(commands: Commands) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA_DIR, help="data directory of the local stack")
+    add_data_argument(parser)
     parser.add_argument("--url", help="a server elsewhere (or COGNITIONOS_URL)")
     parser.add_argument("--api-key", help="its key (or COGNITIONOS_API_KEY)")
     parser.add_argument("--json", action="store_true", help="machine-readable output: one JSON document")
 
 
 def _add_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, help="directory to save the result's artifacts in")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="directory to save the result's artifacts in (default, when 'run' starts a stack: DIR/results/GOAL)",
+    )

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from cognitionos.cli.arguments import Commands, add_command
+from cognitionos.cli.arguments import Commands, add_command, add_data_argument
+from cognitionos.cli.note import SECRET_FILE, running_stack
+from cognitionos.cli.settings import read_settings
 from cognitionos.kernel.errors import Conflict, NotFound
 from cognitionos.kernel.principal import Permission, Principal
 
 if TYPE_CHECKING:
     from cognitionos.composition.tenancy import TenancyServices
+    from cognitionos.platform.config import Settings
 
 MOST_LISTED = 1000
+_REMEDY = "Set DATABASE_URL, or start the local stack ('cognitionos up') and name its directory with --data"
 
 
 class NoSuchTenant(NotFound):
@@ -49,7 +53,7 @@ def _register_tenants(commands: Commands) -> None:
     parser = add_command(
         commands,
         "tenants",
-        does="Make tenants.",
+        does="Make tenants, in the database of DATABASE_URL or of the local stack.",
         examples="""
             cognitionos tenants create acme                       # prints the key, once
             cognitionos tenants create acme --key-file acme.key   # writes it, mode 0600
@@ -61,6 +65,7 @@ def _register_tenants(commands: Commands) -> None:
     create.add_argument("name")
     create.add_argument("--key-file", type=Path, metavar="PATH", help="write the key here (mode 0600), print nothing")
     create.add_argument("--json", action="store_true", help='print {"tenant_id", "project_id", "api_key_id", "key"}')
+    add_data_argument(create)
     create.set_defaults(run=run, preload=preload, act=_create_tenant)
 
 
@@ -68,7 +73,7 @@ def _register_keys(commands: Commands) -> None:
     parser = add_command(
         commands,
         "keys",
-        does="Make, list and revoke a tenant's API keys.",
+        does="Make, list and revoke a tenant's API keys, in the database of DATABASE_URL or of the local stack.",
         examples="""
             cognitionos keys create ci --tenant acme --scope goals:read --scope goals:write
             cognitionos keys list --tenant acme --json
@@ -88,23 +93,40 @@ def _register_keys(commands: Commands) -> None:
     revoke.add_argument("id", type=UUID)
     revoke.set_defaults(run=run, preload=preload, act=_revoke_key)
     for each in (create, listing, revoke):
+        add_data_argument(each)
         each.add_argument("--tenant", required=True, metavar="NAME")
         each.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def _run(act: "Callable[[TenancyServices, argparse.Namespace], Awaitable[int]]", args: argparse.Namespace) -> int:
-    async with _tenancy() as services:
+    async with _tenancy(_settings(args.data)) as services:
         return await act(services, args)
 
 
+def _settings(data_dir: Path) -> "Settings":
+    """The environment's; what it leaves open about the servers and the secret is the running stack's of `data_dir`.
+
+    A DATABASE_URL that is not the stack's leaves the stack out of it. Raises `DatabaseUnreachable`.
+    """
+    from cognitionos.platform.database_url import require_database
+
+    given = read_settings().model_fields_set
+    note = running_stack(data_dir) or {}
+    known: dict[str, str] = {}
+    if note and not ("database_url" in given and note.get("database_url")):
+        known = {name: note[name] for name in ("database_url", "redis_url") if note.get(name)}
+        if (secret := data_dir / SECRET_FILE).exists():
+            known["secret_key"] = secret.read_text().strip()
+    settings = read_settings(to_serve=True, **{name: known[name] for name in known.keys() - given})
+    require_database(settings.database_url.get_secret_value(), remedy=_REMEDY)
+    return settings
+
+
 @asynccontextmanager
-async def _tenancy() -> "AsyncIterator[TenancyServices]":
+async def _tenancy(settings: "Settings") -> "AsyncIterator[TenancyServices]":
     from cognitionos.composition import base as platform
     from cognitionos.composition import tenancy
-    from cognitionos.platform.config import Settings
 
-    settings = Settings()
-    settings.require_production_secrets()
     base = platform.build(settings)
     await base.database.open()
     try:

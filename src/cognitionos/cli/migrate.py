@@ -3,6 +3,9 @@
 import argparse
 
 from cognitionos.cli.arguments import Commands, add_command
+from cognitionos.cli.settings import read_settings
+
+_REMEDY = "Set MIGRATION_DATABASE_URL (the owner role), or DATABASE_URL; 'cognitionos up' migrates by itself"
 
 
 def register(commands: Commands) -> None:
@@ -29,10 +32,11 @@ def preload() -> None:
 def run(args: argparse.Namespace) -> int:
     """Migrate, or only check; gives the exit status."""
     from cognitionos.platform import migrations
-    from cognitionos.platform.config import Settings
+    from cognitionos.platform.database_url import require_database
 
-    settings = Settings()
+    settings = read_settings()
     url = (settings.migration_database_url or settings.database_url).get_secret_value()
+    require_database(url, remedy=_REMEDY)
     if migrations.is_current(url):
         print(f"the schema is up to date ({migrations.head()})")
         return 0

@@ -5,6 +5,7 @@ import gc
 import signal
 
 from cognitionos.cli.arguments import Commands, add_command
+from cognitionos.cli.settings import read_settings
 
 # Requests in progress; beyond it granian stops accepting. An open event stream holds one, so it is far above the pool.
 _BACKPRESSURE = 1024
@@ -43,12 +44,10 @@ def run(args: argparse.Namespace) -> int:
     from granian.server import Server
     from litestar import Litestar
 
-    from cognitionos.platform.config import Settings
     from cognitionos.platform.embedded.child import die_with_parent
     from cognitionos.web import create_app
 
-    settings = Settings()
-    settings.require_production_secrets()
+    settings = read_settings(to_serve=True)
 
     def load() -> Litestar:
         """Runs in granian's worker, which must not outlive granian."""

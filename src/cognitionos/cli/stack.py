@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cognitionos.cli.listening import answers_ready, free_port, public_url
+from cognitionos.cli.note import KEY_FILE, RUNNING_FILE, SECRET_FILE
 from cognitionos.cli.program import Program, ProgramFailed
 from cognitionos.cli.supervision import Interrupts, Member, Supervisor
 from cognitionos.kernel.errors import Unavailable
@@ -16,12 +17,9 @@ from cognitionos.platform.embedded.child import tail
 from cognitionos.platform.embedded.locks import DirectoryLock
 from cognitionos.platform.embedded.placement import make_data_directory
 from cognitionos.platform.embedded.postgres import PostgresOptions
-from cognitionos.platform.embedded.servers import EmbeddedServers
+from cognitionos.platform.embedded.servers import EmbeddedServers, ServerUrls
 
 LOCK_FILE = "supervisor.lock"
-RUNNING_FILE = "running.json"
-KEY_FILE = "api_key"
-SECRET_FILE = "secret_key"  # noqa: S105 - a file's name
 _MIGRATION_TIMEOUT_S = 3600.0
 _TENANT_TIMEOUT_S = 60.0
 _READY_TIMEOUT_S = 60.0
@@ -78,7 +76,7 @@ class Stack:
         self._until(worker.has_reported_ready, within_s=_READY_TIMEOUT_S, log=worker.log)
         self._until(lambda: answers_ready(url), within_s=_READY_TIMEOUT_S, log=web.log)
         running = Running(url=url, api_key=(self.data_dir / KEY_FILE).read_text().strip(), pid=os.getpid())
-        self._announce(running)
+        self._announce(running, servers.urls)
         return running
 
     def watch(self) -> None:
@@ -169,10 +167,11 @@ class Stack:
                 raise ProgramFailed(f"not ready within {within_s:.0f} s; {log} ends with:\n{tail(log)}")
             waited_s += self._interrupts.wait(_POLL_S)
 
-    def _announce(self, running: Running) -> None:
-        """Leave a note for other commands: where this stack answers. It holds no secret."""
+    def _announce(self, running: Running, servers: ServerUrls) -> None:
+        """Leave a note for other commands: where this stack and its own servers answer. It holds no secret."""
         note = self.data_dir / RUNNING_FILE
-        _write_private(note, json.dumps({"url": running.url, "pid": running.pid}))
+        told = {"url": running.url, "pid": running.pid, "database_url": servers.app, "redis_url": servers.redis}
+        _write_private(note, json.dumps(told))
         self._cleanup.callback(note.unlink, missing_ok=True)
 
 

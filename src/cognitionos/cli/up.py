@@ -5,9 +5,10 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from cognitionos.cli.arguments import Commands, add_command, add_data_argument
+from cognitionos.cli.note import KEY_FILE
+from cognitionos.cli.settings import read_settings
 
 DEFAULT_PORT = 8080
 
@@ -40,8 +41,11 @@ def register(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until asked to stop; gives the exit status."""
-    from cognitionos.cli.stack import KEY_FILE, Running, Stack
+    from cognitionos.cli.stack import Running, Stack
     from cognitionos.cli.supervision import Interrupts
+
+    if any(name.startswith("COGNITIONOS_") for name in os.environ):
+        read_settings()  # a wrong one is better told here than by a child's log
 
     def show(running: Running) -> None:
         if args.json:
@@ -53,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"  data  {stack.data_dir}     logs: {stack.data_dir / 'logs'}")
         print("Ctrl-C stops it.", flush=True)
 
-    stack = Stack(Path(args.data), host=args.host, interrupts=Interrupts(), say=_say)
+    stack = Stack(args.data, host=args.host, interrupts=Interrupts(), say=_say)
     try:
         show(stack.start(port=args.port))
         stack.watch()

@@ -1,6 +1,7 @@
 """A goal's progress in the terminal: one line for each thing that happened, then the result and what it cost."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +17,12 @@ from cognitionos import __version__
 from cognitionos.cli.client import Api, StreamEvent
 
 _LONGEST_LINE = 110
+MOST_SHOWN = 100  # of a tool's answer, so that the names of its files fit behind it
 _SEEN_OTHERWISE = {"planner", "critic"}  # their answers are shown as plan and verdict
 _SIMULATED = (
-    "SIMULATED: no model is connected. For the goals in docs/examples a scenario stands in for its words;\n"
-    "for others the words mean nothing. Connect one with OPENAI_API_KEY, OPENAI_BASE_URL or a local server\n"
-    "(docs/quick-start.md)."
+    "SIMULATED: no model is connected. For the goals in docs/examples a scenario\n"
+    "stands in for its words; for others the words mean nothing. Connect one with\n"
+    "OPENAI_API_KEY, OPENAI_BASE_URL or a local server (docs/quick-start.md)."
 )
 
 
@@ -41,6 +43,9 @@ class Watcher:
     def server(self, api: Api) -> None:
         """Where this goal runs, and which model answers."""
         self.note(f"CognitionOS {__version__} at {api.url} (documentation: {api.url}/docs)")
+        default = api.get("/v1/default-model")
+        standing_in = " stands in: no model is connected" if default["simulated"] else ""
+        self.note(f"model {default['model'] or 'none: ' + default['hint']}{standing_in}")
 
     def submitted(self, goal: dict[str, Any], inputs: list[dict[str, str]]) -> None:
         """The goal was accepted."""
@@ -64,8 +69,8 @@ class Watcher:
             mark, style, text = line(data)
             self._print((at - self._started_at).total_seconds(), key, mark, Text(" ".join(text.split()), style=style))
 
-    def finished(self, goal: dict[str, Any], saved: list[Path]) -> None:
-        """The goal has ended: its result, or why there is none; what it cost; where to look."""
+    def finished(self, goal: dict[str, Any], saved: list[Path], look: list[str]) -> None:
+        """The goal has ended: its result, or why there is none; what it cost; where to `look`."""
         if self._as_json:
             print(json.dumps(goal, indent=2))
             return
@@ -74,16 +79,17 @@ class Watcher:
             self._console.print(Rule("result", style="green"))
             self._console.print(Markdown(result["text"]))
             self._console.print(Rule(style="green"))
-            for artifact in result["artifacts"]:
+            for artifact in () if saved else result["artifacts"]:
                 self.note(f"artifact {artifact['name']} ({artifact['bytes']} bytes) at {artifact['href']}")
         else:
             problem = goal.get("error") or {}
             text = problem.get("detail") or f"the goal was {goal['status']}"
             self._console.print(Panel(Text(text), title=goal["status"], border_style="red"))
         for path in saved:
-            self.note(f"saved {path}")
+            self.note(f"saved {path} ({path.stat().st_size} bytes)")
         self._console.print(Text(_cost(goal)), soft_wrap=True)
-        self.note(f"everything about it: cognitionos inspect {goal['id']}")
+        for line in look:
+            self.note(line)
 
     def _plan(self, tasks: list[dict[str, Any]]) -> None:
         self._console.print(Rule("plan", style="dim"))
@@ -120,7 +126,33 @@ def _answered(data: dict[str, Any]) -> tuple[str, str, str]:
 
 def _tool_called(data: dict[str, Any]) -> tuple[str, str, str]:
     failed = data["outcome"] != "ok"
-    return ("!" if failed else "*"), ("yellow" if failed else "cyan"), f"{data['tool']}: {data['result']}"
+    result = _said(data["result"]) if data["tool"] == "python" else data["result"]
+    files = f" -> {', '.join(data['files'])}" if data["files"] else ""
+    shown = f"{data['tool']}: {_shortened(result, MOST_SHOWN - len(files))}{files}"
+    return ("!" if failed else "*"), ("yellow" if failed else "cyan"), shown
+
+
+def _said(result: str) -> str:
+    """What the code printed, or how it failed, without JSON's marks; the JSON may have been cut off."""
+    text = re.sub(r"\\[nrt]", " ", result.partition("\n[... ")[0]).replace('\\"', "'")
+    text = re.sub(r', "(files_written|files_removed)": \[[^\]]*\]?', "", text).removeprefix('{"output": ')
+    return re.sub(r'[{}"]', "", text).strip()
+
+
+def _shortened(text: str, most: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _recalled(data: dict[str, Any]) -> tuple[str, str, str]:
+    memories = data["memories"]
+    count = f"{len(memories)} memor{'y' if len(memories) == 1 else 'ies'}"
+    return "<", "cyan", f"remembers {count}: {memories[0] if memories else ''}"
+
+
+def _rejected(data: dict[str, Any]) -> tuple[str, str, str]:
+    faults = "; ".join(f"{field}: {fault}" for field, fault in data["errors"].items())
+    return "~", "yellow", f"the plan is sent back: {faults}"
 
 
 def _verdict(data: dict[str, Any]) -> tuple[str, str, str]:
@@ -142,5 +174,7 @@ _LINES: dict[str, Line] = {
     "agent.answered": _answered,
     "agent.tool_called": _tool_called,
     "agent.verdict": _verdict,
+    "memory.recalled": _recalled,
+    "plan.rejected": _rejected,
     "run.cancelled": lambda _: ("x", "yellow", "cancelled"),
 }

@@ -3,6 +3,7 @@
 import argparse
 
 from cognitionos.cli.arguments import Commands, add_command
+from cognitionos.cli.settings import read_settings
 
 
 def register(commands: Commands) -> None:
@@ -27,9 +28,7 @@ def preload() -> None:
 def run(args: argparse.Namespace) -> int:
     """Work until SIGTERM; gives the exit status."""
     from cognitionos import worker
-    from cognitionos.platform.config import Settings
 
-    settings = Settings()
-    settings.require_production_secrets()
+    settings = read_settings(to_serve=True)
     args.lifeline.watch()
     return worker.run(settings, on_ready=args.lifeline.report_ready)

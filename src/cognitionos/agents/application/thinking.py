@@ -64,19 +64,19 @@ class Thinking:
         Raises `AgentFailed` when the second is no better.
         """
         asked = list(messages)
-        fault = ""
+        fault, model = "", None
         for attempt in range(ATTEMPTS_AT_JSON):
             step = session.done(f"{key}/{attempt}")
             if step is None:
                 request = _request(definition, pack(asked[:2], asked[2:], limit=definition.limits.context_tokens))
                 request = replace(request, response_format=json_schema(definition.role, schema))
                 step = await self._ask(session, f"{key}/{attempt}", definition=definition, request=request, kind=kind)
-            text = step.content["text"]
+            text, model = step.content["text"], step.model
             value, fault = _read(text, schema if check else {})
             if not fault:
                 return value, step
             asked += [assistant(text or "(nothing)"), user(f"That does not fit: {fault}. Answer with JSON only.")]
-        raise AgentFailed(f"The {definition.role} did not answer as asked: {fault}.")
+        raise AgentFailed(f"The {definition.role} did not answer as asked: {fault}. The model was {model}.")
 
     async def _ask(
         self, session: Session, key: str, *, definition: AgentDefinition, request: ChatRequest, kind: StepKind

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cognitionos.agents.facade import Answer, Question
+from cognitionos.agents.facade import AgentFailed, Answer, Question
 from cognitionos.agents.facade import LeaseLost as AgentLeaseLost
 from cognitionos.planning.application.ports import Recall, Report
-from cognitionos.planning.domain.plan import MOST_TASKS, InvalidPlan, plan_of, plan_schema
+from cognitionos.planning.domain.plan import MOST_TASKS, InvalidPlan, Plan, plan_of, plan_schema
 from cognitionos.planning.domain.task import ClaimedTask, LeaseLost, Succeeded
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.logging import get_logger
@@ -15,6 +15,7 @@ from cognitionos.platform.logging import get_logger
 log = get_logger(__name__)
 AFTER_ANSWER = declare("planner.after_answer")
 MEMORIES = 8
+_REMEDY = "Another model may plan better: name it in COGNITIONOS_MODEL."
 
 Ask = Callable[[Question], Awaitable[Answer]]
 
@@ -42,6 +43,8 @@ class Planner:
             return await self._planned(task, variables, report)
         except AgentLeaseLost as error:
             raise LeaseLost(error.detail) from error
+        except AgentFailed as error:
+            raise AgentFailed(f"{error.detail} {_REMEDY}", fields=error.fields) from error
 
     async def _planned(self, task: ClaimedTask, variables: dict[str, str], report: Report) -> Succeeded:
         answer = await self.ask(self._question(task, variables, report))
@@ -52,8 +55,15 @@ class Planner:
             await report("plan.rejected", {"errors": fault.fields})
             log.info("plan_rejected", run_id=str(task.run_id), faults=len(fault.fields))
             answer = await self.ask(self._question(task, variables, report, (answer.text, fault.detail)))
-            plan = plan_of(answer.value, self.max_tasks)
+            plan = self._last(answer)
         return Succeeded(output=plan.as_json(), details=_details(answer), expansion=plan.expansion())
+
+    def _last(self, answer: Answer) -> Plan:
+        try:
+            return plan_of(answer.value, self.max_tasks)
+        except InvalidPlan as fault:
+            detail = f"The plan of the model {answer.model} cannot be run: {fault.detail} {_REMEDY}"
+            raise InvalidPlan(detail, fields=fault.fields) from fault
 
     def _question(
         self, task: ClaimedTask, variables: dict[str, str], report: Report, *previous: tuple[str, str]

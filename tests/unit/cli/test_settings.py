@@ -1,0 +1,57 @@
+"""A wrong setting is named by its variable, with its fault and what is expected."""
+
+import pytest
+
+from cognitionos.cli import main
+from cognitionos.cli.settings import SettingRefused, read_settings
+from cognitionos.platform.database_url import redacted
+
+
+def test_each_wrong_variable_has_a_line_that_says_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COGNITIONOS_TASK_SLOTS", "x")
+    monkeypatch.setenv("COGNITIONOS_MODE", "prod")
+
+    with pytest.raises(SettingRefused) as refused:
+        read_settings()
+
+    assert sorted(refused.value.detail.splitlines()) == [
+        "COGNITIONOS_MODE is 'prod'; it should be 'development' or 'production'",
+        "COGNITIONOS_TASK_SLOTS is 'x'; it should be a valid integer (tasks a worker runs at once)",
+    ]
+
+
+@pytest.mark.parametrize("command", ["doctor", "up", "serve", "work", "migrate", "tenants create x"])
+def test_no_command_answers_a_wrong_setting_with_a_traceback(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COGNITIONOS_TASK_SLOTS", "0")
+
+    status = main(command.split())
+
+    told = capsys.readouterr().err
+    assert status == 1
+    assert told == (
+        "cognitionos: COGNITIONOS_TASK_SLOTS is '0'; it should be greater than or equal to 1 "
+        "(tasks a worker runs at once)\n"
+    )
+
+
+def test_production_without_its_secret_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COGNITIONOS_MODE", "production")
+    monkeypatch.delenv("COGNITIONOS_SECRET_KEY", raising=False)
+
+    with pytest.raises(SettingRefused, match="COGNITIONOS_SECRET_KEY must be set"):
+        read_settings(to_serve=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://app:p@ss@db:5432/cos", "postgresql://app:***@db:5432/cos"),
+        ("postgresql://app@/cos?host=%2Frun%2Fpg&password=x", "postgresql://app@/cos?host=%2Frun%2Fpg&password=***"),
+        ("host=db password='a b' user=app", "host=db password=*** user=app"),
+        ("postgresql://app@db/cos", "postgresql://app@db/cos"),
+    ],
+)
+def test_a_shown_url_has_no_password(url: str, shown: str) -> None:
+    assert redacted(url) == shown

@@ -1,0 +1,51 @@
+"""What the terminal shows of a goal: one line for each event, within 80 columns where the words are ours."""
+
+import pytest
+
+from cognitionos.cli import watching
+from cognitionos.cli.client import StreamEvent
+from cognitionos.cli.watching import Watcher
+
+
+def shown(capsys: pytest.CaptureFixture[str], kind: str, **data: object) -> str:
+    """The terminal's text for an event."""
+    event = {"data": data, "task": "t1", "at": "2026-11-21T12:00:00+00:00"}
+    Watcher(as_json=False).event(StreamEvent("1", kind, event))
+    return capsys.readouterr().out
+
+
+def python_said(capsys: pytest.CaptureFixture[str], result: str, *files: str) -> str:
+    return shown(capsys, "agent.tool_called", tool="python", outcome="ok", result=result, files=list(files))
+
+
+def test_what_python_printed_is_shown_without_json_and_with_the_files_it_wrote(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = python_said(capsys, '{"output": "The \\"sum\\" is\\n42\\n", "files_written": ["sum.csv"]}', "sum.csv")
+
+    assert "* python: The 'sum' is 42 -> sum.csv" in line
+
+
+def test_a_long_answer_of_python_keeps_the_names_of_its_files(capsys: pytest.CaptureFixture[str]) -> None:
+    cut = '{"output": {"lines": "' + "word " * 40 + "\n[... 900 characters left out ...]\n" + 'x"]}'
+
+    line = python_said(capsys, cut, "page.md")
+
+    assert "python: lines: word word" in line
+    assert line.rstrip().endswith("… -> page.md")
+
+
+def test_what_was_remembered_is_counted_and_begun(capsys: pytest.CaptureFixture[str]) -> None:
+    line = shown(capsys, "memory.recalled", memories=["Nordwind is the choice.", "Another."])
+
+    assert "remembers 2 memories: Nordwind is the choice." in line
+
+
+def test_a_plan_that_is_sent_back_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    line = shown(capsys, "plan.rejected", errors={"t2": "must be an object"})
+
+    assert "the plan is sent back: t2: must be an object" in line
+
+
+def test_the_words_about_the_simulated_model_fit_into_80_columns() -> None:
+    assert max(len(line) for line in watching._SIMULATED.splitlines()) <= 78
