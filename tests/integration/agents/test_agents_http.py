@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -37,13 +38,22 @@ class App:
         return httpx.AsyncClient(transport=httpx.ASGITransport(as_caller), base_url="http://api")
 
 
+async def any_run(_tenant_id: UUID, _run_id: UUID) -> None:
+    """Runs are planning's: here each of them exists (that strangers' do not: tests/api/test_isolation.py)."""
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[App]:
     services = build(settings)
     agents = services.agents
     litestar = Litestar(
         route_handlers=[
-            http.routes(definitions=agents.definitions, toolbox=agents.toolbox, queries=agents.queries),
+            http.routes(
+                definitions=agents.definitions,
+                toolbox=agents.toolbox,
+                queries=agents.queries,
+                must_exist=any_run,
+            ),
         ],
         dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,
