@@ -11,7 +11,7 @@ from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
 from cognitionos.composition import Services, build
 from cognitionos.llm_gateway.infrastructure import http_admin as money_http
-from cognitionos.llm_gateway.infrastructure import http_default_model, http_openai
+from cognitionos.llm_gateway.infrastructure import http_default_model, http_models, http_openai
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
 from cognitionos.platform import (
@@ -84,6 +84,11 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             budgets=services.llm_gateway.budgets,
             prices=services.llm_gateway.prices,
             usage=services.llm_gateway.usage,
+        ),
+        http_models.routes(
+            own_models=services.llm_gateway.own_models,
+            catalogue=services.llm_gateway.catalogue,
+            keys=services.llm_gateway.provider_keys,
         ),
         memory_http.routes(
             remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries

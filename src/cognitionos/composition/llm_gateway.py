@@ -20,6 +20,7 @@ from cognitionos.llm_gateway.domain.circuit import CircuitRules
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, PostgresBudgetStore
+from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
 from cognitionos.llm_gateway.infrastructure.exact_cache import ExactCache
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
@@ -29,13 +30,18 @@ from cognitionos.llm_gateway.infrastructure.openai_schema import (
     read_usage,
     write_usage,
 )
+from cognitionos.llm_gateway.infrastructure.own_models import OwnModelsStore
+from cognitionos.llm_gateway.infrastructure.own_providers import OwnProviders
 from cognitionos.llm_gateway.infrastructure.price_table import PriceTable
 from cognitionos.llm_gateway.infrastructure.prices import PriceBook
+from cognitionos.llm_gateway.infrastructure.provider_keys import ProviderKeys
 from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.llm_gateway.infrastructure.queries import UsageQueries
 from cognitionos.llm_gateway.infrastructure.scenarios import load_rules
 from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedProvider
 from cognitionos.platform.config import Settings
+from cognitionos.platform.crypto import purpose_key
+from cognitionos.platform.http_address import AllowedHosts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +55,23 @@ class LlmGatewayServices:
     usage: UsageQueries
     sweeper: HoldSweeper
     circuits: RedisCircuitStore
+    catalogue: Catalogue
+    own_providers: OwnProviders
+    own_models: OwnModelsStore
+    provider_keys: ProviderKeys
 
     @property
     def resources(self) -> tuple[Resource, ...]:
         """In the order they are opened: after the platform's."""
-        return (self.prices, self.sweeper, self.circuits, self.providers, _Unfinished(self.budgets))
+        return (
+            self.prices,
+            self.sweeper,
+            self.circuits,
+            self.own_providers,
+            self.providers,
+            self.catalogue,
+            _Unfinished(self.budgets),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +99,46 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         now=base.now,
         longest_answer=table.longest_answer,
     )
-    prices = PriceBook(base.database, base.signals, table=table, stated=providers.price, keyless=providers.is_keyless)
+    own_models = OwnModelsStore(base.database)
+    keys = _provider_keys(base.settings)
+    own_providers = OwnProviders(keys.allowed, now=base.now, longest_answer=table.longest_answer)
+    catalogue = Catalogue(
+        providers,
+        own_models,
+        base.signals,
+        make=own_providers.make,
+        sealing_key=keys.sealing_key,
+        chance=random.random,
+    )
+    prices = PriceBook(base.database, base.signals, table=table, stated=catalogue.price, keyless=catalogue.is_keyless)
     store = PostgresBudgetStore(base.database, owner=base.new_id())
-    budgets = Budgets(
+    budgets = _budgets(store, prices)
+    circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))
+    attempts = _attempts(base.settings, catalogue, circuits, backoff or Backoff())
+    return LlmGatewayServices(
+        gateway=_gateway(base, providers, catalogue, budgets, attempts, table),
+        providers=providers,
+        prices=prices,
+        budgets=budgets,
+        usage=UsageQueries(base.database),
+        sweeper=HoldSweeper(store),
+        circuits=circuits,
+        catalogue=catalogue,
+        own_providers=own_providers,
+        own_models=own_models,
+        provider_keys=keys,
+    )
+
+
+def _provider_keys(settings: Settings) -> ProviderKeys:
+    return ProviderKeys(
+        purpose_key(settings.secret_key.get_secret_value(), "provider-keys"),
+        AllowedHosts.parse(settings.provider_allow),
+    )
+
+
+def _budgets(store: PostgresBudgetStore, prices: PriceBook) -> Budgets:
+    return Budgets(
         store=store,
         prices=prices,
         observe=metrics.observe,
@@ -91,21 +146,9 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         encode=encode,
         monotonic=time.monotonic,
     )
-    circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))
-    attempts = _attempts(base.settings, providers, circuits, backoff or Backoff())
-    gateway = _gateway(base, providers, budgets, attempts, table)
-    return LlmGatewayServices(
-        gateway=gateway,
-        providers=providers,
-        prices=prices,
-        budgets=budgets,
-        usage=UsageQueries(base.database),
-        sweeper=HoldSweeper(store),
-        circuits=circuits,
-    )
 
 
-def _attempts(settings: Settings, providers: Providers, circuits: RedisCircuitStore, backoff: Backoff) -> Attempts:
+def _attempts(settings: Settings, catalogue: Catalogue, circuits: RedisCircuitStore, backoff: Backoff) -> Attempts:
     rules = CircuitRules(
         failures_to_open=settings.circuit_failures,
         open_s=settings.circuit_open_s,
@@ -114,7 +157,7 @@ def _attempts(settings: Settings, providers: Providers, circuits: RedisCircuitSt
     )
     crowd = Crowd(places=settings.deployment_calls, queue=settings.deployment_queue)
     return Attempts(
-        providers=providers.by_name,
+        providers=catalogue.providers,
         deployments=Deployments(circuits=circuits, rules=rules, crowd=crowd),
         backoff=backoff,
         sleep=asyncio.sleep,
@@ -124,10 +167,12 @@ def _attempts(settings: Settings, providers: Providers, circuits: RedisCircuitSt
     )
 
 
-def _gateway(base: Base, providers: Providers, budgets: Budgets, attempts: Attempts, table: PriceTable) -> Gateway:
+def _gateway(
+    base: Base, providers: Providers, catalogue: Catalogue, budgets: Budgets, attempts: Attempts, table: PriceTable
+) -> Gateway:
     completion = Completion(
-        resolve=providers.resolve,
-        providers=providers.by_name,
+        prepare=catalogue.prepare,
+        providers=catalogue.providers,
         attempts=attempts,
         budgets=budgets,
         cache=ExactCache(base.redis),
@@ -140,8 +185,8 @@ def _gateway(base: Base, providers: Providers, budgets: Budgets, attempts: Attem
         monotonic=time.monotonic,
     )
     embedding = Embedding(
-        resolve=providers.resolve_embedder,
-        providers=providers.by_name,
+        resolve=catalogue.resolve_embedder,
+        providers=catalogue.providers,
         attempts=attempts,
         budgets=budgets,
         new_id=base.new_id,

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     )
     providers_file: Path | None = Field(default=None, description="JSON file of further OpenAI-compatible providers")
     detect_local_models: bool = True
+    provider_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="hosts that are not public and that tenants' own providers may be at all the same"
+    )
     circuit_failures: int = Field(default=5, ge=1, description="failures in a row after which a model is left alone")
     circuit_open_s: float = Field(default=60.0, gt=0, le=600, description="for so long")
     circuit_probes: int = Field(default=3, ge=1, description="calls at once that then try whether it is back")
@@ -89,7 +92,7 @@ class Settings(BaseSettings):
         default=None, description="test only: the process kills itself when it reaches this point"
     )
 
-    @field_validator("http_allow", "fallback_models", mode="before")
+    @field_validator("http_allow", "fallback_models", "provider_allow", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

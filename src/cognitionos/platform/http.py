@@ -1,20 +1,25 @@
 """HTTP out: one client library (aiohttp), one session per process."""
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 CONNECT_TIMEOUT_S = 10.0
 
 
 class HttpClient:
-    """Holds the process's `aiohttp` session. Deadlines are the caller's: pass `timeout=` with each request."""
+    """Holds an `aiohttp` session. Deadlines are the caller's: pass `timeout=` with each request.
 
-    def __init__(self) -> None:
+    `resolver` None: the operating system's.
+    """
+
+    def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
+        self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Make the session on the running loop."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, resolver=self._resolver),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             trust_env=False,
             auto_decompress=True,

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from tests.builders_llm_gateway import a_caller, a_request
@@ -21,6 +22,7 @@ from cognitionos.llm_gateway.application.embedding import Embedding
 from cognitionos.llm_gateway.application.streaming import Streaming
 from cognitionos.llm_gateway.domain.backoff import Backoff
 from cognitionos.llm_gateway.domain.budget import Period
+from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.domain.errors import (
     BudgetExhausted,
     ModelMissing,
@@ -32,7 +34,7 @@ from cognitionos.llm_gateway.domain.errors import (
 )
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import price_per_million
-from cognitionos.llm_gateway.domain.route import Candidate, Routing
+from cognitionos.llm_gateway.domain.route import Candidate, Route, Routing
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
     canonical,
     decode_object,
@@ -76,6 +78,13 @@ class Bench:
             monotonic=monotonic,
             chance=lambda: 0.5,
         )
+
+        async def resolve(_tenant_id: UUID, asked: str | None) -> Route:
+            return routing.route(asked)
+
+        async def prepare(tenant_id: UUID, request: ChatRequest) -> tuple[Route, ChatRequest]:
+            return await resolve(tenant_id, request.model), request
+
         self.budgets = Budgets(
             store=self.store,
             prices=MemoryPrices(self.prices),  # type: ignore[arg-type]
@@ -85,7 +94,7 @@ class Bench:
             monotonic=monotonic,
         )
         self.completion = Completion(
-            resolve=routing.route,
+            prepare=prepare,
             providers=providers,
             attempts=attempts,
             budgets=self.budgets,
@@ -100,7 +109,7 @@ class Bench:
         )
         self.streaming = Streaming(completion=self.completion)
         self.embedding = Embedding(
-            resolve=routing.route,
+            resolve=resolve,
             providers=providers,
             attempts=attempts,
             budgets=self.budgets,

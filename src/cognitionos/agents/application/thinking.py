@@ -110,6 +110,7 @@ def _request(definition: AgentDefinition, messages: Sequence[Message]) -> ChatRe
         temperature=definition.temperature,
         max_tokens=definition.limits.completion_tokens,
         deadline_s=definition.limits.seconds,
+        role=definition.role,
     )
 
 

@@ -1,11 +1,11 @@
 """What every kind of call has from its first step to its last: who, what, since when, and how its row is written."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.ports import Monotonic
-from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, Usage
+from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, Usage
 from cognitionos.llm_gateway.domain.ledger import CHAT, Call
 from cognitionos.llm_gateway.domain.route import Candidate, Route
 
@@ -75,5 +75,7 @@ class Started:
         )
 
 
-Resolve = Callable[[str | None], Route]
-"""The route for a model's name as a caller gave it."""
+Resolve = Callable[[UUID, str | None], Awaitable[Route]]
+"""The route of a tenant for a model's name as a caller gave it."""
+Prepare = Callable[[UUID, ChatRequest], Awaitable[tuple[Route, ChatRequest]]]
+"""The route of a tenant's request, and the request with the defaults of its role."""

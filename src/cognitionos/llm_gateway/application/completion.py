@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets, Granted
-from cognitionos.llm_gateway.application.call import Resolve, Started
+from cognitionos.llm_gateway.application.call import Prepare, Started
 from cognitionos.llm_gateway.application.ports import Answer, AnswerCache, Encode, Monotonic, Provider
 from cognitionos.llm_gateway.domain.answer import finish_reason_of, may_be_kept, text_of, tool_calls_of
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
@@ -25,7 +25,7 @@ WriteUsage = Callable[[Usage], dict[str, Any]]
 class Completion:
     """Answers chat calls. Streams begin with the same steps: `application/streaming.py`."""
 
-    resolve: Resolve
+    prepare: Prepare
     providers: Mapping[str, Provider]
     attempts: Attempts
     budgets: Budgets
@@ -41,19 +41,21 @@ class Completion:
     async def complete(self, caller: Caller, request: ChatRequest) -> ChatResult:
         """The model's answer, paid for and recorded; the facade names what it raises."""
         with tracer.start_as_current_span("llm.call") as span:
-            call = self.start(caller, request)
+            call, request = await self.start(caller, request)
             result = await self.from_cache(call) or await self._from_provider(call, request)
             span.set_attributes({"llm.provider": result.provider, "llm.model": result.model, "llm.cache": result.cache})
             return result
 
-    def start(self, caller: Caller, request: ChatRequest, *, streamed: bool = False) -> Started:
-        """The steps before any waiting: route and fingerprint."""
-        route = self.resolve(request.model)
+    async def start(
+        self, caller: Caller, request: ChatRequest, *, streamed: bool = False
+    ) -> tuple[Started, ChatRequest]:
+        """The first steps: route, defaults, fingerprint. Gives the request as it is asked."""
+        route, request = await self.prepare(caller.tenant_id, request)
         first = route.candidates[0]
         key = None
-        if request.use_cache and not self.providers[first.provider].simulated:
+        if request.use_cache and not self.providers[first.home].simulated:
             key = fingerprint(request, tenant_id=caller.tenant_id, model=first.name, canonical=self.canonical)
-        return Started(
+        call = Started(
             call_id=self.new_id(),
             caller=caller,
             route=route,
@@ -62,6 +64,7 @@ class Completion:
             streamed=streamed,
             monotonic=self.monotonic,
         )
+        return call, request
 
     async def from_cache(self, call: Started) -> ChatResult | None:
         """The kept answer to an identical request, recorded at cost zero; None where there is none."""

@@ -36,7 +36,7 @@ class Embedding:
             call = Started(
                 call_id=self.new_id(),
                 caller=caller,
-                route=self.resolve(model),
+                route=await self.resolve(caller.tenant_id, model),
                 started=self.monotonic(),
                 kind=EMBEDDING,
                 monotonic=self.monotonic,

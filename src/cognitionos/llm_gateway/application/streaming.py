@@ -78,7 +78,7 @@ class Streaming:
         """A stream whose first piece is there. Raises what `Completion.complete` raises, before any byte went out."""
         steps = self.completion
         with tracer.start_as_current_span("llm.call", attributes={"llm.stream": True}):
-            call = steps.start(caller, request, streamed=True)
+            call, request = await steps.start(caller, request, streamed=True)
             kept = await steps.from_cache(call)
             if kept is not None:
                 chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]

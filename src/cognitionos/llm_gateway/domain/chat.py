@@ -47,6 +47,7 @@ class Caller:
 class ChatRequest:
     """What to ask a model. `model` None means the default; `extra` holds every further field, passed on unchanged.
 
+    `role` is who asks, for the defaults that a tenant has given that role.
     `limit_field` is the name under which the caller gave `max_tokens`; None lets the provider choose the name it takes.
     `native` is the request as its caller wrote it for Anthropic's Messages API: who speaks it sends that and
     answers with its own words under `anthropic`. `unseen_bytes` of its prompt are not in `messages` (earlier thinking).
@@ -65,6 +66,7 @@ class ChatRequest:
     native: Mapping[str, Any] | None = None
     unseen_bytes: int = 0
     use_cache: bool = True
+    role: str | None = None
     deadline_s: float = 300.0
 
     @property

@@ -1,6 +1,6 @@
 """Where a call goes: the ordered candidates behind a model's name."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -32,6 +32,28 @@ class Candidate:
     def deployment(self) -> str:
         """The model's name among those of all tenants: what a circuit and a bulkhead are for."""
         return f"{self.home}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A candidate of a route that a tenant made: `model` is `provider/model`."""
+
+    model: str
+    weight: int | None = None
+
+
+def in_order(choices: Sequence[Choice], *, chance: float) -> list[Choice]:
+    """Who is tried first, second, ...: as listed, but where weights are given the first is drawn by them.
+
+    A choice of weight 0 (or without one, where others have one) is fallback only. `chance` is uniform in [0, 1).
+    """
+    total = sum(each.weight or 0 for each in choices)
+    drawn = chance * total
+    for each in choices:
+        drawn -= each.weight or 0
+        if total and each.weight and drawn < 0:
+            return [each, *(other for other in choices if other is not each)]
+    return list(choices)
 
 
 OWN = "tenant:"

@@ -106,13 +106,13 @@ class PriceBook:
             or own.get(candidate.model)
             or self._stated(candidate)
             or self.table_price(candidate)
-            or (FREE if self._keyless(candidate.provider) else None)
+            or (FREE if self._keyless(candidate.home) else None)
         )
 
     def table_price(self, candidate: Candidate) -> Price | None:
         """The public price; a bare model name counts only where it surely means its vendor's model."""
         listed = self._table.price(candidate.name)
-        if listed is None and (candidate.provider in _KNOWN_BARE or self._keyless(candidate.provider)):
+        if listed is None and (candidate.provider in _KNOWN_BARE or self._keyless(candidate.home)):
             listed = self._table.price(candidate.model)
         return listed
 

@@ -1,0 +1,235 @@
+"""Which provider answers for which name, for each tenant: its own routes and providers, then the installation's.
+
+A tenant's own are read once, and again at once when one changes, in every process. Where Redis is gone a process may be
+`FRESH_S` behind.
+"""
+
+import base64
+import time
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+import msgspec
+
+from cognitionos.kernel.errors import Invalid
+from cognitionos.llm_gateway.application.ports import Chance, Provider
+from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.errors import ProviderFailure, ProviderUnavailable
+from cognitionos.llm_gateway.domain.price import FREE, Price
+from cognitionos.llm_gateway.domain.role_defaults import ANY_ROLE, RoleDefaults
+from cognitionos.llm_gateway.domain.route import DEFAULT, Candidate, Choice, Route, in_order, own_home
+from cognitionos.llm_gateway.infrastructure.own_models import OwnModelsStore, ReadModels, ReadProvider
+from cognitionos.llm_gateway.infrastructure.providers import Providers
+from cognitionos.platform.logging import get_logger
+from cognitionos.platform.sealing import unseal
+from cognitionos.platform.signals import Signals
+
+log = get_logger(__name__)
+
+CHANNEL = "llm_models"
+FRESH_S = 10.0
+MOST_TENANTS = 10_000
+_LONG_AGO = float("-inf")
+Make = Callable[[ReadProvider, str | None], Provider]
+"""The transport of a tenant's provider, with its key."""
+
+
+class ModelUnknown(Invalid):
+    """A route names a model of a provider that is neither the tenant's nor the installation's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Own:
+    """What one tenant says, ready to use."""
+
+    text: bytes = b""
+    providers: Mapping[str, ReadProvider] = field(default_factory=dict)
+    routes: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, RoleDefaults] = field(default_factory=dict)
+
+    @property
+    def says_nothing(self) -> bool:
+        return not (self.providers or self.routes or self.defaults)
+
+
+class Catalogue:
+    """Routes, providers and defaults by tenant. `shared` are the installation's providers."""
+
+    def __init__(
+        self,
+        shared: Providers,
+        store: OwnModelsStore,
+        signals: Signals,
+        *,
+        make: Make,
+        sealing_key: bytes,
+        chance: Chance,
+    ) -> None:
+        self._shared = shared
+        self._store = store
+        self._make = make
+        self._sealing_key = sealing_key
+        self._chance = chance
+        self._signals = signals
+        self._own: dict[UUID, tuple[float, _Own]] = {}
+        self._providers: dict[str, Provider] = {}
+        self._free: set[str] = set()
+        self._keyless: set[str] = set()
+        self.providers: Mapping[str, Provider] = ChainMap(self._providers, shared.by_name)
+        """Every provider by its home: tenants' own, and the installation's."""
+        self._listening = ExitStack()
+        self._changed = self._listening.enter_context(signals.listen(CHANNEL))
+
+    async def open(self) -> None:
+        """Nothing to open: what a tenant says is read at its first call."""
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self._listening.close()
+
+    async def changed(self) -> None:
+        """Tell every process that something was written."""
+        await self._signals.send(CHANNEL)
+
+    async def prepare(self, tenant_id: UUID, request: ChatRequest) -> tuple[Route, ChatRequest]:
+        """The route of a request, and the request with its role's defaults."""
+        own = await self._of(tenant_id)
+        if own.says_nothing:
+            return self._shared.resolve(request.model), request
+        defaults = own.defaults.get(request.role or ANY_ROLE)
+        return self._route(tenant_id, own, request.model), defaults.fill(request) if defaults else request
+
+    async def resolve(self, tenant_id: UUID, asked: str | None) -> Route:
+        """The route for a model's name."""
+        return self._route(tenant_id, await self._of(tenant_id), asked)
+
+    async def resolve_embedder(self, tenant_id: UUID, asked: str | None) -> Route:
+        """The route for an embedding model: the local one unless named; vectors do not mix: it has one candidate."""
+        if asked in (None, "", DEFAULT):
+            return self._shared.resolve_embedder(asked)
+        route = self._route(tenant_id, await self._of(tenant_id), asked, chance=0.0)
+        return replace(route, candidates=route.candidates[:1])
+
+    async def models(self, tenant_id: UUID) -> list[str]:
+        """Every model that the tenant may name, its routes among them."""
+        own = await self._of(tenant_id)
+        named = {f"{each.name}/{model}" for each in own.providers.values() for model in each.models}
+        for each in own.providers.values():
+            if not each.models:
+                named |= await self._asked(own_home(tenant_id, each.name), each.name)
+        return sorted({*named, *own.routes, *await self._shared.models()})
+
+    async def check(self, tenant_id: UUID, choices: tuple[Choice, ...]) -> None:
+        """Raise `ModelUnknown` for a candidate that no provider is there for."""
+        own = await self._of(tenant_id)
+        for place, each in enumerate(choices):
+            if self._candidate(tenant_id, own, each.model) is None:
+                raise ModelUnknown(
+                    f"'{each.model}' is not 'provider/model' of a provider that is there.",
+                    fields={f"candidates.{place}.model": "name a model as provider/model"},
+                )
+
+    def price(self, candidate: Candidate) -> Price | None:
+        """The price that came with the provider."""
+        if candidate.owner is not None:
+            return FREE if candidate.home in self._free else None
+        return self._shared.price(candidate)
+
+    def is_keyless(self, home: str) -> bool:
+        """Whether the provider is asked without a key."""
+        return home in self._keyless or self._shared.is_keyless(home)
+
+    def _route(self, tenant_id: UUID, own: _Own, asked: str | None, *, chance: float | None = None) -> Route:
+        choices = own.routes.get(asked or DEFAULT)
+        if choices is not None:
+            drawn = in_order(choices, chance=self._chance() if chance is None else chance)
+            found = [self._candidate(tenant_id, own, each.model) for each in drawn]
+            candidates = tuple(dict.fromkeys(each for each in found if each is not None))
+            if not candidates:
+                raise ProviderUnavailable(f"No provider of the route '{asked or DEFAULT}' is there any more.")
+            return Route(asked=asked or DEFAULT, candidates=candidates, reason="route")
+        if asked and (candidate := self._own_candidate(tenant_id, own, asked)) is not None:
+            return Route(asked=asked, candidates=(candidate,), reason="named")
+        shared = self._shared.resolve(asked)
+        if not own.providers:
+            return shared
+        return replace(shared, candidates=tuple(self._rehomed(tenant_id, own, each) for each in shared.candidates))
+
+    def _own_candidate(self, tenant_id: UUID, own: _Own, name: str) -> Candidate | None:
+        """A model of the tenant's own: `provider/model`, or a bare name that one of its providers lists."""
+        provider, _, model = name.partition("/")
+        if provider in own.providers and model:
+            return Candidate(provider=provider, model=model, owner=tenant_id)
+        lists = next((each.name for each in own.providers.values() if name in each.models), None)
+        return None if lists is None else Candidate(provider=lists, model=name, owner=tenant_id)
+
+    def _candidate(self, tenant_id: UUID, own: _Own, name: str) -> Candidate | None:
+        provider, _, model = name.partition("/")
+        if provider in self._shared.by_name and provider not in own.providers and model:
+            return Candidate(provider=provider, model=model)
+        return self._own_candidate(tenant_id, own, name)
+
+    def _rehomed(self, tenant_id: UUID, own: _Own, candidate: Candidate) -> Candidate:
+        """A tenant's provider of the same name goes before the installation's: its own key, its own address."""
+        return replace(candidate, owner=tenant_id) if candidate.provider in own.providers else candidate
+
+    async def _asked(self, home: str, name: str) -> set[str]:
+        provider = self._providers.get(home)
+        try:
+            return {f"{name}/{model}" for model in await provider.models()} if provider else set()
+        except ProviderFailure:
+            return set()
+
+    async def _of(self, tenant_id: UUID) -> _Own:
+        if self._changed.is_set():
+            self._changed.clear()
+            self._own = {tenant: (_LONG_AGO, own) for tenant, (_, own) in self._own.items()}
+        known = self._own.get(tenant_id)
+        now = time.monotonic()
+        if known is not None and now - known[0] < FRESH_S:
+            return known[1]
+        text = await self._store.read(tenant_id)
+        if known is None and len(self._own) >= MOST_TENANTS:
+            self._own.clear()
+            self._providers.clear()
+        own = known[1] if known is not None and known[1].text == text else self._taken(tenant_id, text)
+        self._own[tenant_id] = (now, own)
+        return own
+
+    def _taken(self, tenant_id: UUID, text: bytes) -> _Own:
+        read = msgspec.json.decode(text, type=ReadModels)
+        for home in [each for each in self._providers if each.startswith(own_home(tenant_id, ""))]:
+            del self._providers[home]
+            self._free.discard(home)
+            self._keyless.discard(home)
+        providers = {each.name: each for each in read.providers if self._add(tenant_id, each)}
+        return _Own(
+            text=text,
+            providers=providers,
+            routes={
+                name: tuple(Choice(model=each.model, weight=each.weight) for each in choices)
+                for name, choices in read.routes.items()
+            },
+            defaults={
+                role: RoleDefaults(temperature=each.temperature, max_tokens=each.max_tokens)
+                for role, each in read.defaults.items()
+            },
+        )
+
+    def _add(self, tenant_id: UUID, row: ReadProvider) -> bool:
+        home, key = own_home(tenant_id, row.name), None
+        if row.sealed_key is not None:
+            try:
+                key = unseal(self._sealing_key, base64.b64decode(row.sealed_key), about=home)
+            except ValueError as error:
+                log.warning("provider_key_unreadable", provider=row.name, reason=str(error), remedy="PUT it again")
+                return False
+        self._providers[home] = self._make(row, key)
+        if row.free:
+            self._free.add(home)
+        if key is None:
+            self._keyless.add(home)
+        return True
