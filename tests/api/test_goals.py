@@ -103,6 +103,8 @@ async def test_a_plan_that_stays_bad_fails_the_goal_with_a_problem(app: Planning
     assert (goal["status"], goal["result"]) == ("failed", None)
     assert goal["error"]["type"] == "/problems/invalid-plan"
     assert "at least one task" in goal["error"]["detail"]
+    assert "scripted/model" in goal["error"]["detail"]
+    assert "COGNITIONOS_MODEL" in goal["error"]["detail"]
 
 
 async def test_an_exhausted_budget_ends_the_goal_and_is_named(app: PlanningApp) -> None:

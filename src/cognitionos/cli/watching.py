@@ -134,7 +134,8 @@ def _tool_called(data: dict[str, Any]) -> tuple[str, str, str]:
 
 def _said(result: str) -> str:
     """What the code printed, or how it failed, without JSON's marks; the JSON may have been cut off."""
-    text = re.sub(r"\\[nrt]", " ", result.partition("\n[... ")[0]).replace('\\"', "'")
+    beginning, cut, _ = result.partition("\n[... ")
+    text = re.sub(r"\\[nrt]", " ", beginning + ("…" if cut else "")).replace('\\"', "'")
     text = re.sub(r', "(files_written|files_removed)": \[[^\]]*\]?', "", text).removeprefix('{"output": ')
     return re.sub(r'[{}"]', "", text).strip()
 
