@@ -33,6 +33,8 @@ MARKER = "belongs-to-a"
 MADE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/projects", {"name": MARKER}),
     ("/v1/api-keys", {"name": MARKER, "scopes": ["goals:read"]}),
+    ("/v1/workflows", {"name": MARKER, "tasks": {"t": {"kind": "value", "input": MARKER}}}),
+    ("/v1/runs", {"workflow": MARKER, "input": MARKER}),
     ("/v1/memories", {"content": f"{MARKER}: the supplier is Acme"}),
     (
         "/v1/goals",

@@ -62,6 +62,8 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
             http.routes(
                 goals=services.goals,
                 runs=services.runs,
+                workflows=services.workflows,
+                workflow_queries=services.workflow_queries,
                 queries=services.queries,
                 event_streams=services.event_streams,
                 read_file=agents.read_file,

@@ -13,13 +13,11 @@ from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.planning.application.engine import Engine
 from cognitionos.planning.application.ports import Handler
 from cognitionos.planning.application.runs import Runs
-from cognitionos.planning.application.values import compute_value
+from cognitionos.planning.application.values import PURE
 from cognitionos.planning.infrastructure.repository import PlanningWork
 from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
 from cognitionos.platform.config import Settings
 from cognitionos.platform.unit_of_work import units_of_work
-
-PURE = {"value": compute_value}
 
 
 def a_principal(**changes: Any) -> Principal:

@@ -1,17 +1,17 @@
 """A `TaskStore` in memory: the same answers as PostgreSQL's, shown by the suite that both pass."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from tests.fakes.planning_engine import PURE
-
 from cognitionos.kernel.ids import new_id
 from cognitionos.planning.application.ports import Recorded
+from cognitionos.planning.application.values import PURE, computed
 from cognitionos.planning.domain.progress import Waiting, advance
+from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.domain.run import Run
 from cognitionos.planning.domain.step import Entry, Step
 from cognitionos.planning.domain.task import ClaimedTask, NewTask, TaskStatus
@@ -108,14 +108,13 @@ class InMemoryTaskStore:
 
     def outputs(self, run: Run) -> dict[str, Any]:
         """The outputs of the run's tasks that succeeded, by key."""
-        rows = [row for row in self._rows.values() if row.task.run_id == run.id]
-        return {row.task.key: row.output for row in rows if row.status is TaskStatus.SUCCEEDED}
+        return self._outputs(run.id)
 
     def _store(self, step: Step) -> bool:
         ready = bool(step.retrying or step.new_tasks)
         if not step.run.status.is_final:
             ended = [self._rows[task.id].new.dependents for task in step.succeeded]
-            progress = advance(ended, self._waiting(step.run), lambda node: PURE[node.kind](node.spec))
+            progress = advance(ended, self._waiting(step.run), self._computing(step))
             step.follow(progress)
             ready |= self._lower(progress.fewer)
         for task in step.succeeded:
@@ -133,6 +132,25 @@ class InMemoryTaskStore:
         elif step.failed:
             self.cancel(step.run)
         return ready
+
+    async def known(self, tenant_id: UUID, wanted: Mapping[UUID, Wanted]) -> dict[UUID, Known]:
+        """See `TaskStore.known`."""
+        self._fail()
+        return {run_id: Known(run_input=self.runs[run_id].input, outputs=self._outputs(run_id)) for run_id in wanted}
+
+    def _outputs(self, run_id: UUID) -> dict[str, Any]:
+        ended = [row for row in self._rows.values() if row.status is TaskStatus.SUCCEEDED]
+        return {row.task.key: row.output for row in ended if row.task.run_id == run_id}
+
+    def _computing(self, step: Step) -> Callable[[Waiting], Any]:
+        known = Known(run_input=step.run.input, outputs=self._outputs(step.run.id))
+        known.outputs.update((task.key, task.output) for task in step.succeeded)
+
+        def compute(node: Waiting) -> Any:
+            known.outputs[node.key] = output = computed(PURE[node.kind], node.spec, datetime.now(UTC), known)
+            return output
+
+        return compute
 
     def _waiting(self, run: Run) -> dict[UUID, Waiting]:
         return {

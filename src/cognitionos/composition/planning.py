@@ -12,17 +12,17 @@ from cognitionos.planning.application.engine import Engine
 from cognitionos.planning.application.goals import Goals
 from cognitionos.planning.application.http_tasks import HttpTasks, SendHttp
 from cognitionos.planning.application.planner import Planner
-from cognitionos.planning.application.ports import Compute, Handler
+from cognitionos.planning.application.ports import Handler
 from cognitionos.planning.application.runs import Runs
-from cognitionos.planning.application.values import compute_value
+from cognitionos.planning.application.values import PURE
+from cognitionos.planning.application.workflows import Workflows
 from cognitionos.planning.infrastructure.event_feed import EventFeed
 from cognitionos.planning.infrastructure.http_events import EventStreams
 from cognitionos.planning.infrastructure.queries import PlanningQueries
 from cognitionos.planning.infrastructure.repository import PlanningWork
 from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
+from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
 from cognitionos.platform.unit_of_work import units_of_work
-
-PURE: dict[str, Compute] = {"value": compute_value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,9 @@ class PlanningServices:
 
     goals: Goals
     runs: Runs
+    workflows: Workflows
     queries: PlanningQueries
+    workflow_queries: WorkflowQueries
     event_streams: EventStreams
     engine: Engine
     agents: Agents
@@ -71,7 +73,9 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
     return PlanningServices(
         goals=goals,
         runs=runs,
+        workflows=Workflows(begin=begin, runs=runs, now=base.now, new_id=base.new_id),
         queries=queries,
+        workflow_queries=WorkflowQueries(database=base.database),
         event_streams=EventStreams(queries=queries, feed=feed),
         engine=_engine(base, memory=memory, agents=agents, send_http=send_http),
         agents=agents,
@@ -101,5 +105,6 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp) 
         worker=str(base.new_id()),
         slots=base.settings.task_slots,
         lease_s=base.settings.lease_s,
+        now=base.now,
         sweep_s=base.settings.sweep_s,
     )

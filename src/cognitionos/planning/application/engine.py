@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from cognitionos.kernel.clock import Clock, utc_now
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.planning.application.leases import Leases
 from cognitionos.planning.application.ports import Compute, Handler, Recorded, TaskStore
@@ -45,6 +46,7 @@ class Engine:
     slots: int
     lease_s: float
     sweep_s: float
+    now: Clock = utc_now
     _announcing: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -53,7 +55,9 @@ class Engine:
         self._is_full = False
         self.recorder = Recorder(store=self.store, worker=self.worker, committed=self._committed)
         self.leases = Leases(store=self.store, worker=self.worker, lease_s=self.lease_s)
-        self.runner = Runner(handlers=self.handlers, pure=self.pure, recorder=self.recorder)
+        self.runner = Runner(
+            handlers=self.handlers, pure=self.pure, recorder=self.recorder, known=self.store.known, now=self.now
+        )
 
     async def run(self) -> None:
         """Work until cancelled; within 10 s of that, everything is finished or handed back."""
@@ -96,7 +100,7 @@ class Engine:
                 work = asyncio.create_task(self.runner.perform(task), name=f"task:{task.key}")
                 self.leases.hold(task, work)
                 work.add_done_callback(self._slot_freed)
-        pure = [self.runner.compute(task) for task in claimed if self.runner.is_pure(task)]
+        pure = await self.runner.compute([task for task in claimed if self.runner.is_pure(task)])
         if pure:
             await self.recorder.put_all(pure)
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.domain.step import Entry
-from cognitionos.planning.domain.task import ClaimedTask, Succeeded
+from cognitionos.planning.domain.task import ClaimedTask, Outcome, Succeeded
 
 Report = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Tell the run's readers what a task does: (kind such as `agent.tool_called`, JSON data). Raises `LeaseLost`."""
@@ -14,8 +16,8 @@ Report = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 Handler = Callable[[ClaimedTask, Report], Awaitable[Succeeded]]
 """Does one kind of task. May be called again for the same task after a crash; any error is weighed by its policy."""
 
-Compute = Callable[[Mapping[str, Any]], Any]
-"""A pure kind: from the task's spec to its output, at once and without effect."""
+Compute = Callable[[Mapping[str, Any], datetime], Outcome]
+"""A pure kind: from the task's spec (references resolved) and the time to its outcome, at once and without effect."""
 
 
 Recall = Callable[[UUID, UUID, str, int], Awaitable[Sequence[str]]]
@@ -57,3 +59,6 @@ class TaskStore(Protocol):
 
     async def record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
         """Write `entries` and what follows from them in one commit: counters, ready tasks, run status, events."""
+
+    async def known(self, tenant_id: UUID, wanted: Mapping[UUID, Wanted]) -> dict[UUID, Known]:
+        """What the references of each run lead to."""

@@ -2,15 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
-from cognitionos.kernel.errors import DomainError
+from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.errors import DomainError, Unavailable
 from cognitionos.planning.application.ports import Compute, Handler
 from cognitionos.planning.application.recording import Recorder
+from cognitionos.planning.domain.kinds import must_be_input
+from cognitionos.planning.domain.reference import Known, Reference, Wanted, references_in, resolve
 from cognitionos.planning.domain.step import Ended, Reported, Started
-from cognitionos.planning.domain.task import ClaimedTask, Failed, LeaseLost, Outcome, Problem, Retrying, Succeeded
+from cognitionos.planning.domain.task import ClaimedTask, Failed, LeaseLost, Outcome, Problem, Retrying
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
@@ -26,14 +31,34 @@ class Runner:
     handlers: Mapping[str, Handler]
     pure: Mapping[str, Compute]
     recorder: Recorder
+    known: Callable[[UUID, Mapping[UUID, Wanted]], Awaitable[Mapping[UUID, Known]]]
+    now: Clock
 
     def is_pure(self, task: ClaimedTask) -> bool:
         """Whether `compute` does it."""
         return task.kind in self.pure
 
-    def compute(self, task: ClaimedTask) -> Ended:
-        """The end of a pure task."""
-        return Ended(task=task, outcome=Succeeded(output=self.pure[task.kind](task.spec)))
+    async def compute(self, tasks: Sequence[ClaimedTask]) -> list[Ended]:
+        """The ends of pure tasks of one tenant. What their references lead to is read in one go."""
+        if not tasks:
+            return []
+        references = {task.id: references_in(task.spec) for task in tasks}
+        asked: defaultdict[UUID, list[Reference]] = defaultdict(list)
+        for task in tasks:
+            asked[task.run_id] += references[task.id]
+        wanted = {run_id: found for run_id, each in asked.items() if (found := Wanted.by(each))}
+        try:
+            known = await self.known(tasks[0].tenant_id, wanted) if wanted else {}
+        except Unavailable as error:
+            return [Ended(task=task, outcome=_weighed(task, error)) for task in tasks]
+        return [Ended(task=task, outcome=self._computed(task, references[task.id], known)) for task in tasks]
+
+    def _computed(self, task: ClaimedTask, references: Sequence[Reference], known: Mapping[UUID, Known]) -> Outcome:
+        try:
+            ready = _with_input(task, known[task.run_id]) if references else task
+            return self.pure[task.kind](ready.spec, self.now())
+        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            return _weighed(task, error)
 
     async def perform(self, task: ClaimedTask) -> None:
         """Run `task` to its outcome and write that. A lost lease ends it without a word: it is another's now."""
@@ -60,11 +85,23 @@ class Runner:
 
         try:
             async with asyncio.timeout(task.timeout_s):
-                return await handler(task, report)
+                return await handler(await self._resolved(task), report)
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return _weighed(task, error)
+
+    async def _resolved(self, task: ClaimedTask) -> ClaimedTask:
+        wanted = Wanted.by(references_in(task.spec))
+        if wanted is None:
+            return task
+        return _with_input(task, (await self.known(task.tenant_id, {task.run_id: wanted}))[task.run_id])
+
+
+def _with_input(task: ClaimedTask, known: Known) -> ClaimedTask:
+    spec = resolve(task.spec, known)
+    must_be_input(task.kind, spec)
+    return replace(task, spec=spec)
 
 
 def _weighed(task: ClaimedTask, error: Exception) -> Outcome:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
@@ -14,6 +14,7 @@ from cognitionos.planning.application.engine import LEASES, TASKS, run_channel
 from cognitionos.planning.domain.goal import Goal
 from cognitionos.planning.domain.run import Run, RunEvent
 from cognitionos.planning.domain.task import TaskSpec
+from cognitionos.planning.domain.workflow import Workflow
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.signals import Signals
@@ -34,10 +35,24 @@ class RunRepository(Protocol):
     """Runs in one unit of work, with their tasks and events."""
 
     async def start(
-        self, run: Run, tasks: Sequence[TaskSpec], *, events: Sequence[RunEvent], new_id: Callable[[], UUID]
+        self,
+        run: Run,
+        tasks: Sequence[TaskSpec],
+        *,
+        events: Sequence[RunEvent],
+        new_id: Callable[[], UUID],
+        result_key: str | None = None,
     ) -> None: ...
     async def locked(self, run_id: UUID) -> Run: ...
     async def cancel(self, run: Run, now: datetime) -> None: ...
+
+
+class WorkflowRepository(Protocol):
+    """Workflows in one unit of work."""
+
+    async def latest_locked(self, name: str) -> tuple[int, str] | None: ...
+    async def get(self, name: str, version: int | None) -> Workflow: ...
+    async def add(self, workflow: Workflow) -> None: ...
 
 
 class Work(Protocol):
@@ -47,10 +62,22 @@ class Work(Protocol):
     def goals(self) -> GoalRepository: ...
     @property
     def runs(self) -> RunRepository: ...
+    @property
+    def workflows(self) -> WorkflowRepository: ...
     def publish(self, *events: Event) -> None: ...
 
 
 Begin = Callable[[UUID], AbstractAsyncContextManager[Work]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedFrom:
+    """Which version of a workflow a run executes, on what, and which task's output is the run's."""
+
+    workflow: str
+    version: int
+    input: Any
+    result_key: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +89,7 @@ class Runs:
     now: Clock
     new_id: Callable[[], UUID]
 
-    async def start(self, who: Principal, tasks: Sequence[TaskSpec]) -> UUID:
+    async def start(self, who: Principal, tasks: Sequence[TaskSpec], *, origin: StartedFrom | None = None) -> UUID:
         """Start a run of `tasks`; gives its id. Raises `NotAGraph` naming a cycle or a missing task."""
         run = Run(
             id=self.new_id(),
@@ -73,8 +100,16 @@ class Runs:
             user=who.user,
             created_at=self.now(),
         )
+        if origin is not None:
+            run.workflow, run.workflow_version, run.input = origin.workflow, origin.version, origin.input
         async with self.begin(who.tenant_id) as work:
-            await work.runs.start(run, tasks, events=[RunEvent(kind="run.queued")], new_id=self.new_id)
+            await work.runs.start(
+                run,
+                tasks,
+                events=[RunEvent(kind="run.queued")],
+                new_id=self.new_id,
+                result_key=origin.result_key if origin else None,
+            )
         await self.signals.send(TASKS)
         return run.id
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+LATER = object()
+"""What `compute` gives for a task that cannot end here: it becomes ready, and goes the ordinary way."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -42,7 +45,10 @@ def advance(
             progress.fewer[child] += 1
             node = waiting.get(child)
             if node is not None and progress.fewer[child] == node.pending:
+                output = compute(node)
+                if output is LATER:
+                    continue
                 del progress.fewer[child]
-                progress.done.append((node, compute(node)))
+                progress.done.append((node, output))
                 edges.append(node.dependents)
     return progress

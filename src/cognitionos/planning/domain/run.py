@@ -66,6 +66,9 @@ class Run:
     error: dict[str, str] | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    workflow: str | None = None
+    workflow_version: int | None = None
+    input: Any = None
 
     def grow(self, tasks: int) -> None:
         """Take in `tasks` more."""

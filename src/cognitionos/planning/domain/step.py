@@ -52,6 +52,7 @@ class EndedTask:
     """A task's last row."""
 
     id: UUID
+    key: str
     output: Any
     details: Mapping[str, Any]
 
@@ -89,7 +90,7 @@ class Step:
     def follow(self, progress: Progress) -> None:
         """Count the pure tasks that ran on the way."""
         for node, output in progress.done:
-            self.succeeded.append(EndedTask(id=node.id, output=output, details={}))
+            self.succeeded.append(EndedTask(id=node.id, key=node.key, output=output, details={}))
             self.events.append(RunEvent(kind="task.succeeded", task_key=node.key))
         self.run.end_tasks(len(progress.done))
 
@@ -103,7 +104,7 @@ class Step:
         self.events += self.run.succeed(text_of(result), self.now)
 
     def _succeeded(self, task: ClaimedTask, outcome: Succeeded) -> None:
-        self.succeeded.append(EndedTask(id=task.id, output=outcome.output, details=outcome.details))
+        self.succeeded.append(EndedTask(id=task.id, key=task.key, output=outcome.output, details=outcome.details))
         self.events.append(RunEvent(kind="task.succeeded", task_key=task.key, data=outcome.details))
         if outcome.expansion is not None:
             self._expand(outcome.expansion)

@@ -14,12 +14,15 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from cognitionos.kernel.principal import Permission
 from cognitionos.planning.application.goals import Goals, Submission
 from cognitionos.planning.application.runs import Runs
+from cognitionos.planning.application.workflows import Workflows
 from cognitionos.planning.domain.goal import LONGEST_STATEMENT, LONGEST_TITLE, MOST_FILES
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.infrastructure.http_events import EventStreams, run_events
 from cognitionos.planning.infrastructure.http_runs import RunRoutes
+from cognitionos.planning.infrastructure.http_workflows import WorkflowRoutes, start_run
 from cognitionos.planning.infrastructure.queries import NewestFirst, PlanningQueries, ReadFile
 from cognitionos.planning.infrastructure.views import GoalSummary, GoalView
+from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
 from cognitionos.platform.http_api import Who, instance, problems, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
 
@@ -150,15 +153,24 @@ class GoalRoutes(Controller):
 
 
 def routes(
-    *, goals: Goals, runs: Runs, queries: PlanningQueries, event_streams: EventStreams, read_file: ReadFile
+    *,
+    goals: Goals,
+    runs: Runs,
+    workflows: Workflows,
+    queries: PlanningQueries,
+    workflow_queries: WorkflowQueries,
+    event_streams: EventStreams,
+    read_file: ReadFile,
 ) -> Router:
     """Everything of planning."""
     return Router(
         "/",
-        route_handlers=[GoalRoutes, RunRoutes, run_events],
+        route_handlers=[GoalRoutes, RunRoutes, WorkflowRoutes, start_run, run_events],
         dependencies={
             "goals": instance(goals),
             "runs": instance(runs),
+            "workflows": instance(workflows),
+            "workflow_queries": instance(workflow_queries),
             "planning_queries": instance(queries),
             "event_streams": instance(event_streams),
             "read_file": instance(read_file),

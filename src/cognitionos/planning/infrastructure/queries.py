@@ -26,6 +26,7 @@ from cognitionos.planning.infrastructure.views import (
     RunView,
     TaskCounts,
     TaskView,
+    WorkflowRef,
 )
 from cognitionos.platform.database import Database
 
@@ -257,6 +258,7 @@ def _run_view(
         id=row["id"],
         status=RunStatus(row["status"]),
         goal_id=row["goal_id"],
+        workflow=_workflow(row["workflow"], row["workflow_version"]),
         href=base,
         events_href=f"{base}/events",
         tasks_href=f"{base}/tasks",
@@ -273,6 +275,12 @@ def _run_view(
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
+
+
+def _workflow(name: str | None, version: int) -> WorkflowRef | None:
+    if name is None:
+        return None
+    return WorkflowRef(name=name, version=version, href=f"/v1/workflows/{name}?version={version}")
 
 
 def _artifact(base: str, file: StoredFile) -> ArtifactView:

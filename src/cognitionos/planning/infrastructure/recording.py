@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +16,13 @@ from psycopg import AsyncConnection
 
 from cognitionos.events.planning import RunFinished
 from cognitionos.planning.application.ports import Compute, Recorded
-from cognitionos.planning.domain.progress import Waiting, advance
+from cognitionos.planning.application.values import computed
+from cognitionos.planning.domain.progress import LATER, Waiting, advance
+from cognitionos.planning.domain.reference import Wanted, references_in
 from cognitionos.planning.domain.run import Run
 from cognitionos.planning.domain.step import Entry, Step
 from cognitionos.planning.infrastructure import run_rows
+from cognitionos.planning.infrastructure.known_rows import known_in
 from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of, uuid_array
 
 MOST_PURE = 2000
@@ -75,7 +79,8 @@ class Recording:
         waiting = await self._pure_waiting(first) if first else {}
         fewer: Counter[UUID] = Counter()
         for step in steps:
-            progress = advance(ended[step.run.id], waiting.get(step.run.id, {}), self._compute)
+            nodes = waiting.get(step.run.id, {})
+            progress = advance(ended[step.run.id], nodes, await self._computing(step, nodes))
             step.follow(progress)
             fewer.update(progress.fewer)
         return fewer
@@ -89,8 +94,24 @@ class Recording:
             )
         return found
 
-    def _compute(self, node: Waiting) -> Any:
-        return self.pure[node.kind](node.spec)
+    async def _computing(self, step: Step, nodes: Mapping[UUID, Waiting]) -> Callable[[Waiting], Any]:
+        """How to compute `nodes`, with what their references lead to in the database and in this very commit."""
+        references = {task_id: references_in(node.spec) for task_id, node in nodes.items()}
+        wanted = Wanted.by(chain.from_iterable(references.values()))
+        if wanted is None:
+            return lambda node: computed(self.pure[node.kind], node.spec, self.now)
+        here = {node.key for node in nodes.values()} | {task.key for task in step.succeeded}
+        before = Wanted(outputs=wanted.outputs - here, run_input=wanted.run_input)
+        known = (await known_in(self.connection, {step.run.id: before}))[step.run.id]
+        known.outputs.update((task.key, task.output) for task in step.succeeded if task.key in wanted.outputs)
+
+        def compute(node: Waiting) -> Any:
+            output = computed(self.pure[node.kind], node.spec, self.now, known if references[node.id] else None)
+            if output is not LATER and node.key in wanted.outputs:
+                known.outputs[node.key] = output
+            return output
+
+        return compute
 
     async def _finish(self, steps: Iterable[Step]) -> list[RunFinished]:
         facts = []

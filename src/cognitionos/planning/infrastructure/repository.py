@@ -11,6 +11,7 @@ from cognitionos.planning.domain.goal import Goal, GoalNotFound
 from cognitionos.planning.domain.run import Run, RunEvent, RunNotFound
 from cognitionos.planning.domain.task import TaskSpec, in_order
 from cognitionos.planning.infrastructure import run_rows, tables
+from cognitionos.planning.infrastructure.workflow_rows import WorkflowRows
 from cognitionos.platform.unit_of_work import UnitOfWork
 
 
@@ -49,11 +50,18 @@ class Runs:
         self._work = work
 
     async def start(
-        self, run: Run, tasks: Sequence[TaskSpec], *, events: Sequence[RunEvent], new_id: Callable[[], UUID]
+        self,
+        run: Run,
+        tasks: Sequence[TaskSpec],
+        *,
+        events: Sequence[RunEvent],
+        new_id: Callable[[], UUID],
+        result_key: str | None = None,
     ) -> None:
         """Keep a new run with its graph of tasks; raises `NotAGraph`. What waits for nothing can be claimed."""
         graph = in_order(tuple(tasks), first_position=0, new_id=new_id)
         run.grow(len(graph))
+        run.result_task_id = next((task.id for task in graph if task.spec.key == result_key), None)
         self._work.session.add(run)
         await self._work.session.flush()
         connection = await self._work.connection()
@@ -87,3 +95,4 @@ class PlanningWork(UnitOfWork):
         super().__init__(session)
         self.goals = Goals(session)
         self.runs = Runs(self)
+        self.workflows = WorkflowRows(self)

@@ -74,6 +74,9 @@ runs = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
+    Column("workflow", Text),
+    Column("workflow_version", Integer),
+    Column("input", JSONB(none_as_null=True)),
 )
 
 mapper_registry = registry(metadata=metadata)

@@ -11,9 +11,11 @@ from psycopg.errors import DeadlockDetected
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.event import Event
 from cognitionos.planning.application.ports import Before, Compute, Recorded
+from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.domain.step import Entry
 from cognitionos.planning.domain.task import ClaimedTask
 from cognitionos.planning.infrastructure import metrics
+from cognitionos.planning.infrastructure.known_rows import known_in
 from cognitionos.planning.infrastructure.recording import Recording
 from cognitionos.planning.infrastructure.rows import claimed_of
 from cognitionos.platform import outbox
@@ -75,6 +77,11 @@ class PostgresTaskStore:
             goal = await (await connection.execute(_STATEMENT, (task.goal_id,))).fetchone()
             outputs = await (await connection.execute(_OUTPUTS, (task.id,))).fetchall()
         return Before(statement=goal[0] if goal else None, outputs=dict(outputs))
+
+    async def known(self, tenant_id: UUID, wanted: Mapping[UUID, Wanted]) -> dict[UUID, Known]:
+        """See `TaskStore.known`."""
+        async with self.database.transaction(tenant_id) as connection:
+            return await known_in(connection, wanted)
 
     async def record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
         """See `TaskStore.record`. After the commit its outbox rows are relayed."""

@@ -116,12 +116,24 @@ class TaskCounts(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int = 0
 
 
+class WorkflowRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The version of a workflow that a run executes."""
+
+    name: str
+    version: int
+    href: str
+
+
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
-    """A run, whole. `prompts` are the versions that its agents used, by name."""
+    """A run, whole. `prompts` are the versions that its agents used, by name.
+
+    `workflow` is null for the run of a goal. Outputs are with the tasks; `result_text` is the text in the last one's.
+    """
 
     id: UUID
     status: RunStatus
     goal_id: UUID | None
+    workflow: WorkflowRef | None
     href: str
     events_href: str
     tasks_href: str

@@ -1,0 +1,211 @@
+"""A workflow: a graph of tasks as data, checked whole when it is declared, and unchangeable from then on."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from cognitionos.kernel.errors import Invalid, NotFound
+from cognitionos.planning.domain.graph import NotAGraph, leaves, topological_order
+from cognitionos.planning.domain.kinds import KINDS, input_faults
+from cognitionos.planning.domain.reference import (
+    NotAReference,
+    Reference,
+    UnresolvedReference,
+    followed,
+    reference_of,
+    references_in,
+    walked,
+)
+from cognitionos.planning.domain.retry import RetryPolicy
+from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S, TaskSpec
+
+MOST_TASKS = 10_000
+MOST_FAULTS = 100
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+
+
+class InvalidWorkflow(Invalid):
+    """The workflow cannot be taken as it is; `fields` names every fault."""
+
+
+class InvalidRunInput(Invalid):
+    """The run's input lacks something that a task refers to."""
+
+
+class WorkflowNotFound(NotFound):
+    """No such workflow, or not this version of it, or not of this tenant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredTask:
+    """One task as declared."""
+
+    kind: str
+    depends_on: tuple[str, ...] = ()
+    input: Any = None
+    retry: RetryPolicy | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+    def as_json(self) -> dict[str, Any]:
+        """As stored and shown."""
+        return {
+            "kind": self.kind,
+            "depends_on": list(self.depends_on),
+            "input": self.input,
+            "retry": self.retry.as_json() if self.retry else None,
+            "timeout_s": self.timeout_s,
+        }
+
+    def spec(self, key: str) -> TaskSpec:
+        """As part of a run."""
+        spec = {"input": self.input} if KINDS[self.kind] is None else self.input
+        return TaskSpec(
+            key=key,
+            kind=self.kind,
+            spec=spec,
+            depends_on=self.depends_on,
+            retry=self.retry,
+            timeout_s=self.timeout_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """One version. `digest` is of its tasks: the same content is the same version."""
+
+    id: UUID
+    tenant_id: UUID
+    name: str
+    version: int
+    digest: str
+    created_at: datetime
+    tasks: Mapping[str, DeclaredTask] = field(repr=False)
+
+    @property
+    def result_key(self) -> str | None:
+        """The task whose output is the run's: the last one, if there is one last one."""
+        last = leaves({key: task.depends_on for key, task in self.tasks.items()})
+        return last[0] if len(last) == 1 else None
+
+    def specs(self) -> list[TaskSpec]:
+        """The tasks of a run."""
+        return [task.spec(key) for key, task in self.tasks.items()]
+
+    def check_input(self, given: Any) -> None:
+        """Raise `InvalidRunInput` unless everything that tasks refer to is in `given`."""
+        faults: dict[str, str] = {}
+        for key, task in self.tasks.items():
+            for reference in references_in(task.input):
+                if reference.task is None:
+                    _follow(given, reference, key, faults)
+        if faults:
+            raise InvalidRunInput(_told(faults), fields=faults)
+
+
+def checked_name(name: str) -> str:
+    """The name, or `InvalidWorkflow`."""
+    if not NAME.fullmatch(name):
+        fault = {"name": "must be 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit"}
+        raise InvalidWorkflow(_told(fault), fields=fault)
+    return name
+
+
+def check_tasks(tasks: Mapping[str, DeclaredTask]) -> None:
+    """Raise `InvalidWorkflow` with every fault of the tasks by field (at most 100)."""
+    faults: dict[str, str] = {}
+    if not 1 <= len(tasks) <= MOST_TASKS:
+        faults["tasks"] = f"{len(tasks)} tasks; a workflow has 1 to {MOST_TASKS}"
+    references: dict[str, list[tuple[str, Reference]]] = {}
+    for key, task in tasks.items():
+        if not _KEY.fullmatch(key):
+            faults[f"tasks.{key[:100]}"] = "a key is 1 to 100 letters, digits, '_' or '-'"
+        faults |= _dependency_faults(key, task, tasks)
+        faults |= _input_faults(key, task)
+        found = _references(f"tasks.{key}.input", task.input, faults)
+        if found:
+            references[key] = found
+    faults |= _graph_faults(tasks, references) if not faults else {}
+    if faults:
+        shown = dict(list(faults.items())[:MOST_FAULTS])
+        raise InvalidWorkflow(_told(shown), fields=shown)
+
+
+def _dependency_faults(key: str, task: DeclaredTask, tasks: Mapping[str, DeclaredTask]) -> dict[str, str]:
+    unknown = [each for each in task.depends_on if each not in tasks]
+    if not unknown:
+        return {}
+    return {f"tasks.{key}.depends_on": f"there is no task {_quoted(unknown[:10])}"}
+
+
+def _input_faults(key: str, task: DeclaredTask) -> dict[str, str]:
+    if task.kind not in KINDS:
+        return {f"tasks.{key}.kind": f"there is no kind '{task.kind[:100]}'; there are {_quoted(KINDS)}"}
+    faults = input_faults(task.kind, task.input)
+    return {f"tasks.{key}.input{'.' if name else ''}{name}": fault for name, fault in faults.items()}
+
+
+def _references(at: str, value: Any, faults: dict[str, str]) -> list[tuple[str, Reference]]:
+    found = []
+    for path, raw in walked(value, at):
+        try:
+            if raw is None:
+                raise NotAReference("is nested too deeply")
+            found.append((path, reference_of(raw)))
+        except NotAReference as fault:
+            faults[path] = str(fault)
+    return found
+
+
+def _graph_faults(
+    tasks: Mapping[str, DeclaredTask], references: Mapping[str, Sequence[tuple[str, Reference]]]
+) -> dict[str, str]:
+    """A cycle, by name; then the references to what does not come before."""
+    depends_on = {key: task.depends_on for key, task in tasks.items()}
+    try:
+        order = topological_order(depends_on)
+    except NotAGraph as cycle:
+        return {"tasks": cycle.detail}
+    distant = [
+        (key, path, reference.task)
+        for key, found in references.items()
+        for path, reference in found
+        if reference.task is not None and reference.task not in depends_on[key]
+    ]
+    bits = {task: 1 << number for number, task in enumerate(dict.fromkeys(task for _, _, task in distant))}
+    before = _before(order, depends_on, bits) if distant else {}
+    return {
+        path: f"'{task}' does not come before '{key}'; name it, or what comes after it, in 'depends_on'"
+        for key, path, task in distant
+        if not before[key] & bits[task]
+    }
+
+
+def _before(order: Iterable[str], depends_on: Mapping[str, Iterable[str]], bits: Mapping[str, int]) -> dict[str, int]:
+    """Which of the tasks in `bits` come before each task, as a set of bits: 10,000 in a chain are 12 MB, not 5 GB."""
+    before: dict[str, int] = {}
+    for key in order:
+        here = 0
+        for parent in depends_on[key]:
+            here |= before[parent] | bits.get(parent, 0)
+        before[key] = here
+    return before
+
+
+def _follow(given: Any, reference: Reference, key: str, faults: dict[str, str]) -> None:
+    try:
+        followed(given, reference)
+    except UnresolvedReference:
+        if len(faults) < MOST_FAULTS:
+            faults[".".join(("input", *reference.path))] = f"is needed by task '{key}'"
+
+
+def _told(faults: Mapping[str, str]) -> str:
+    return "; ".join(f"{field}: {fault}" for field, fault in list(faults.items())[:10])
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name[:100]}'" for name in names)

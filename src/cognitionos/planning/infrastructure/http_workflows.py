@@ -1,0 +1,172 @@
+"""Workflows over HTTP, and runs of them."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Response, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from cognitionos.kernel.principal import Permission
+from cognitionos.planning.application.workflows import Workflows
+from cognitionos.planning.domain.retry import RetryPolicy
+from cognitionos.planning.domain.run import RunStatus
+from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S
+from cognitionos.planning.domain.workflow import DeclaredTask, Workflow
+from cognitionos.planning.infrastructure.workflow_queries import ByName, WorkflowQueries, WorkflowSummary
+from cognitionos.platform.http_api import Who, problems, requires
+from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
+
+MOST_VERSIONS = 2**31 - 1
+Version = Annotated[int, msgspec.Meta(ge=1, le=MOST_VERSIONS)]
+VersionParameter = Annotated[
+    int | None, QueryParameter(ge=1, le=MOST_VERSIONS, description="which version; left out: the latest")
+]
+
+
+class Retry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """How often a task is tried when it may succeed the next time; waits double from `backoff_s` to a minute."""
+
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
+    backoff_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 1.0
+
+
+class Task(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One task. `{"$ref": "run.input.x"}` or `{"$ref": "tasks.KEY.output.path"}` may stand anywhere in its input."""
+
+    kind: str
+    depends_on: list[str] = []
+    input: Any = None
+    retry: Retry | None = None
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = DEFAULT_TIMEOUT_S
+
+
+class DeclareWorkflow(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A graph of 1 to 10,000 tasks by key. The same name again is the next version; old ones stay as they are."""
+
+    name: str
+    tasks: dict[str, Task]
+
+
+class StartRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which workflow to run, and on what. Without `version` the latest."""
+
+    workflow: str
+    version: Version | None = None
+    input: Any = None
+
+
+class WorkflowView(WorkflowSummary, frozen=True, kw_only=True):
+    """One version of a workflow, whole."""
+
+    tasks: dict[str, Task]
+
+
+class RunRef(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was accepted, and where to look for it."""
+
+    id: UUID
+    status: RunStatus
+    workflow: str
+    version: int
+    href: str
+    tasks_href: str
+    events_href: str
+
+
+class WorkflowRoutes(Controller):
+    """What is done over and over."""
+
+    path = "/v1/workflows"
+    tags = ("workflows",)
+
+    @post(
+        status_code=201,
+        guards=[requires(Permission.RUNS_WRITE)],
+        summary="Declare a workflow",
+        response_headers=[ResponseHeader(name="Location", description="the version", documentation_only=True)],
+    )
+    async def declare(
+        self, data: JSONBody[DeclareWorkflow], workflows: NamedDependency[Workflows], who: Who
+    ) -> Response[WorkflowSummary]:
+        """Checked whole: every fault is named by its field. The same tasks as the latest version: that version."""
+        tasks = {key: _declared(task) for key, task in data.tasks.items()}
+        workflow = await workflows.declare(who, data.name, tasks)
+        href = f"/v1/workflows/{workflow.name}?version={workflow.version}"
+        return Response(_summary(workflow), status_code=201, headers={"location": href})
+
+    @get(guards=[requires(Permission.RUNS_READ)], summary="List workflows")
+    async def list_workflows(
+        self,
+        workflow_queries: NamedDependency[WorkflowQueries],
+        who: Who,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Page[WorkflowSummary]:
+        """The latest version of each, by name."""
+        after = decode_cursor(cursor, ByName)
+        rows = await workflow_queries.latest(who.tenant_id, limit=limit, after=after)
+        return page(rows, limit, lambda row: (row.name,))
+
+    @get("/{name:str}", guards=[requires(Permission.RUNS_READ)], summary="Read a workflow", responses=problems(404))
+    async def read(
+        self,
+        name: FromPath[str],
+        workflow_queries: NamedDependency[WorkflowQueries],
+        who: Who,
+        version: VersionParameter = None,
+    ) -> WorkflowView:
+        """The version asked for, else the latest."""
+        workflow = await workflow_queries.workflow(who.tenant_id, name, version)
+        tasks = {key: msgspec.convert(task.as_json(), Task) for key, task in workflow.tasks.items()}
+        return WorkflowView(**msgspec.structs.asdict(_summary(workflow)), tasks=tasks)
+
+
+@post(
+    "/v1/runs",
+    status_code=202,
+    guards=[requires(Permission.RUNS_WRITE)],
+    summary="Run a workflow",
+    tags=["runs"],
+    responses=problems(404),
+    response_headers=[ResponseHeader(name="Location", description="the run", documentation_only=True)],
+)
+async def start_run(data: JSONBody[StartRun], workflows: NamedDependency[Workflows], who: Who) -> Response[RunRef]:
+    """Workers carry it out; follow it at `events_href`. What its tasks refer to must be in `input`."""
+    run_id, workflow = await workflows.start(who, data.workflow, version=data.version, run_input=data.input)
+    href = f"/v1/runs/{run_id}"
+    body = RunRef(
+        id=run_id,
+        status=RunStatus.QUEUED,
+        workflow=workflow.name,
+        version=workflow.version,
+        href=href,
+        tasks_href=f"{href}/tasks",
+        events_href=f"{href}/events",
+    )
+    return Response(body, status_code=202, headers={"location": href})
+
+
+def _declared(task: Task) -> DeclaredTask:
+    wanted = task.retry
+    retry = None if wanted is None else RetryPolicy(max_attempts=wanted.max_attempts, backoff_s=wanted.backoff_s)
+    return DeclaredTask(
+        kind=task.kind,
+        depends_on=tuple(dict.fromkeys(task.depends_on)),
+        input=task.input,
+        retry=retry,
+        timeout_s=task.timeout_s,
+    )
+
+
+def _summary(workflow: Workflow) -> WorkflowSummary:
+    return WorkflowSummary(
+        id=workflow.id,
+        name=workflow.name,
+        version=workflow.version,
+        total_tasks=len(workflow.tasks),
+        href=f"/v1/workflows/{workflow.name}",
+        created_at=workflow.created_at,
+    )
