@@ -79,7 +79,7 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             queries=services.tenancy.queries,
         ),
         http_default_model.routes(services.llm_gateway.gateway),
-        http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.providers),
+        http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.catalogue),
         money_http.routes(
             budgets=services.llm_gateway.budgets,
             prices=services.llm_gateway.prices,
@@ -102,8 +102,6 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         planning_http.routes(
             goals=services.planning.goals,
             runs=services.planning.runs,
-            workflows=services.planning.workflows,
-            workflow_queries=services.planning.workflow_queries,
             queries=services.planning.queries,
             event_streams=services.planning.event_streams,
             read_file=services.agents.agents.read_file,

@@ -131,6 +131,16 @@ async def test_a_route_is_tried_in_its_order_and_says_what_happened(clients: Cli
     assert [each["name"] for each in listed] == ["default", "fast"]
 
 
+async def test_own_models_and_routes_are_listed_among_the_models(clients: Clients) -> None:
+    one, _ = clients
+    await one.put("/v1/routes/fast", json={"candidates": [{"model": "acme/m"}]})
+
+    listed = {each["id"] for each in (await one.get("/v1/models")).json()["data"]}
+
+    assert listed >= {"acme/m", "second/m", "fast", "simulated/scenarios"}
+    assert (await one.get("/v1/models/acme/m")).json()["owned_by"] == "acme"
+
+
 async def test_weights_share_the_calls_out(clients: Clients, upstream: Upstream, second: Upstream) -> None:
     one, _ = clients
     candidates = [{"model": "acme/m", "weight": 0}, {"model": "second/m", "weight": 1}]

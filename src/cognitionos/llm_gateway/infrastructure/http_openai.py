@@ -17,10 +17,10 @@ from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelNotFound
 from cognitionos.llm_gateway.facade import Caller, ChatResult, ChatStream, Embeddings, Gateway
+from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
 from cognitionos.llm_gateway.infrastructure.openai_schema import chat_request, decode_object, encode
-from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.platform.http_api import instance, requires
 from cognitionos.platform.http_problems import vendor_errors
 
@@ -176,27 +176,29 @@ class OpenAIRoutes(Controller):
         return Response(encode(view), media_type=JSON, headers=_embedding_headers(embeddings))
 
     @get("/models", guards=[requires(Permission.MODELS_CALL)], summary="List models")
-    async def models(self, providers: NamedDependency[Providers]) -> ModelsView:
-        """Every model that the configured providers say they have."""
-        return ModelsView(data=[_model_view(name) for name in await providers.models()])
+    async def models(self, catalogue: NamedDependency[Catalogue], who: NamedDependency[Principal]) -> ModelsView:
+        """Every model that the providers say they have, the caller's own and its routes among them."""
+        return ModelsView(data=[_model_view(name) for name in await catalogue.models(who.tenant_id)])
 
     @get("/models/{model:path}", guards=[requires(Permission.MODELS_CALL)], summary="Get a model")
-    async def model(self, model: FromPath[str], providers: NamedDependency[Providers]) -> ModelView:
+    async def model(
+        self, model: FromPath[str], catalogue: NamedDependency[Catalogue], who: NamedDependency[Principal]
+    ) -> ModelView:
         """One model by its `provider/model` name, or by the bare name of the default provider."""
         wanted = model.lstrip("/")
-        names = await providers.models()
-        found = wanted if wanted in names else providers.resolve(wanted).candidates[0].name
+        names = await catalogue.models(who.tenant_id)
+        found = wanted if wanted in names else (await catalogue.resolve(who.tenant_id, wanted)).candidates[0].name
         if found not in names:
             raise ModelNotFound(f"No configured provider lists the model '{wanted}'.", fields={"model": "unknown"})
         return _model_view(found)
 
 
-def routes(gateway: Gateway, providers: Providers) -> Router:
+def routes(gateway: Gateway, catalogue: Catalogue) -> Router:
     """The router; its errors have OpenAI's shape."""
     return Router(
         "/",
         route_handlers=[OpenAIRoutes],
-        dependencies={"gateway": instance(gateway), "providers": instance(providers)},
+        dependencies={"gateway": instance(gateway), "catalogue": instance(catalogue)},
         opt=vendor_errors(OPENAI_ERRORS),
     )
 
