@@ -102,6 +102,8 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         planning_http.routes(
             goals=services.planning.goals,
             runs=services.planning.runs,
+            workflows=services.planning.workflows,
+            workflow_queries=services.planning.workflow_queries,
             queries=services.planning.queries,
             event_streams=services.planning.event_streams,
             read_file=services.agents.agents.read_file,
