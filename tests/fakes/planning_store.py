@@ -124,6 +124,10 @@ class InMemoryTaskStore:
             row = self._rows[task_id]
             row.status, row.owner, row.ready_at = TaskStatus.READY, None, self.clock_s + retry.after_s
             row.task = replace(row.task, failures=row.task.failures + 1)
+        for task_id, wait in step.postponed:
+            row = self._rows[task_id]
+            row.status, row.owner, row.ready_at = TaskStatus.READY, None, self.clock_s + wait.after_s
+            row.task = replace(row.task, attempt=row.task.attempt - 1, spec=wait.spec)
         for task_id, _ in step.failed:
             self._rows[task_id].status = TaskStatus.FAILED
         self.add(step.run, step.new_tasks)

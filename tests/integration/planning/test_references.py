@@ -107,6 +107,21 @@ async def test_what_a_reference_brings_in_must_suit_the_kind(bench: Bench) -> No
     assert (status, error["type"]) == ("failed", "/problems/invalid-task-input")
 
 
+async def test_a_hundred_waits_hold_no_slot_and_end_together(bench: Bench) -> None:
+    who = a_principal()
+    graph = [TaskSpec(key=f"w{n}", kind="wait", spec={"duration_s": ref("run.input")}) for n in range(100)]
+    graph += [a_step("s"), a_value("end", "s", *(task.key for task in graph), of=ref("tasks.w7.output.until"))]
+
+    run_id, status = await ended(bench, who, graph, of=0.3)
+
+    rows = await bench.rows(who.tenant_id, "SELECT kind, count(*) FROM run_events WHERE run_id = %s GROUP BY 1", run_id)
+    query = "SELECT DISTINCT attempt FROM tasks WHERE run_id = %s AND kind = 'wait'"
+    attempts = await bench.rows(who.tenant_id, query, run_id)
+    assert status == "succeeded"
+    assert dict(rows)["task.waiting"] == 100
+    assert attempts == [(1,)]
+
+
 async def test_a_chain_of_ten_thousand_references_ends_in_time(bench: Bench) -> None:
     who = a_principal()
     graph = [a_value("t0", of=ref("run.input"))]

@@ -19,6 +19,7 @@ from cognitionos.planning.domain.task import (
     ClaimedTask,
     Expansion,
     Failed,
+    Postponed,
     Problem,
     Retrying,
     Succeeded,
@@ -162,6 +163,22 @@ async def test_a_retry_is_not_claimed_before_its_time(stores: Stores) -> None:
 
     assert too_early == []
     assert (again.attempt, again.failures) == (2, 1)
+    await stores.store.record(who.tenant_id, "w", [well(again)])
+
+
+async def test_what_is_postponed_is_held_by_nobody_until_its_time_and_the_start_does_not_count(stores: Stores) -> None:
+    who = a_principal()
+    await stores.start(who, [a_step("a")])
+    [task] = await stores.claimed()
+
+    postponed = Postponed(spec={"until": "then"}, after_s=0.05)
+    await stores.store.record(who.tenant_id, "w", [Ended(task=task, outcome=postponed)])
+    too_early, held = await stores.claimed(), await stores.store.renew(worker="w", lease_s=60)
+    stores.later(1)
+    [again] = await eventually(stores.claimed)
+
+    assert (too_early, held) == ([], {})
+    assert (again.attempt, again.failures, again.spec) == (1, 0, {"until": "then"})
     await stores.store.record(who.tenant_id, "w", [well(again)])
 
 

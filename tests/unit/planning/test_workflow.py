@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.planning.builders import NOON
 
+from cognitionos.planning.application.values import compute_wait
 from cognitionos.planning.application.workflows import has_nul
 from cognitionos.planning.domain.reference import Known, Reference, UnresolvedReference, references_in, resolve
+from cognitionos.planning.domain.task import Postponed, Succeeded
 from cognitionos.planning.domain.workflow import (
     DeclaredTask,
     InvalidRunInput,
@@ -66,6 +69,33 @@ def test_every_fault_is_named_by_its_field_at_once() -> None:
     ]
     assert "'dance'" in faults["tasks.a.kind"]
     assert "'nobody'" in faults["tasks.b.depends_on"]
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({}, ""),
+        ({"duration_s": 1, "until": "2026-11-21T12:00:00Z"}, ""),
+        ({"duration_s": -1}, ".duration_s"),
+        ({"duration_s": True}, ".duration_s"),
+        ({"until": "2026-11-21T12:00:00"}, ".until"),
+        ({"until": "tomorrow"}, ".until"),
+        ({"until": 5}, ".until"),
+    ],
+)
+def test_a_wait_says_how_long_or_until_when(given: dict[str, Any], field: str) -> None:
+    assert list(faults_of(a=DeclaredTask(kind="wait", input=given))) == [f"tasks.a.input{field}"]
+
+
+def test_a_wait_is_postponed_to_its_end_whoever_takes_it_up_and_then_over() -> None:
+    first = compute_wait({"duration_s": 60}, NOON)
+    assert isinstance(first, Postponed)
+
+    again = compute_wait(first.spec, NOON + timedelta(seconds=20))
+    over = compute_wait(first.spec, NOON + timedelta(seconds=60))
+
+    assert (first.after_s, again) == (60, Postponed(spec=first.spec, after_s=40))
+    assert over == Succeeded(output={"until": "2026-11-21T12:01:00+00:00"})
 
 
 def test_a_cycle_is_named() -> None:

@@ -15,7 +15,7 @@ from cognitionos.planning.application.ports import Compute, Handler, Recorded, T
 from cognitionos.planning.application.recording import Recorder
 from cognitionos.planning.application.running import Runner
 from cognitionos.planning.domain.step import Ended, Entry
-from cognitionos.planning.domain.task import ClaimedTask, Retrying
+from cognitionos.planning.domain.task import ClaimedTask, Postponed, Retrying
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.signals import Signals
@@ -112,7 +112,7 @@ class Engine:
     def _committed(self, recorded: Recorded, entries: Sequence[Entry]) -> None:
         """After a commit: look for what it made ready, tell readers, stop what it revoked."""
         for entry in entries:
-            if isinstance(entry, Ended) and isinstance(entry.outcome, Retrying):
+            if isinstance(entry, Ended) and isinstance(entry.outcome, Retrying | Postponed):
                 asyncio.get_running_loop().call_later(entry.outcome.after_s, self._woken.set)
         if recorded.ready:
             self._woken.set()

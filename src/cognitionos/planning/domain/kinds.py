@@ -1,6 +1,7 @@
 """The kinds of task that a workflow may declare, and what the input of each must be."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from cognitionos.kernel.errors import Invalid
@@ -8,6 +9,7 @@ from cognitionos.planning.domain.reference import REF
 
 LONGEST_INSTRUCTIONS = 8_000
 LONGEST_TEXT = 20_000
+LONGEST_WAIT_S = 366 * 86_400.0
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 Rule = Callable[[Any], str | None]
@@ -37,6 +39,8 @@ def input_faults(kind: str, given: Any) -> dict[str, str]:
             fault = rule(value)
             if fault:
                 faults[name] = fault
+    if kind == "wait" and ("duration_s" in given) == ("until" in given):
+        faults[""] = "must say either 'duration_s' or 'until'"
     return faults
 
 
@@ -71,6 +75,19 @@ def _headers(value: Any) -> str | None:
     return None if is_good else "must be an object of texts"
 
 
+def _duration(value: Any) -> str | None:
+    is_good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_WAIT_S
+    return None if is_good else f"must be a number of seconds from 0 to {LONGEST_WAIT_S:.0f}"
+
+
+def _moment(value: Any) -> str | None:
+    try:
+        is_good = datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        is_good = False
+    return None if is_good else "must be a time with its zone, such as 2026-11-21T12:00:00Z"
+
+
 def _flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "must be true or false"
 
@@ -90,6 +107,10 @@ KINDS: dict[str, dict[str, tuple[Rule, bool]] | None] = {
         "url": (_url, True),
         "headers": (_headers, False),
         "json": (_anything, False),
+    },
+    "wait": {
+        "duration_s": (_duration, False),
+        "until": (_moment, False),
     },
     "agent": {
         "instructions": (_text(LONGEST_INSTRUCTIONS), True),

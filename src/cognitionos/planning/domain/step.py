@@ -14,6 +14,7 @@ from cognitionos.planning.domain.task import (
     Failed,
     NewTask,
     Outcome,
+    Postponed,
     Retrying,
     Succeeded,
     in_order,
@@ -68,6 +69,7 @@ class Step:
     succeeded: list[EndedTask] = field(default_factory=list)
     failed: list[tuple[UUID, Failed]] = field(default_factory=list)
     retrying: list[tuple[UUID, Retrying]] = field(default_factory=list)
+    postponed: list[tuple[UUID, Postponed]] = field(default_factory=list)
     new_tasks: list[NewTask] = field(default_factory=list)
 
     def take(self, entry: Entry) -> None:
@@ -84,6 +86,9 @@ class Step:
                 self._succeeded(task, outcome)
             case Ended(task=task, outcome=Retrying() as outcome):
                 self._retrying(task, outcome)
+            case Ended(task=task, outcome=Postponed() as outcome):
+                self.postponed.append((task.id, outcome))
+                self.events.append(RunEvent(kind="task.waiting", task_key=task.key, data=dict(outcome.spec)))
             case Ended(task=task, outcome=Failed() as outcome):
                 self._failed(task, outcome)
 

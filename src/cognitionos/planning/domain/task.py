@@ -10,8 +10,8 @@ from cognitionos.kernel.errors import Conflict, DomainError
 from cognitionos.planning.domain.graph import topological_order
 from cognitionos.planning.domain.retry import RetryPolicy
 
-PURE_KINDS = frozenset({"value"})
-"""Kinds without an effect and without waiting: they take no slot and may run inside the commit of their parents."""
+PURE_KINDS = frozenset({"value", "wait"})
+"""Kinds without an effect: they take no slot, and what ends at once may run inside the commit of its parents."""
 
 DEFAULT_TIMEOUT_S = 600.0
 
@@ -138,7 +138,15 @@ class Retrying:
     after_s: float
 
 
-Outcome = Succeeded | Failed | Retrying
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """Nothing to do for `after_s` seconds; then the task goes on with `spec`. Nobody holds it until then."""
+
+    spec: Mapping[str, Any]
+    after_s: float
+
+
+Outcome = Succeeded | Failed | Retrying | Postponed
 
 
 def in_order(specs: tuple[TaskSpec, ...], *, first_position: int, new_id: Callable[[], UUID]) -> list[NewTask]:

@@ -42,6 +42,10 @@ _RETRYING = """
 UPDATE tasks SET status = 'ready', failures = failures + 1, error = %s, ready_at = now() + make_interval(secs => %s),
   lease_owner = NULL, lease_until = NULL WHERE id = %s
 """
+_POSTPONED = """
+UPDATE tasks SET status = 'ready', spec = %s, attempt = attempt - 1, ready_at = now() + make_interval(secs => %s),
+  lease_owner = NULL, lease_until = NULL WHERE id = %s
+"""
 _FAILED = """
 UPDATE tasks SET status = 'failed', failures = failures + 1, error = %s, finished_at = %s, lease_owner = NULL,
   lease_until = NULL WHERE id = %s
@@ -81,6 +85,8 @@ async def store_step(connection: Connection, step: Step) -> bool:
     await _store_succeeded(connection, step)
     for task_id, retry in step.retrying:
         await connection.execute(_RETRYING, (jsonb(retry.problem.as_json()), retry.after_s, task_id))
+    for task_id, wait in step.postponed:
+        await connection.execute(_POSTPONED, (jsonb(dict(wait.spec)), wait.after_s, task_id))
     for task_id, failure in step.failed:
         await connection.execute(_FAILED, (jsonb(failure.problem.as_json()), step.now, task_id))
     if run.status.is_final and run.status is not RunStatus.SUCCEEDED:
