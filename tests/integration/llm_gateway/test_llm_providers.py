@@ -15,6 +15,7 @@ from tests.upstream import Say, Upstream, running_upstream
 from cognitionos.kernel.clock import utc_now
 from cognitionos.llm_gateway.domain.chat import user
 from cognitionos.llm_gateway.domain.errors import (
+    InvalidChatRequest,
     ModelMissing,
     ProviderFailure,
     ProviderUnavailable,
@@ -176,6 +177,17 @@ async def test_the_local_provider_has_one_model_and_does_not_chat() -> None:
         await local.embed(["x"], model="other", extra={})
     with pytest.raises(ModelMissing):
         await local.chat(a_request(), model="wordllama")
+
+
+@pytest.mark.parametrize("field", ["base_url", "api_base", "custom_llm_provider", "mock_response", "aws_region_name"])
+async def test_litellm_s_own_arguments_are_not_the_caller_s_to_set(upstream: Upstream, field: str) -> None:
+    vendor = LiteLLMProvider(name="vendor", vendor="openai", api_key="k", base_url=upstream.base_url)
+    request = replace(a_request(), extra={field: "http://127.0.0.1:1", "seed": 7})
+
+    with pytest.raises(InvalidChatRequest, match=field) as refused:
+        await vendor.chat(request, model="gpt-4o-mini")
+
+    assert list(refused.value.fields) == [field]
 
 
 async def test_litellm_answers_streams_and_fails_like_any_provider(upstream: Upstream) -> None:

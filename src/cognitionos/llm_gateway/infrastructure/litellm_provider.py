@@ -11,8 +11,17 @@ from typing import Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest
-from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.openai_schema import error_text, read_chunk, read_usage
+
+# What a caller may add to a call. litellm's own arguments (`base_url`, `custom_llm_provider`, `mock_response`)
+# share one name space with the model's, and would send our key elsewhere or invent an answer.
+_CHAT_FIELDS = frozenset(
+    {"frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "n", "seed", "stop", "top_p"}
+    | {"max_completion_tokens", "modalities", "parallel_tool_calls", "reasoning_effort", "service_tier", "user"}
+    | {"verbosity", "web_search_options", "prediction", "audio", "metadata", "store"}
+)
+_EMBEDDING_FIELDS = frozenset({"dimensions", "encoding_format", "user"})
 
 
 class LiteLLMProvider:
@@ -27,9 +36,10 @@ class LiteLLMProvider:
 
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
+        arguments = self._arguments(request, model)
         litellm = await _litellm()
         try:
-            answer = await litellm.acompletion(**self._arguments(request, model))
+            answer = await litellm.acompletion(**arguments)
         except Exception as error:
             raise _translated(error) from error
         wire = answer.model_dump(mode="json")
@@ -37,8 +47,8 @@ class LiteLLMProvider:
 
     async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
         """The answer piece by piece."""
-        litellm = await _litellm()
         arguments = self._arguments(request, model) | {"stream": True, "stream_options": {"include_usage": True}}
+        litellm = await _litellm()
         try:
             async for chunk in await litellm.acompletion(**arguments):
                 yield read_chunk(chunk.model_dump_json().encode(), keep_usage=request.include_usage)
@@ -49,6 +59,7 @@ class LiteLLMProvider:
 
     async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """One vector per text, in order."""
+        _check(extra, _EMBEDDING_FIELDS, self._vendor)
         litellm = await _litellm()
         try:
             answer = await litellm.aembedding(
@@ -64,11 +75,20 @@ class LiteLLMProvider:
         return []
 
     def _arguments(self, request: ChatRequest, model: str) -> dict[str, Any]:
+        _check(request.extra, _CHAT_FIELDS, self._vendor)
         body = request.wire(f"{self._vendor}/{model}")
         body["messages"] = [dict(message) for message in request.messages]
         if request.tools:
             body["tools"] = [dict(tool) for tool in request.tools]
         return {**body, **self._access, "num_retries": 0, "timeout": request.deadline_s}
+
+
+def _check(extra: Mapping[str, Any], taken: frozenset[str], vendor: str) -> None:
+    """Raise `InvalidChatRequest` naming each field that cannot go through litellm."""
+    refused = sorted(extra.keys() - taken)
+    if refused:
+        told = f"cannot be passed on to {vendor}; leave it out"
+        raise InvalidChatRequest(f"{', '.join(refused)}: {told}.", fields=dict.fromkeys(refused, told))
 
 
 async def _litellm() -> Any:
