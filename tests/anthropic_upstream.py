@@ -18,6 +18,7 @@ FIELDS = {
     *("model", "messages", "max_tokens", "system", "tools", "tool_choice", "stop_sequences", "stream", "temperature"),
     *("top_p", "top_k", "metadata", "thinking", "output_config", "service_tier", "cache_control"),
 }
+VERSIONS = {"2023-06-01": FIELDS, "2026-10-21": FIELDS - {"temperature", "top_p", "top_k"}}
 BLOCKS = {
     "user": {"text", "image", "document", "tool_result", "search_result"},
     "assistant": {"text", "tool_use", "thinking", "redacted_thinking"},
@@ -119,9 +120,10 @@ async def running_anthropic(**changes: Any) -> AsyncIterator[AnthropicUpstream]:
 async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
     upstream = request.app[_UPSTREAM]
     try:
-        if request.headers.get("x-api-key") != upstream.api_key:
+        key = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+        if key != upstream.api_key:
             raise Refusal("invalid x-api-key", status=401)
-        if request.headers.get("anthropic-version") != "2023-06-01":
+        if request.headers.get("anthropic-version") not in VERSIONS:
             raise Refusal("anthropic-version: header is required")
         answer: web.StreamResponse = await handler(request)
         return answer
@@ -146,7 +148,7 @@ async def _messages(request: web.Request) -> web.StreamResponse:
         body = await request.json()
     except ValueError as error:
         raise Refusal("The request body is not valid JSON") from error
-    _check(body)
+    _check(body, VERSIONS[request.headers["anthropic-version"]])
     upstream.calls.append(body)
     upstream.headers.append({name.lower(): value for name, value in request.headers.items()})
     tell = upstream.script.popleft() if upstream.script else Tell(text=f"Hello from {body['model']}.")
@@ -235,14 +237,14 @@ def _usage(body: dict[str, Any], tell: Tell) -> dict[str, Any]:
     return {**counted, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, **tell.usage}
 
 
-def _check(body: Any) -> None:
+def _check(body: Any, known: set[str]) -> None:
     if not isinstance(body, dict):
         raise Refusal("Input should be an object")
     for name in ("model", "max_tokens", "messages"):
         if name not in body:
             raise Refusal(f"{name}: Field required")
     for name in body:
-        if name not in FIELDS:
+        if name not in known:
             raise Refusal(f"{name}: Extra inputs are not permitted")
     if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1:
         raise Refusal("max_tokens: Input should be greater than or equal to 1")

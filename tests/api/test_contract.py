@@ -31,7 +31,7 @@ CHECKS = (
     response_schema_conformance,
     response_headers_conformance,
 )
-UNDER_A_VENDOR = ("/v1/chat/completions", "/v1/embeddings", "/v1/models")
+UNDER_A_VENDOR = ("/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/models", "/v1/responses")
 A_FEW, MANY = 6, 150
 NOBODY = "00000000-0000-7000-8000-000000000000"
 

@@ -8,12 +8,13 @@ from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import StreamReader, completion, usage_of
-from cognitionos.llm_gateway.infrastructure.anthropic_schema import BETAS, message_body
+from cognitionos.llm_gateway.infrastructure.anthropic_schema import API_VERSION, BETAS, message_body
 from cognitionos.llm_gateway.infrastructure.json_server import JsonServer, server_sent_events
 from cognitionos.platform.http import HttpClient
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
+"""What we send by ourselves: 2026-10-21 takes no sampling parameters, which some models still have."""
 LIMIT_WHERE_NONE_IS_KNOWN = 4096
 MOST_UNASKED = 16_384
 """The Messages API wants a limit with each call. This much a caller gets who names none, if the model has as much."""
@@ -35,14 +36,14 @@ class AnthropicProvider:
         base_url: str = ANTHROPIC_URL,
     ) -> None:
         self.name = name
-        headers = {"x-api-key": api_key, "anthropic-version": VERSION}
+        headers = {"x-api-key": api_key, "anthropic-version": VERSION}  # a caller's own version replaces ours
         self._server = JsonServer(http, base_url=base_url, headers=headers)
         self._longest_answer = longest_answer
         self._now = now
 
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
-        message = await self._server.post("/v1/messages", self._body(request, model), headers=_betas(request))
+        message = await self._server.post("/v1/messages", self._body(request, model), headers=_headers(request))
         wire = completion(message, created=self._created, native=request.native is not None)
         return Answer(wire=wire, usage=usage_of(message.get("usage")))
 
@@ -50,7 +51,7 @@ class AnthropicProvider:
         """The answer piece by piece. A stream that is cut raises `ProviderFailure`."""
         body = self._body(request, model) | {"stream": True}
         reader = StreamReader(created=self._created, native=request.native is not None)
-        async with self._server.sent("/v1/messages", body, headers=_betas(request)) as response:
+        async with self._server.sent("/v1/messages", body, headers=_headers(request)) as response:
             async for data in server_sent_events(response.content):
                 chunk = reader.read(data)
                 if chunk is not None:
@@ -81,6 +82,9 @@ class AnthropicProvider:
         return message_body(request, model=model, max_tokens=limit)
 
 
-def _betas(request: ChatRequest) -> dict[str, str] | None:
-    betas = (request.native or {}).get(BETAS)
-    return {"anthropic-beta": betas} if betas else None
+def _headers(request: ChatRequest) -> dict[str, str] | None:
+    """What the caller's own headers said, where the request came in Anthropic's format."""
+    if request.native is None:
+        return None
+    names = {"anthropic-beta": BETAS, "anthropic-version": API_VERSION}
+    return {header: request.native[name] for header, name in names.items() if request.native.get(name)}

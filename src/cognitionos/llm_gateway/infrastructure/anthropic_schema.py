@@ -11,8 +11,9 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.infrastructure.anthropic_messages import conversation, refused
 from cognitionos.llm_gateway.infrastructure.closed_schema import OpenSchema, closed
 
-BETAS = "anthropic_beta"
-"""The field of `ChatRequest.native` that holds the `anthropic-beta` header of the caller."""
+BETAS, API_VERSION = "anthropic_beta", "anthropic_version"
+"""The fields of `ChatRequest.native` that hold the caller's headers `anthropic-beta` and `anthropic-version`."""
+_NO_PART_OF_THE_BODY = frozenset({BETAS, API_VERSION, "stream"})
 _NO_SUCH_THING: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
     "frequency_penalty": (0,),
@@ -41,7 +42,7 @@ _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 def message_body(request: ChatRequest, *, model: str, max_tokens: int) -> dict[str, Any]:
     """The body to send. Raises `RequestRefused` naming a field that Anthropic cannot take; unknown ones pass."""
     if request.native is not None:
-        native = {name: value for name, value in request.native.items() if name not in {BETAS, "stream"}}
+        native = {name: value for name, value in request.native.items() if name not in _NO_PART_OF_THE_BODY}
         return native | {"model": model, "max_tokens": max_tokens}
     system, turns = conversation(request.messages)
     body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "messages": turns}

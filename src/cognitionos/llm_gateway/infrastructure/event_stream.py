@@ -1,9 +1,12 @@
-"""A stream of server-sent events as plain ASGI: sent one by one, closed at once when the client goes away."""
+"""A stream of server-sent events as plain ASGI: sent one by one, closed at once when the client goes away.
+
+While the provider is silent, a sign of life goes out every `PING_S`, so that nobody on the way gives the stream up.
+"""
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -14,15 +17,67 @@ from cognitionos.llm_gateway.infrastructure.openai_errors import render
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode
 from cognitionos.platform.http_problems import problem_of
 
-DONE = b"data: [DONE]\n\n"
+PING_S = 10.0
+
+
+class Framing(Protocol):
+    """How one vendor's stream looks on the wire. An object frames one stream."""
+
+    @property
+    def ping(self) -> bytes:
+        """A sign of life."""
+        ...
+
+    def event(self, data: bytes) -> bytes:
+        """The bytes for one chunk, whose JSON text is `data`; empty where it says nothing there."""
+        ...
+
+    def end(self) -> bytes:
+        """The bytes after the last chunk, once the call is settled."""
+        ...
+
+    def error(self, error: DomainError) -> bytes:
+        """The bytes of an error in the middle of the stream."""
+        ...
+
+
+class OpenAIFraming:
+    """The chunks as they are; needs no memory, so one object serves all streams."""
+
+    ping = b": ping\n\n"
+
+    def event(self, data: bytes) -> bytes:
+        """One chunk."""
+        return b"data: " + data + b"\n\n"
+
+    def end(self) -> bytes:
+        """The word that ends a stream."""
+        return b"data: [DONE]\n\n"
+
+    def error(self, error: DomainError) -> bytes:
+        """An error object in place of a chunk."""
+        body, _ = render(problem_of(error), "")
+        return b"data: " + encode(body) + b"\n\n"
+
+
+OPENAI_FRAMING = OpenAIFraming()
 
 
 class EventStream(Response[bytes]):
     """The answer of a handler that streams."""
 
-    def __init__(self, stream: ChatStream, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        stream: ChatStream,
+        headers: Mapping[str, str],
+        *,
+        framing: Framing = OPENAI_FRAMING,
+        ping_s: float = PING_S,
+    ) -> None:
         super().__init__(b"", media_type="text/event-stream", headers=dict(headers))
         self._stream = stream
+        self._framing = framing
+        self._ping_s = ping_s
 
     def to_asgi_response(self, app: Any, request: Any, **_: Any) -> ASGIApp:  # type: ignore[override]
         """The ASGI application that sends it."""
@@ -30,7 +85,7 @@ class EventStream(Response[bytes]):
 
     async def _send_all(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end or until the client is gone; either way the stream is closed and thereby billed."""
-        sending = asyncio.ensure_future(self._send_events(send))
+        sending = asyncio.ensure_future(self._send_events(_Sender(send, self._framing.ping, self._ping_s)))
         gone = asyncio.ensure_future(_gone(receive))
         try:
             await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -41,24 +96,61 @@ class EventStream(Response[bytes]):
         if not sending.cancelled() and (error := sending.exception()) is not None:
             raise error
 
-    async def _send_events(self, send: Send) -> None:
+    async def _send_events(self, sender: "_Sender") -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         headers += [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        framing = self._framing
         async with aclosing(self._stream.events) as events:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await sender.start(headers)
             try:
                 async for event in events:
-                    await send(_body(b"data: " + event + b"\n\n"))
-                await send(_body(DONE, more=False))
+                    framed = framing.event(event)
+                    if framed:
+                        await sender.send(framed)
+                last = framing.end()
             except DomainError as error:
-                body, _ = render(problem_of(error), "")
-                await send(_body(b"data: " + encode(body) + b"\n\n", more=False))
+                last = framing.error(error)
+            finally:
+                sender.stop()
+            await sender.send(last, more=False)
+
+
+class _Sender:
+    """Sends bodies, and pings in between where nothing was sent for `ping_s`. A timer, not a task: it is rarely due."""
+
+    def __init__(self, send: Send, ping: bytes, ping_s: float) -> None:
+        self._send = send
+        self._ping = ping
+        self._ping_s = ping_s
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pinging: asyncio.Future[None] | None = None
+
+    async def start(self, headers: list[tuple[bytes, bytes]]) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._timer = self._loop.call_at(self._sent_at + self._ping_s, self._due)
+
+    async def send(self, data: bytes, *, more: bool = True) -> None:
+        if self._pinging is not None:
+            await self._pinging
+            self._pinging = None
+        self._sent_at = self._loop.time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _due(self) -> None:
+        now = self._loop.time()
+        if now >= self._sent_at + self._ping_s:
+            self._sent_at = now
+            body: Any = {"type": "http.response.body", "body": self._ping, "more_body": True}
+            self._pinging = asyncio.ensure_future(self._send(body))
+        self._timer = self._loop.call_at(self._sent_at + self._ping_s, self._due)
 
 
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _body(data: bytes, *, more: bool = True) -> Any:
-    return {"type": "http.response.body", "body": data, "more_body": more}

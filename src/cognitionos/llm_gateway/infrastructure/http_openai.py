@@ -2,21 +2,25 @@
 
 import base64
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, Operation
 from litestar.params import FromPath, JSONBody
 
-from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelNotFound
-from cognitionos.llm_gateway.facade import Caller, ChatResult, ChatStream, Embeddings, Gateway
+from cognitionos.llm_gateway.facade import Embeddings, Gateway
+from cognitionos.llm_gateway.infrastructure.answers import (
+    JSON,
+    StreamedOperation,
+    answer_headers,
+    caller_of,
+    embedding_headers,
+    stream_headers,
+)
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
@@ -25,9 +29,6 @@ from cognitionos.platform.http_api import instance, requires
 from cognitionos.platform.http_problems import vendor_errors
 
 MOST_INPUTS = 2048
-JSON = "application/json"
-UNKNOWN = "unknown"
-"""The cost of a call to a model without a price: unknown is not zero."""
 
 
 class ChatCompletionBody(msgspec.Struct, kw_only=True):
@@ -106,18 +107,6 @@ class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
     object: str = "list"
 
 
-@dataclass
-class StreamedOperation(Operation):
-    """Documents that the answer may also be a stream."""
-
-    def __post_init__(self) -> None:
-        """Add the stream's media type beside the whole answer's."""
-        answer = (self.responses or {}).get("200")
-        content = getattr(answer, "content", None)
-        if content is not None:
-            content["text/event-stream"] = OpenAPIMediaType()
-
-
 class OpenAIRoutes(Controller):
     """`base_url` of an OpenAI client is this server's `/v1`."""
 
@@ -141,12 +130,12 @@ class OpenAIRoutes(Controller):
         """OpenAI's chat completions, streamed where `stream` is true; headers say who answered and what it cost."""
         who = request.user  # not injected: a second dependency makes Litestar start two tasks for each call
         asked = chat_request(decode_object(await request.body()))
-        caller = _caller(who, data.user)
+        caller = caller_of(who, data.user)
         if data.stream:
             stream = await gateway.stream(caller, asked)
-            return EventStream(stream, _stream_headers(stream))
+            return EventStream(stream, stream_headers(stream))
         result = await gateway.complete(caller, asked)
-        return Response(encode(result.wire), media_type=JSON, headers=_headers(result))
+        return Response(encode(result.wire), media_type=JSON, headers=answer_headers(result))
 
     @post(
         "/embeddings",
@@ -170,10 +159,10 @@ class OpenAIRoutes(Controller):
         texts = [data.input] if isinstance(data.input, str) else data.input
         known = {"input", "model", "encoding_format"}
         extra = {name: value for name, value in decode_object(await request.body()).items() if name not in known}
-        caller = _caller(who, data.user)
+        caller = caller_of(who, data.user)
         embeddings = await gateway.embedding.embed(caller, texts, model=data.model, extra=extra)
         view = _embeddings_view(embeddings, as_base64=data.encoding_format == "base64")
-        return Response(encode(view), media_type=JSON, headers=_embedding_headers(embeddings))
+        return Response(encode(view), media_type=JSON, headers=embedding_headers(embeddings))
 
     @get("/models", guards=[requires(Permission.MODELS_CALL)], summary="List models")
     async def models(self, catalogue: NamedDependency[Catalogue], who: NamedDependency[Principal]) -> ModelsView:
@@ -201,56 +190,6 @@ def routes(gateway: Gateway, catalogue: Catalogue) -> Router:
         dependencies={"gateway": instance(gateway), "catalogue": instance(catalogue)},
         opt=vendor_errors(OPENAI_ERRORS),
     )
-
-
-def _caller(who: Principal, user: str | None) -> Caller:
-    return Caller(tenant_id=who.tenant_id, project_id=who.project_id, api_key_id=who.api_key_id, user=user or who.user)
-
-
-def _headers(result: ChatResult) -> dict[str, str]:
-    headers = _provenance(result)
-    headers["x-cognitionos-cost-usd"] = usd_text(result.cost_nanousd) if result.priced else UNKNOWN
-    return headers
-
-
-def _stream_headers(stream: ChatStream) -> dict[str, str]:
-    headers = _provenance(stream)
-    if stream.cost_nanousd is not None:
-        headers["x-cognitionos-cost-usd"] = usd_text(stream.cost_nanousd)
-    return headers
-
-
-def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:
-    headers = {
-        "x-cognitionos-call-id": str(answer.call_id),
-        "x-cognitionos-provider": answer.provider,
-        "x-cognitionos-model": _ascii(answer.model),
-        "x-cognitionos-cache": answer.cache,
-        "x-cognitionos-attempts": str(answer.attempts),
-        "x-cognitionos-route": _ascii(answer.route),
-    }
-    if answer.simulated:
-        headers["x-cognitionos-simulated"] = "true"
-    if answer.limit_lowered:
-        headers["x-cognitionos-limit-lowered"] = "true"
-    return headers
-
-
-def _embedding_headers(embeddings: Embeddings) -> Mapping[str, str]:
-    return {
-        "x-cognitionos-call-id": str(embeddings.call_id),
-        "x-cognitionos-provider": embeddings.provider,
-        "x-cognitionos-model": _ascii(embeddings.model),
-        "x-cognitionos-cache": "none",
-        "x-cognitionos-attempts": str(embeddings.attempts),
-        "x-cognitionos-route": _ascii(embeddings.route),
-        "x-cognitionos-cost-usd": usd_text(embeddings.cost_nanousd) if embeddings.priced else UNKNOWN,
-    }
-
-
-def _ascii(text: str) -> str:
-    """A caller's own word for a model, fit for a header: no control character, nothing beyond ASCII."""
-    return "".join(each if " " <= each <= "~" else "?" for each in text)
 
 
 def _embeddings_view(embeddings: Embeddings, *, as_base64: bool) -> EmbeddingsView:

@@ -1,0 +1,80 @@
+"""What every route of models shares: on whose behalf a call is made, the headers of its answer, its documentation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from litestar.openapi.spec import OpenAPIMediaType, Operation
+
+from cognitionos.kernel.money import usd_text
+from cognitionos.kernel.principal import Principal
+from cognitionos.llm_gateway.facade import Caller, ChatResult, ChatStream, Embeddings
+
+JSON = "application/json"
+UNKNOWN = "unknown"
+"""The cost of a call to a model without a price: unknown is not zero."""
+
+
+@dataclass
+class StreamedOperation(Operation):
+    """Documents that the answer may also be a stream."""
+
+    def __post_init__(self) -> None:
+        """Add the stream's media type beside the whole answer's."""
+        answer = (self.responses or {}).get("200")
+        content = getattr(answer, "content", None)
+        if content is not None:
+            content["text/event-stream"] = OpenAPIMediaType()
+
+
+def caller_of(who: Principal, user: str | None) -> Caller:
+    """The caller that the ledger row names; `user` is whom the request itself names."""
+    return Caller(tenant_id=who.tenant_id, project_id=who.project_id, api_key_id=who.api_key_id, user=user or who.user)
+
+
+def answer_headers(result: ChatResult) -> dict[str, str]:
+    """Who answered, and what it cost."""
+    headers = _provenance(result)
+    headers["x-cognitionos-cost-usd"] = usd_text(result.cost_nanousd) if result.priced else UNKNOWN
+    return headers
+
+
+def stream_headers(stream: ChatStream) -> dict[str, str]:
+    """Who answers; the cost only where it is known before the first byte."""
+    headers = _provenance(stream)
+    if stream.cost_nanousd is not None:
+        headers["x-cognitionos-cost-usd"] = usd_text(stream.cost_nanousd)
+    return headers
+
+
+def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:
+    headers = {
+        "x-cognitionos-call-id": str(answer.call_id),
+        "x-cognitionos-provider": answer.provider,
+        "x-cognitionos-model": _ascii(answer.model),
+        "x-cognitionos-cache": answer.cache,
+        "x-cognitionos-attempts": str(answer.attempts),
+        "x-cognitionos-route": _ascii(answer.route),
+    }
+    if answer.simulated:
+        headers["x-cognitionos-simulated"] = "true"
+    if answer.limit_lowered:
+        headers["x-cognitionos-limit-lowered"] = "true"
+    return headers
+
+
+def embedding_headers(embeddings: Embeddings) -> Mapping[str, str]:
+    """Who embedded, and what it cost."""
+    return {
+        "x-cognitionos-call-id": str(embeddings.call_id),
+        "x-cognitionos-provider": embeddings.provider,
+        "x-cognitionos-model": _ascii(embeddings.model),
+        "x-cognitionos-cache": "none",
+        "x-cognitionos-attempts": str(embeddings.attempts),
+        "x-cognitionos-route": _ascii(embeddings.route),
+        "x-cognitionos-cost-usd": usd_text(embeddings.cost_nanousd) if embeddings.priced else UNKNOWN,
+    }
+
+
+def _ascii(text: str) -> str:
+    """A caller's own word for a model, fit for a header: no control character, nothing beyond ASCII."""
+    return "".join(each if " " <= each <= "~" else "?" for each in text)

@@ -1,0 +1,51 @@
+"""Errors in Anthropic's shape ("Errors" in its API reference), with our own `type` as `code`."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from cognitionos.llm_gateway.domain.errors import BudgetExhausted
+from cognitionos.platform.http_problems import Problem, VendorErrors
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+class AnthropicErrorDetail(msgspec.Struct, frozen=True):
+    """`code` is the `type` of our own problem documents, `param` the field that is wrong."""
+
+    type: str
+    message: str
+    code: str
+    param: str | None
+
+
+class AnthropicErrorBody(msgspec.Struct, frozen=True):
+    """The body of every error on a route that speaks Anthropic's format."""
+
+    error: AnthropicErrorDetail
+    request_id: str
+    type: str = "error"
+
+
+def render(problem: Problem, request_id: str) -> tuple[AnthropicErrorBody, Mapping[str, str]]:
+    """The problem as Anthropic would say it; a refusal for money says that trying again is useless."""
+    for_money = isinstance(problem.error, BudgetExhausted)
+    usual = "invalid_request_error" if problem.status < 500 else "api_error"
+    detail = AnthropicErrorDetail(
+        type="billing_error" if for_money else _TYPES.get(problem.status, usual),
+        message=problem.detail,
+        code=problem.slug,
+        param=problem.errors[0].field if problem.errors else None,
+    )
+    headers = {"request-id": request_id} | ({"x-should-retry": "false"} if for_money else {})
+    return AnthropicErrorBody(error=detail, request_id=request_id), headers
+
+
+ANTHROPIC_ERRORS = VendorErrors(schema=AnthropicErrorBody, render=render, statuses={422: 400})

@@ -1,0 +1,108 @@
+"""Anthropic's own route: any Anthropic client works unchanged against it, whichever provider answers."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, Router, post
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from litestar.params import JSONBody
+
+from cognitionos.kernel.principal import Permission, Principal
+from cognitionos.llm_gateway.facade import Gateway
+from cognitionos.llm_gateway.infrastructure.answers import (
+    JSON,
+    StreamedOperation,
+    answer_headers,
+    caller_of,
+    stream_headers,
+)
+from cognitionos.llm_gateway.infrastructure.anthropic_errors import ANTHROPIC_ERRORS
+from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
+from cognitionos.llm_gateway.infrastructure.messages_answer import MessageEvents, message_of
+from cognitionos.llm_gateway.infrastructure.messages_schema import messages_request
+from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
+from cognitionos.platform.http_api import instance, requires
+from cognitionos.platform.http_problems import vendor_errors
+
+
+class MessageTurn(msgspec.Struct, kw_only=True):
+    """One message: text, or a list of content blocks."""
+
+    role: str
+    content: str | list[dict[str, Any]]
+
+
+class MessagesBody(msgspec.Struct, kw_only=True):
+    """What a call takes. Every further field is passed on to the provider unchanged."""
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    messages: Annotated[list[MessageTurn], msgspec.Meta(min_length=1)]
+    model: str | None = None
+    system: str | list[dict[str, Any]] | None = None
+    stream: bool | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: dict[str, Any] | None = None
+    stop_sequences: list[str] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    metadata: dict[str, Any] | None = None
+    thinking: dict[str, Any] | None = None
+    output_config: dict[str, Any] | None = None
+
+
+class MessageView(msgspec.Struct, kw_only=True):
+    """A whole answer; a stream carries Anthropic's events instead."""
+
+    id: str
+    type: str
+    role: str
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: str | None
+    stop_sequence: str | None
+    usage: dict[str, Any]
+
+
+class AnthropicRoutes(Controller):
+    """`base_url` of an Anthropic client is this server."""
+
+    path = "/v1"
+    tags = ("models",)
+
+    @post(
+        "/messages",
+        status_code=200,
+        guards=[requires(Permission.MODELS_CALL)],
+        summary="Chat with a model, in Anthropic's format",
+        responses={200: ResponseSpec(MessageView, generate_examples=False, description="The model's answer")},
+        operation_class=StreamedOperation,
+    )
+    async def message(
+        self,
+        data: JSONBody[MessagesBody],
+        request: Request[Principal, Any, Any],
+        gateway: NamedDependency[Gateway],
+    ) -> Response[bytes]:
+        """Anthropic's Messages API, streamed where `stream` is true; headers say who answered and what it cost."""
+        version, betas = (request.headers.get(name) for name in ("anthropic-version", "anthropic-beta"))
+        asked = messages_request(decode_object(await request.body()), version=version, betas=betas)
+        caller = caller_of(request.user, asked.extra.get("user"))
+        request_id = request.scope["state"].get("request_id", "")
+        named = {"request-id": request_id}
+        if data.stream:
+            stream = await gateway.stream(caller, asked)
+            framing = MessageEvents(f"msg_{stream.call_id.hex}", request_id=request_id)
+            return EventStream(stream, stream_headers(stream) | named, framing=framing)
+        result = await gateway.complete(caller, asked)
+        message = message_of(result.wire, message_id=f"msg_{result.call_id.hex}")
+        return Response(encode(message), media_type=JSON, headers=answer_headers(result) | named)
+
+
+def routes(gateway: Gateway) -> Router:
+    """The router; its errors have Anthropic's shape."""
+    return Router(
+        "/",
+        route_handlers=[AnthropicRoutes],
+        dependencies={"gateway": instance(gateway)},
+        opt=vendor_errors(ANTHROPIC_ERRORS),
+    )

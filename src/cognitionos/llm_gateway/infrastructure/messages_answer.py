@@ -1,0 +1,216 @@
+"""Answers in OpenAI's shape as Anthropic's messages, whole and event by event; Anthropic's own words pass unchanged."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from cognitionos.kernel.errors import DomainError
+from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.infrastructure.anthropic_answer import NATIVE
+from cognitionos.llm_gateway.infrastructure.anthropic_errors import render
+from cognitionos.llm_gateway.infrastructure.openai_schema import encode, usage_from
+from cognitionos.platform.http_problems import problem_of
+
+_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+_LAST = "message_stop"
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Call(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    """A chunk of OpenAI's, or with a `type` an event of Anthropic's."""
+
+    type: str | None = None
+    anthropic: msgspec.Raw = msgspec.Raw()
+    model: str = ""
+    choices: list[_Choice] | None = None
+    usage: dict[str, Any] | None = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+def message_of(wire: Mapping[str, Any], *, message_id: str) -> Mapping[str, Any]:
+    """The whole answer as a message."""
+    own = wire.get(NATIVE)
+    if isinstance(own, dict) and own.get("type") == "message":
+        return own
+    choice = (wire.get("choices") or [{}])[0]
+    said = choice.get("message") or {}
+    content: list[dict[str, Any]] = [*_thoughts(said)]
+    text = said.get("content") or said.get("refusal")
+    if text:
+        content.append({"type": "text", "text": text})
+    content += [_tool_use(call) for call in said.get("tool_calls") or ()]
+    reason = "refusal" if said.get("refusal") else _reason(choice.get("finish_reason"), bool(said.get("tool_calls")))
+    usage = usage_view(usage_from(wire.get("usage")) or Usage())
+    return _empty(message_id, wire.get("model", "")) | {"content": content, "stop_reason": reason, "usage": usage}
+
+
+def usage_view(usage: Usage) -> dict[str, int]:
+    """Anthropic's `usage`: `input_tokens` are those that were neither read from nor written to the cache."""
+    return {
+        "input_tokens": max(usage.prompt - usage.cached - usage.cache_write, 0),
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cached,
+        "output_tokens": usage.completion,
+    }
+
+
+class MessageEvents:
+    """The framing of one stream of `/v1/messages`. The last event waits for `end`, which comes after settlement."""
+
+    ping = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+    def __init__(self, message_id: str, *, request_id: str = "") -> None:
+        self._id = message_id
+        self._request_id = request_id
+        self._begun = False
+        self._open: tuple[str, int] | None = None
+        self._blocks = 0
+        self._reason: str | None = None
+        self._usage: dict[str, Any] | None = None
+        self._called = False
+        self._last: bytes | None = None
+
+    def event(self, data: bytes) -> bytes:
+        """The bytes to send for one chunk."""
+        chunk = _decode_chunk(data)
+        if chunk.type == _LAST:
+            self._last = _framed(_LAST, data)
+            return b""
+        if chunk.type is not None:
+            return _framed(chunk.type, data)
+        own = bytes(chunk.anthropic)
+        if own:
+            self._begun = True
+            return _framed("message_start", own)
+        return b"".join(self._told(chunk))
+
+    def end(self) -> bytes:
+        """What ends the stream."""
+        if self._last is not None:
+            return self._last
+        usage = usage_view(usage_from(self._usage) or Usage())
+        delta = {"stop_reason": _reason(self._reason, self._called), "stop_sequence": None}
+        closing = [*self._start(""), *self._stop()]
+        return b"".join([*closing, _event("message_delta", delta=delta, usage=usage), _event(_LAST)])
+
+    def error(self, error: DomainError) -> bytes:
+        """The error that the stream ends with."""
+        body, _ = render(problem_of(error), self._request_id)
+        return _framed("error", encode(body))
+
+    def _told(self, chunk: _Chunk) -> list[bytes]:
+        events = self._start(chunk.model)
+        self._usage = chunk.usage or self._usage
+        for choice in chunk.choices or ():
+            if choice.index != 0:
+                continue
+            self._reason = choice.finish_reason or self._reason
+            if choice.delta is not None:
+                events += self._added(choice.delta)
+        return events
+
+    def _start(self, model: str) -> list[bytes]:
+        if self._begun:
+            return []
+        self._begun = True
+        return [_event("message_start", message=_empty(self._id, model))]
+
+    def _added(self, delta: _Delta) -> list[bytes]:
+        events: list[bytes] = []
+        if delta.reasoning_content:
+            events += self._block("thinking", 0, {"type": "thinking", "thinking": "", "signature": ""})
+            events.append(self._delta({"type": "thinking_delta", "thinking": delta.reasoning_content}))
+        text = delta.content or delta.refusal
+        if text:
+            events += self._block("text", 0, {"type": "text", "text": ""})
+            events.append(self._delta({"type": "text_delta", "text": text}))
+        for call in delta.tool_calls or ():
+            function = call.function or _Function()
+            block = {"type": "tool_use", "id": call.id or "", "name": function.name or "", "input": {}}
+            events += self._block("tool_use", call.index, block)
+            self._called = True
+            if function.arguments:
+                events.append(self._delta({"type": "input_json_delta", "partial_json": function.arguments}))
+        return events
+
+    def _block(self, kind: str, number: int, block: dict[str, Any]) -> list[bytes]:
+        """Have a block of this kind open: nothing where it is, else the end of the last and the start of the new."""
+        if self._open == (kind, number):
+            return []
+        events = self._stop()
+        self._open = (kind, number)
+        self._blocks += 1
+        return [*events, _event("content_block_start", index=self._blocks - 1, content_block=block)]
+
+    def _stop(self) -> list[bytes]:
+        was_open, self._open = self._open, None
+        return [] if was_open is None else [_event("content_block_stop", index=self._blocks - 1)]
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _event("content_block_delta", index=self._blocks - 1, delta=delta)
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return _framed(kind, encode({"type": kind} | fields))
+
+
+def _framed(kind: str, data: bytes) -> bytes:
+    return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def _empty(message_id: str, model: str) -> dict[str, Any]:
+    head = {"id": message_id, "type": "message", "role": "assistant", "model": model, "content": []}
+    return head | {"stop_reason": None, "stop_sequence": None, "usage": usage_view(Usage())}
+
+
+def _reason(finish_reason: str | None, called: bool) -> str:  # noqa: FBT001 - a fact of the answer
+    """Why it ended; OpenAI says `stop` where one named function was forced."""
+    return "tool_use" if called and finish_reason == "stop" else _REASONS.get(finish_reason or "", "end_turn")
+
+
+def _thoughts(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if said.get("thinking_blocks"):
+        return list(said["thinking_blocks"])
+    thought = said.get("reasoning_content")
+    return [{"type": "thinking", "thinking": thought, "signature": ""}] if thought else []
+
+
+def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call.get("function") or {}
+    try:
+        arguments = msgspec.json.decode(function.get("arguments") or "{}", type=dict[str, Any])
+    except msgspec.DecodeError:  # there is no form for them: shown whole, so that nobody takes them for good
+        arguments = {"malformed_arguments": function.get("arguments")}
+    return {"type": "tool_use", "id": call.get("id", ""), "name": function.get("name", ""), "input": arguments}
