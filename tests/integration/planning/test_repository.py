@@ -8,7 +8,7 @@ from tests.fakes.planning_engine import Bench, a_principal
 
 from cognitionos.kernel.ids import new_id
 from cognitionos.planning.domain.goal import Goal, GoalNotFound
-from cognitionos.planning.domain.graph import NotAGraph
+from cognitionos.planning.domain.graph import InvalidGraph
 from cognitionos.planning.domain.run import Run, RunNotFound, RunStatus
 from cognitionos.planning.domain.task import TaskSpec
 from cognitionos.planning.infrastructure.repository import PlanningWork
@@ -80,7 +80,7 @@ async def test_what_is_not_there_is_named(bench: Bench) -> None:
 async def test_a_graph_that_goes_round_leaves_nothing_behind(bench: Bench) -> None:
     who = a_principal()
 
-    with pytest.raises(NotAGraph):
+    with pytest.raises(InvalidGraph):
         await bench.runs.start(
             who,
             [TaskSpec(key="a", kind="step", depends_on=("b",)), TaskSpec(key="b", kind="step", depends_on=("a",))],

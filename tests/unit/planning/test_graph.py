@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cognitionos.kernel.ids import new_id
-from cognitionos.planning.domain.graph import NotAGraph, leaves, topological_order
+from cognitionos.planning.domain.graph import InvalidGraph, leaves, topological_order
 from cognitionos.planning.domain.progress import Waiting, advance
 from cognitionos.planning.domain.task import TaskSpec, in_order
 
@@ -35,12 +35,12 @@ def test_a_chain_of_ten_thousand_does_not_recurse() -> None:
 
 
 def test_a_cycle_is_refused_and_named() -> None:
-    with pytest.raises(NotAGraph, match=r"b -> c -> b|c -> b -> c"):
+    with pytest.raises(InvalidGraph, match=r"b -> c -> b|c -> b -> c"):
         topological_order({"a": (), "b": ("a", "c"), "c": ("b",), "d": ("c",)})
 
 
 def test_a_missing_key_is_refused_and_named() -> None:
-    with pytest.raises(NotAGraph, match="'a' depends on 'b'"):
+    with pytest.raises(InvalidGraph, match="'a' depends on 'b'"):
         topological_order({"a": ("b",)})
 
 

@@ -90,7 +90,7 @@ class Runs:
     new_id: Callable[[], UUID]
 
     async def start(self, who: Principal, tasks: Sequence[TaskSpec], *, origin: StartedFrom | None = None) -> UUID:
-        """Start a run of `tasks`; gives its id. Raises `NotAGraph` naming a cycle or a missing task."""
+        """Start a run of `tasks`; gives its id. Raises `InvalidGraph` naming a cycle or a missing task."""
         run = Run(
             id=self.new_id(),
             tenant_id=who.tenant_id,

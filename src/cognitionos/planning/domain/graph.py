@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from cognitionos.kernel.errors import Invalid
 
 
-class NotAGraph(Invalid):
+class InvalidGraph(Invalid):
     """The dependencies name a task that is not there, or go round in a circle."""
 
 
 def topological_order(depends_on: Mapping[str, Iterable[str]]) -> list[str]:
     """Keys so that each comes after what it depends on (Kahn 1962), breadth first, ties in the given order.
 
-    Raises `NotAGraph` naming a missing key, or the tasks of one cycle.
+    Raises `InvalidGraph` naming a missing key, or the tasks of one cycle.
     """
     children: dict[str, list[str]] = {key: [] for key in depends_on}
     open_parents: dict[str, int] = {}
@@ -22,7 +22,7 @@ def topological_order(depends_on: Mapping[str, Iterable[str]]) -> list[str]:
         open_parents[key] = len(distinct)
         for parent in distinct:
             if parent not in children:
-                raise NotAGraph(f"Task '{key}' depends on '{parent}', which is not there.")
+                raise InvalidGraph(f"Task '{key}' depends on '{parent}', which is not there.")
             children[parent].append(key)
     queue = deque(key for key, count in open_parents.items() if count == 0)
     order: list[str] = []
@@ -34,7 +34,7 @@ def topological_order(depends_on: Mapping[str, Iterable[str]]) -> list[str]:
             if open_parents[child] == 0:
                 queue.append(child)
     if len(order) < len(open_parents):
-        raise NotAGraph("The dependencies go round: " + " -> ".join(_a_cycle(depends_on, set(order))))
+        raise InvalidGraph("The dependencies go round: " + " -> ".join(_a_cycle(depends_on, set(order))))
     return order
 
 

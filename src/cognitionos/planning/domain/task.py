@@ -150,7 +150,7 @@ Outcome = Succeeded | Failed | Retrying | Postponed
 
 
 def in_order(specs: tuple[TaskSpec, ...], *, first_position: int, new_id: Callable[[], UUID]) -> list[NewTask]:
-    """`specs` as a graph, each after what it depends on; raises `NotAGraph` for a cycle or a missing key."""
+    """`specs` as a graph, each after what it depends on; raises `InvalidGraph` for a cycle or a missing key."""
     by_key = {spec.key: spec for spec in specs}
     order = topological_order({key: spec.depends_on for key, spec in by_key.items()})
     ids = {key: new_id() for key in order}

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.errors import Invalid, NotFound
-from cognitionos.planning.domain.graph import NotAGraph, leaves, topological_order
+from cognitionos.planning.domain.graph import InvalidGraph, leaves, topological_order
 from cognitionos.planning.domain.kinds import KINDS, input_faults
 from cognitionos.planning.domain.reference import (
     NotAReference,
@@ -167,7 +167,7 @@ def _graph_faults(
     depends_on = {key: task.depends_on for key, task in tasks.items()}
     try:
         order = topological_order(depends_on)
-    except NotAGraph as cycle:
+    except InvalidGraph as cycle:
         return {"tasks": cycle.detail}
     distant = [
         (key, path, reference.task)

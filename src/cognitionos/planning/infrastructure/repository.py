@@ -58,7 +58,7 @@ class Runs:
         new_id: Callable[[], UUID],
         result_key: str | None = None,
     ) -> None:
-        """Keep a new run with its graph of tasks; raises `NotAGraph`. What waits for nothing can be claimed."""
+        """Keep a new run with its graph of tasks; raises `InvalidGraph`. What waits for nothing can be claimed."""
         graph = in_order(tuple(tasks), first_position=0, new_id=new_id)
         run.grow(len(graph))
         run.result_task_id = next((task.id for task in graph if task.spec.key == result_key), None)
