@@ -32,7 +32,7 @@ WORKER_POINTS = (
     "llm_gateway.before_settle",
     "llm_gateway.after_settle",
 )
-API_POINTS = ("goals.before_commit", "goals.after_commit", "runs.cancel_committed")
+API_POINTS = ("goals.before_commit", "goals.after_commit", "runs.cancel_committed", "workflows.declared")
 GOAL = {"statement": "Do two things, one after the other", "budget_usd": "1"}
 
 
@@ -163,6 +163,15 @@ async def test_a_cancellation_holds_though_the_api_dies_before_it_can_tell_anybo
     assert (await scene.ends(goal))["status"] == "cancelled"
     _, next_goal = await scene.call("POST", "/v1/goals", json=GOAL)
     assert (await scene.ends(next_goal))["status"] == "succeeded"
+
+
+async def test_a_workflow_that_was_declared_is_the_same_version_when_it_is_declared_again(scene: Scene) -> None:
+    workflow = {"name": "nightly", "tasks": {"one": {"kind": "value", "input": {"text": "x"}}}}
+
+    assert await scene.dies_at("workflows.declared", "POST", "/v1/workflows", json=workflow)
+
+    status, declared = await scene.call("POST", "/v1/workflows", json=workflow)
+    assert (status, declared["version"]) == (201, 1)
 
 
 async def test_an_api_that_is_asked_to_stop_ends_its_streams_and_they_go_on_elsewhere(scene: Scene) -> None:
