@@ -11,7 +11,13 @@ from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
 from cognitionos.composition import Services, build
 from cognitionos.llm_gateway.infrastructure import http_admin as money_http
-from cognitionos.llm_gateway.infrastructure import http_anthropic, http_default_model, http_models, http_openai
+from cognitionos.llm_gateway.infrastructure import (
+    http_anthropic,
+    http_default_model,
+    http_models,
+    http_openai,
+    http_responses,
+)
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
 from cognitionos.platform import (
@@ -86,6 +92,7 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             usage=services.llm_gateway.usage,
         ),
         http_anthropic.routes(services.llm_gateway.gateway),
+        http_responses.routes(services.llm_gateway.gateway, now=services.base.now),
         http_models.routes(
             own_models=services.llm_gateway.own_models,
             catalogue=services.llm_gateway.catalogue,

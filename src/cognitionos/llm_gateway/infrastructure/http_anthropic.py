@@ -85,7 +85,9 @@ class AnthropicRoutes(Controller):
     ) -> Response[bytes]:
         """Anthropic's Messages API, streamed where `stream` is true; headers say who answered and what it cost."""
         version, betas = (request.headers.get(name) for name in ("anthropic-version", "anthropic-beta"))
-        asked = messages_request(decode_object(await request.body()), version=version, betas=betas)
+        body = decode_object(await request.body())
+        body["max_tokens"] = data.max_tokens  # whole, where the text said 7.0
+        asked = messages_request(body, version=version, betas=betas)
         caller = caller_of(request.user, asked.extra.get("user"))
         request_id = request.scope["state"].get("request_id", "")
         named = {"request-id": request_id}
