@@ -1,0 +1,88 @@
+"""Streams on the wire: signs of life while a provider is silent, and none while it speaks."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from cognitionos.kernel.ids import new_id
+from cognitionos.llm_gateway.application.streaming import ChatStream
+from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
+from cognitionos.llm_gateway.infrastructure.messages_answer import MessageEvents
+
+PING_S = 0.02
+
+
+class Client:
+    """Takes what a stream sends; `pinged` is set when a sign of life came."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.pinged = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(self, message: Any) -> None:
+        body = message.get("body", b"")
+        self.bodies.append(body)
+        if b"ping" in body:
+            self.pinged.set()
+
+
+def a_stream(events: AsyncGenerator[bytes, None]) -> ChatStream:
+    return ChatStream(
+        call_id=new_id(),
+        provider="openai",
+        model="openai/m",
+        cache="none",
+        attempts=1,
+        route="named; openai/m",
+        simulated=False,
+        limit_lowered=False,
+        cost_nanousd=None,
+        events=events,
+    )
+
+
+async def sent(stream: EventStream, client: Client) -> bytes:
+    await asyncio.wait_for(stream.to_asgi_response(None, None)({}, client.receive, client.send), timeout=5)  # type: ignore[arg-type]
+    return b"".join(client.bodies)
+
+
+async def test_a_silent_provider_is_covered_by_pings_and_then_goes_on() -> None:
+    client = Client()
+
+    async def speak() -> AsyncGenerator[bytes, None]:
+        yield b"{}"
+        await client.pinged.wait()
+        yield b"[]"
+
+    text = await sent(EventStream(a_stream(speak()), {}, ping_s=PING_S), client)
+
+    assert text.startswith(b"data: {}\n\n: ping\n\n")
+    assert text.endswith(b"data: []\n\ndata: [DONE]\n\n")
+
+
+async def test_a_stream_that_speaks_needs_no_ping() -> None:
+    async def speak() -> AsyncGenerator[bytes, None]:
+        for _ in range(5):
+            yield b"{}"
+
+    text = await sent(EventStream(a_stream(speak()), {}), Client())
+
+    assert b"ping" not in text
+
+
+async def test_anthropics_ping_is_an_event() -> None:
+    client = Client()
+
+    async def speak() -> AsyncGenerator[bytes, None]:
+        yield b'{"model":"m","choices":[{"index":0,"delta":{"content":"Hi"}}]}'
+        await client.pinged.wait()
+
+    framing = MessageEvents("msg_1")
+    text = await sent(EventStream(a_stream(speak()), {}, framing=framing, ping_s=PING_S), client)
+
+    assert b'event: ping\ndata: {"type": "ping"}\n\n' in text
+    assert text.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
