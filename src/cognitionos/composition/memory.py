@@ -21,6 +21,9 @@ from cognitionos.memory.infrastructure.search_store import SearchStore
 from cognitionos.platform.bus import Subscription
 from cognitionos.platform.unit_of_work import units_of_work
 
+CONSOLIDATION = "memory.consolidate"
+"""The durable subscriber that remembers what a finished run found."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryServices:
@@ -54,6 +57,6 @@ def build_with(base: Base, embed: Embed, *, is_simulated: IsSimulated = lambda: 
         remember=remember,
         recall=recall,
         queries=MemoryQueries(base.database),
-        subscriptions=(Subscription("memory.consolidate", RunFinished, consolidate.handle),),
+        subscriptions=(Subscription(CONSOLIDATION, RunFinished, consolidate.handle),),
         background=(EmbeddingBackfill(pick=store.to_embed, begin=begin, embedder=embedder),),
     )

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from cognitionos.agents.facade import Agents
 from cognitionos.composition.base import Background, Base, Resource
+from cognitionos.composition.memory import CONSOLIDATION
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
 from cognitionos.memory.facade import Memory
 from cognitionos.planning.application.agent_tasks import AgentTasks
@@ -23,6 +24,9 @@ from cognitionos.planning.infrastructure.repository import PlanningWork
 from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
 from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
 from cognitionos.platform.unit_of_work import units_of_work
+
+MEMORY_WITHIN_S = 3.0
+"""How long a plan waits for what the run before it found to be remembered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +96,12 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp) 
         found = await memory.recall(tenant_id, project_id, query, limit)
         return tuple(each.content for each in found)
 
+    async def recall_the_latest(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> tuple[str, ...]:
+        await base.outbox.caught_up(tenant_id, CONSOLIDATION, within_s=MEMORY_WITHIN_S)
+        return await recall(tenant_id, project_id, query, limit)
+
     handlers: dict[str, Handler] = {
-        "plan": Planner(ask=agents.ask, recall=recall),
+        "plan": Planner(ask=agents.ask, recall=recall_the_latest),
         "agent": AgentTasks(perform=agents.perform, recall=recall, upstream=store.upstream),
         "http": HttpTasks(send=send_http),
     }

@@ -5,7 +5,7 @@ Messages in Redis only say 'look': a lost one is sent again by the sweep (docs/d
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -36,6 +36,14 @@ WHERE id = %s AND dead_at IS NULL RETURNING event_type, subscriber, payload, att
 _FAILED = """
 UPDATE outbox SET error = %s, due_at = now() + %s, dead_at = CASE WHEN attempts >= %s THEN now() END WHERE id = %s
 """
+_UNDELIVERED = """
+WITH asked AS (SELECT coalesce(%s::timestamptz, now()) AS at)
+SELECT count(outbox.id), asked.at
+FROM asked LEFT JOIN outbox
+  ON subscriber = %s AND error IS NULL AND created_at <= asked.at
+GROUP BY asked.at
+"""
+_LOOK_AGAIN_S = 0.05
 
 
 class AlreadyDelivered(Exception):
@@ -92,6 +100,24 @@ class Outbox:
         if due:
             await asyncio.to_thread(self._relay_all, due)
         return len(due)
+
+    async def caught_up(self, tenant_id: UUID, subscriber: str, *, within_s: float) -> bool:
+        """Wait until `subscriber` has heard what this tenant had published by now; False when that takes too long.
+
+        What failed once is not waited for.
+        """
+        asked: datetime | None = None
+        try:
+            async with asyncio.timeout(within_s):
+                while True:
+                    async with self._database.transaction(tenant_id) as connection:
+                        cursor = await connection.execute(_UNDELIVERED, (asked, subscriber))
+                        undelivered, asked = (await cursor.fetchall())[0]
+                    if not undelivered:
+                        return True
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+        except TimeoutError:
+            return False
 
     async def deliver(self, delivery_id: UUID, tenant_id: UUID) -> None:
         """Run the subscriber of one row. A failure is recorded with the time of the next attempt."""

@@ -166,3 +166,22 @@ async def test_another_tenant_cannot_take_a_delivery(kitchen: Kitchen) -> None:
 
     assert kitchen.heard == []
     assert await kitchen.left(tenant) == [(0, False)]
+
+
+async def test_who_needs_what_was_said_before_waits_until_it_is_heard(kitchen: Kitchen) -> None:
+    tenant_id = new_id()
+    await kitchen.boil(tenant_id)
+    waiting = asyncio.create_task(kitchen.outbox.caught_up(tenant_id, "tea", within_s=30))
+    assert not await kitchen.outbox.caught_up(tenant_id, "tea", within_s=0.2)
+    assert not waiting.done()
+    assert await kitchen.outbox.caught_up(new_id(), "tea", within_s=30)
+    await kitchen.deliver_all()
+    assert await waiting
+
+
+async def test_nobody_waits_for_what_failed(kitchen: Kitchen) -> None:
+    tenant_id = new_id()
+    await kitchen.boil(tenant_id)
+    kitchen.failures_left = 1
+    await kitchen.deliver_all()
+    assert await kitchen.outbox.caught_up(tenant_id, "tea", within_s=30)
