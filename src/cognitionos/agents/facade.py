@@ -7,6 +7,7 @@ from cognitionos.agents.application.assignment import Answer, Assignment, Outcom
 from cognitionos.agents.application.ports import Files
 from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost
+from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.domain.role import AgentNotFound
 from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileNotFound, WorkspaceLimit
 
@@ -20,9 +21,12 @@ __all__ = [
     "BadFileName",
     "FileNotFound",
     "LeaseLost",
+    "NeedsApproval",
     "Outcome",
     "Question",
     "Report",
+    "ToolApproval",
+    "ToolDecision",
     "WorkspaceLimit",
 ]
 
@@ -37,7 +41,8 @@ class Agents:
     async def perform(self, assignment: Assignment) -> Outcome:
         """Do a task; the same (run_id, task_id) goes on where its journal ends, in any process.
 
-        Raises `AgentFailed` and `BudgetExhausted` (final), `ProviderUnavailable` (try again), `LeaseLost`.
+        Raises `AgentFailed` and `BudgetExhausted` (final), `ProviderUnavailable` (try again), `LeaseLost`, and
+        `NeedsApproval`: to be performed again when a person has decided.
         """
         return await self.runs.perform(assignment)
 

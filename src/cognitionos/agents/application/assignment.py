@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from cognitionos.agents.domain.approval import ToolDecision
 from cognitionos.agents.domain.workspace import Artifact
 
 Report = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -17,7 +18,10 @@ async def unheard(_kind: str, _data: dict[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Which task is worked on, for whom, and by which right. The same (run_id, task_id) continues from its journal."""
+    """Which task is worked on, for whom, and by which right. The same (run_id, task_id) continues from its journal.
+
+    `approvals` are the decisions about this task's tool calls so far, by `ToolApproval.key`.
+    """
 
     tenant_id: UUID
     project_id: UUID
@@ -31,6 +35,7 @@ class Identity:
     role: str
     deadline_s: float
     report: Report = unheard
+    approvals: Mapping[str, ToolDecision] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
