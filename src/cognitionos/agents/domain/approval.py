@@ -36,7 +36,7 @@ class ToolDecision:
     comment: str | None = None
 
 
-class NeedsApproval(Exception):  # noqa: N818 - not an error: the agent goes on when `requests` are decided
+class NeedsApproval(Exception):
     """The agent cannot go on before a person decides. Nothing of it is held meanwhile: its journal is where it is.
 
     Performed again with `approvals` by key, it does the approved calls and tells the model of the rejected ones.
