@@ -9,7 +9,7 @@ from tests.fakes.agents_gateway import ScriptedGateway
 from tests.fakes.agents_journal import JournalInMemory
 
 from cognitionos.agents.application.definitions import BUILT_IN
-from cognitionos.agents.application.ports import Files, Journal, RunTool, Tool, ToolAnswer, ToolContext
+from cognitionos.agents.application.ports import Files, Journal, KitOf, RunTool, Tool, ToolAnswer, ToolContext, no_kit
 from cognitionos.agents.domain.agent_run import Step
 from cognitionos.agents.domain.role import AgentDefinition, Limits
 from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
@@ -106,6 +106,7 @@ class Bench:
         limits: Limits | None = None,
         recorder: Recorder | None = None,
         gateway: ScriptedGateway | None = None,
+        kit_of: KitOf = no_kit,
     ) -> "Bench":
         """Agents whose model says `lines`, with `double` and the file tools unless `tools` says otherwise."""
         memory = JournalInMemory()
@@ -121,8 +122,9 @@ class Bench:
             now=utc_now,
             new_id=new_id,
             agents=_roles([tool.spec.name for tool in chosen], limits),
+            kit_of=kit_of,
         )
-        return cls(gateway, Agents(runs=runs, workspace=files), recorder, counts, journal, files)
+        return cls(gateway, Agents(runs=runs, workspace=files, histories=journal), recorder, counts, journal, files)
 
     def another(self, *lines: Any, **changes: Any) -> "Bench":
         """Another worker on the same journal and files."""

@@ -6,13 +6,14 @@ from uuid import UUID
 
 from cognitionos.agents.application.definitions import BUILT_IN, Definitions
 from cognitionos.agents.application.loop import Loop
-from cognitionos.agents.application.ports import Files, Journal, Models, Observer, Tool
+from cognitionos.agents.application.ports import Files, Journal, KitOf, Models, Observer, Tool, no_kit
 from cognitionos.agents.application.review import Review
 from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.application.thinking import Thinking
 from cognitionos.agents.application.toolbox import Toolbox
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.facade import Agents
+from cognitionos.agents.infrastructure.histories import PostgresHistories
 from cognitionos.agents.infrastructure.http_request_tool import HttpRequestTool
 from cognitionos.agents.infrastructure.http_tool import HttpTool
 from cognitionos.agents.infrastructure.journal import PostgresJournal
@@ -67,7 +68,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         new_id=base.new_id,
     )
     return AgentsServices(
-        agents=Agents(runs=runs, workspace=files),
+        agents=Agents(runs=runs, workspace=files, histories=PostgresHistories(base.database)),
         definitions=runs.definitions,
         toolbox=runs.loop.toolbox,
         queries=AgentQueries(base.database),
@@ -86,10 +87,11 @@ def agent_runs(
     now: Clock,
     new_id: Callable[[], UUID],
     agents: Sequence[AgentDefinition] = BUILT_IN,
+    kit_of: KitOf = no_kit,
 ) -> AgentRuns:
     """The use cases over these ports."""
     thinking = Thinking(models=models, now=now)
-    toolbox = Toolbox(tools={tool.spec.name: tool for tool in tools}, now=now, observe=observe)
+    toolbox = Toolbox(tools={tool.spec.name: tool for tool in tools}, now=now, observe=observe, kit_of=kit_of)
     return AgentRuns(
         definitions=Definitions.of(agents, load_prompts()),
         journal=journal,

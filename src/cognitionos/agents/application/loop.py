@@ -37,7 +37,7 @@ class Loop:
 
         Raises `AgentFailed` when it comes to no end.
         """
-        offered = self.toolbox.offered(definition)
+        offered = await self.toolbox.offered(session.identity.tenant_id, definition)
         for turn in range(definition.limits.tool_calls + _TURNS_BEYOND_CALLS):
             key = f"{definition.role}/{number}/{turn}"
             step = await self.thinking.answer(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, Place, Step
 from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
+from cognitionos.agents.domain.tool_rule import ToolRule
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
 from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult
 
@@ -125,6 +126,24 @@ class Tool:
     def effect(self, arguments: Mapping[str, Any]) -> Effect:
         """What this call may do to the outside world."""
         return self.effect_of(arguments) if self.effect_of is not None else self.spec.effect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kit:
+    """What a tenant adds: tools of its own servers and databases, and its rules, by name."""
+
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    rules: Mapping[str, ToolRule] = field(default_factory=dict)
+    is_strict: bool = True
+
+
+KitOf = Callable[[UUID], Awaitable[Kit]]
+"""The kit of a tenant as it is now."""
+
+
+async def no_kit(_tenant_id: UUID) -> Kit:
+    """Nothing added, and every tool as open as its agent has it."""
+    return Kit(is_strict=False)
 
 
 class Observer(Protocol):

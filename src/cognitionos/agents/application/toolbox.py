@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from cognitionos.agents.application.ports import Observer, Tool, ToolAnswer
+from cognitionos.agents.application.ports import Kit, KitOf, Observer, Tool, ToolAnswer, no_kit
 from cognitionos.agents.application.session import Session
+from cognitionos.agents.application.tool_access import CheckedCall, Refusal, check, permitted_tools
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost, Step, StepKind, storable
-from cognitionos.agents.domain.json_schema import faults_of
+from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import (
     MAX_ARGUMENT_CHARACTERS,
@@ -19,6 +21,7 @@ from cognitionos.agents.domain.tool import (
     Effect,
     clipped,
 )
+from cognitionos.agents.domain.tool_rule import ToolRule
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.facade import BudgetExhausted, ToolCall, tool
@@ -27,6 +30,7 @@ from cognitionos.platform.telemetry import span
 
 AFTER_TOOL_EFFECT = declare("agents.after_tool_effect")
 _EXCERPT = 200
+_NOTHING_ADDED = Kit(is_strict=False)
 _SPENT = "No more tool calls are allowed. Give your answer from what you have."
 _INTERRUPTED = (
     "The call was interrupted and it is not known whether it took effect. It was not repeated. Check before you "
@@ -42,70 +46,75 @@ class _Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolbox:
-    """Every tool there is, by name."""
+    """Every tool there is, by name; `kit_of` gives what a tenant adds to them and says of them."""
 
     tools: Mapping[str, Tool]
     now: Clock
     observe: Observer
+    kit_of: KitOf = no_kit
 
-    def offered(self, definition: AgentDefinition) -> list[Mapping[str, Any]]:
+    async def offered(self, tenant_id: UUID, definition: AgentDefinition) -> list[Mapping[str, Any]]:
         """The tools that `definition` may use and that can be had here, as the model is told of them."""
+        permitted = permitted_tools(self.tools, await self.kit_of(tenant_id), definition)
         return [
-            tool(each.spec.name, each.spec.description, each.spec.parameters)
-            for each in self._permitted(definition)
+            tool(each.spec.wire_name, each.spec.description, each.spec.parameters)
+            for each in permitted.values()
             if each.why_not() is None
         ]
 
     async def call_all(
         self, session: Session, key: str, *, definition: AgentDefinition, calls: Sequence[ToolCall]
     ) -> list[Step]:
-        """Run `calls` side by side; their steps in the order of the calls. Those beyond the limit are refused."""
+        """Run `calls` side by side; their steps in the order of the calls. Those beyond the limit are refused.
+
+        Raises `NeedsApproval` for those that wait for a person, after all the others have been done.
+        """
         left = session.calls_left(definition) + sum(1 for n in range(len(calls)) if session.done(f"{key}.{n}"))
+        kit = _NOTHING_ADDED
+        if not all(session.done(f"{key}.{n}") for n in range(len(calls))):
+            kit = await self.kit_of(session.identity.tenant_id)
+        permitted = permitted_tools(self.tools, kit, definition)
+        checked = [check(call, permitted, kit) if n < left else Refusal(_SPENT) for n, call in enumerate(calls)]
+        asked = {n: wanted for n, each in enumerate(checked) if (wanted := _undecided(session, f"{key}.{n}", each))}
         try:
             async with asyncio.TaskGroup() as group:
                 running = [
-                    group.create_task(
-                        self._call(session, f"{key}.{n}", definition=definition, call=call, is_allowed=n < left)
-                    )
-                    for n, call in enumerate(calls)
+                    group.create_task(self._call(session, f"{key}.{n}", definition=definition, call=call, checked=each))
+                    for n, (call, each) in enumerate(zip(calls, checked, strict=True))
+                    if n not in asked
                 ]
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
+        if asked:
+            raise NeedsApproval(list(asked.values()))
         return [each.result() for each in running]
 
     async def _call(
-        self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall, is_allowed: bool
+        self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall, checked: CheckedCall | Refusal
     ) -> Step:
         done = session.done(key)
         if done is not None:
             return done
         started, clock = self.now(), time.monotonic()
         with span("agent.tool", attributes={"tool.name": call.name, "agent.role": definition.role}):
-            ended = await self._run(session, key, definition=definition, call=call) if is_allowed else _refused(_SPENT)
+            ended = await self._run(session, key, call=call, checked=checked)
             step = await self._journal(session, key, definition=definition, call=call, ended=ended, started=started)
         outcome = CallOutcome(step.content["outcome"])
-        self.observe.tool_call(call.name if call.name in self.tools else "unknown", outcome, time.monotonic() - clock)
+        self.observe.tool_call(_label(checked), outcome, time.monotonic() - clock)
         await session.report("agent.tool_called", _told(step, seconds=time.monotonic() - clock))
         return step
 
-    async def _run(self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall) -> _Ended:
-        chosen = {each.spec.name: each for each in self._permitted(definition)}.get(call.name)
-        if chosen is None:
-            names = ", ".join(each.spec.name for each in self._permitted(definition)) or "none"
-            return _refused(f"There is no tool {call.name[:100]!r}. There are: {names}.")
-        reason = chosen.why_not()
-        if reason is not None:
-            return _refused(f"{call.name} cannot be used here: {reason}")
-        try:
-            arguments = _arguments(call, chosen)
-        except _BadArguments as error:
-            return _refused(str(error))
-        effect = chosen.effect(arguments)
-        if effect is not Effect.NONE:
-            is_first = await session.begin_effect(key, tool=call.name, effect=effect, arguments=call.arguments)
-            if not is_first and effect is Effect.UNSAFE:
+    async def _run(self, session: Session, key: str, *, call: ToolCall, checked: CheckedCall | Refusal) -> _Ended:
+        if isinstance(checked, Refusal):
+            return _refused(checked.reason)
+        decision = session.identity.approvals.get(_approval(key, checked).key) if checked.rule is not None else None
+        if decision is not None and not decision.approved:
+            return _refused(_rejection(decision))
+        if checked.effect is not Effect.NONE:
+            is_first = await session.begin_effect(key, tool=call.name, effect=checked.effect, arguments=call.arguments)
+            if not is_first and checked.effect is Effect.UNSAFE:
                 return _Ended(CallOutcome.INTERRUPTED, ToolAnswer(content={"error": _INTERRUPTED}, is_error=True))
-        return await _under_deadline(chosen, session, key, arguments)
+        return await _under_deadline(checked.tool, session, key, dict(checked.arguments))
 
     async def _journal(
         self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall, ended: _Ended, started: Any
@@ -145,26 +154,37 @@ class Toolbox:
             ended_at=self.now(),
         )
 
-    def _permitted(self, definition: AgentDefinition) -> list[Tool]:
-        return [self.tools[name] for name in definition.tools if name in self.tools]
+
+def _undecided(session: Session, key: str, checked: CheckedCall | Refusal) -> ToolApproval | None:
+    """What a person is asked before this call, unless it is done or decided."""
+    if isinstance(checked, Refusal) or checked.rule is None or session.done(key) is not None:
+        return None
+    wanted = _approval(key, checked)
+    return None if wanted.key in session.identity.approvals else wanted
 
 
-class _BadArguments(ValueError):
-    pass
+def _approval(key: str, checked: CheckedCall) -> ToolApproval:
+    rule = checked.rule or ToolRule(tool=checked.tool.spec.name)
+    return ToolApproval(
+        step_key=key,
+        tool=checked.tool.spec.name,
+        arguments=checked.arguments,
+        reason=f"The rule for '{rule.tool}' wants a person to approve this call.",
+        deadline_s=rule.deadline_s,
+        default=rule.default,
+    )
 
 
-def _arguments(call: ToolCall, chosen: Tool) -> dict[str, Any]:
-    if len(call.arguments) > MAX_ARGUMENT_CHARACTERS:
-        raise _BadArguments(f"The arguments have more than {MAX_ARGUMENT_CHARACTERS} characters.")
-    try:
-        arguments = call.parsed()
-    except ValueError as error:
-        raise _BadArguments(f"The arguments are not a JSON object: {error}.") from error
-    faults = faults_of(arguments, chosen.spec.parameters)
-    if faults:
-        words = "; ".join(f"{path} {fault}" for path, fault in faults.items())
-        raise _BadArguments(f"The arguments do not fit: {words}.")
-    return arguments
+def _rejection(decision: ToolDecision) -> str:
+    who = f"by {decision.by}" if decision.by else "because nobody approved it in time"
+    said = f" They said: {decision.comment}" if decision.comment else ""
+    return f"This call was rejected {who} and was not made.{said} Do not repeat it; find another way or say so."
+
+
+def _label(checked: CheckedCall | Refusal) -> str:
+    """The tool as the metrics know it: a family, for those that tenants add (labels stay few)."""
+    name = checked.tool if isinstance(checked, Refusal) else checked.tool.spec.name
+    return f"{name.partition('.')[0] if name.startswith('sql') else 'mcp'}" if "." in name else name or "unknown"
 
 
 async def _under_deadline(chosen: Tool, session: Session, key: str, arguments: dict[str, Any]) -> _Ended:

@@ -1,5 +1,7 @@
 """What an agent may do, as the model is told of it and as the rules need it."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +9,8 @@ from typing import Any
 
 MAX_ARGUMENT_CHARACTERS = 256 * 1024
 MAX_RESULT_CHARACTERS = 12_000
+_LONGEST_NAME = 64
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Effect(StrEnum):
@@ -30,14 +34,43 @@ class CallOutcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Access(StrEnum):
+    """What a tenant's agents may do with a tool of which the tenant says nothing.
+
+    `open`: call it. `reads`: make the calls that change nothing. `closed`: nothing.
+    """
+
+    OPEN = "open"
+    READS = "reads"
+    CLOSED = "closed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """A tool's name, what it is for, the JSON schema of its arguments, and its effect (the worst it may have)."""
+    """A tool's name, what it is for, the JSON schema of its arguments, and its effect (the worst it may have).
+
+    `ruled_as`: the name that rules go by, where several tools share one.
+    """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     effect: Effect = Effect.NONE
+    access: Access = Access.OPEN
+    ruled_as: str = ""
+
+    @property
+    def wire_name(self) -> str:
+        """Its name as models are told it: letters, digits, `_` and `-`, at most 64 of them (OpenAI, Anthropic)."""
+        plain = _NOT_PLAIN.sub("_", self.name.replace(".", "__"))
+        if len(plain) <= _LONGEST_NAME:
+            return plain
+        return f"{plain[: _LONGEST_NAME - 9]}_{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+
+    @property
+    def rule_name(self) -> str:
+        """The name that rules go by."""
+        return self.ruled_as or self.name
 
 
 def clipped(text: str, limit: int) -> str:

@@ -1,0 +1,88 @@
+"""Before a tool is run: may this agent use it, do the arguments fit, does the call wait for a person."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cognitionos.agents.application.ports import Kit, Tool
+from cognitionos.agents.domain.json_schema import faults_of
+from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, Access, Effect
+from cognitionos.agents.domain.tool_rule import ToolRule, rule_for
+from cognitionos.llm_gateway.facade import ToolCall
+
+ADDED_FOR = ("executor",)
+"""Whose the tools of a tenant's servers and databases are, where its rule names no roles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedCall:
+    """A call that may be made; `rule` is there where a person has to approve it first."""
+
+    tool: Tool
+    arguments: Mapping[str, Any]
+    effect: Effect
+    rule: ToolRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A call that is not made, and why, in words for the model. `tool` is empty where there is none of its name."""
+
+    reason: str
+    tool: str = ""
+
+
+def permitted_tools(tools: Mapping[str, Tool], kit: Kit, definition: AgentDefinition) -> dict[str, Tool]:
+    """The tools that `definition` may use under the tenant's rules, by the name models know them by."""
+    own = [tools[name] for name in definition.tools if name in tools]
+    found = [each for each in own if _admits(kit, each, definition.role)]
+    found += [each for each in kit.tools.values() if _admits_added(kit, each, definition.role)]
+    return {each.spec.wire_name: each for each in found}
+
+
+def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCall | Refusal:
+    """The call, ready to be made, or why it is not."""
+    chosen = permitted.get(call.name)
+    if chosen is None:
+        return Refusal(f"There is no tool {call.name[:100]!r}. There are: {', '.join(permitted) or 'none'}.")
+    spec = chosen.spec
+    reason = chosen.why_not()
+    if reason is not None:
+        return Refusal(f"{call.name} cannot be used here: {reason}", spec.name)
+    try:
+        arguments = _arguments(call, chosen)
+    except ValueError as error:
+        return Refusal(str(error), spec.name)
+    effect = chosen.effect(arguments)
+    rule = rule_for(kit.rules, spec.rule_name)
+    if kit.is_strict and rule is None and spec.access is Access.READS and effect is not Effect.NONE:
+        return Refusal(f"{call.name} may only make calls that change nothing, until its owner allows more.", spec.name)
+    waits = rule is not None and rule.needs_approval(arguments)
+    return CheckedCall(tool=chosen, arguments=arguments, effect=effect, rule=rule if waits else None)
+
+
+def _admits(kit: Kit, tool: Tool, role: str) -> bool:
+    rule = rule_for(kit.rules, tool.spec.rule_name)
+    if rule is None:
+        return not kit.is_strict or tool.spec.access is not Access.CLOSED
+    return rule.admits(role)
+
+
+def _admits_added(kit: Kit, tool: Tool, role: str) -> bool:
+    rule = rule_for(kit.rules, tool.spec.rule_name)
+    return rule is not None and rule.allowed and role in (rule.roles or ADDED_FOR)
+
+
+def _arguments(call: ToolCall, chosen: Tool) -> dict[str, Any]:
+    if len(call.arguments) > MAX_ARGUMENT_CHARACTERS:
+        raise ValueError(f"The arguments have more than {MAX_ARGUMENT_CHARACTERS} characters.")
+    try:
+        arguments = call.parsed()
+    except ValueError as error:
+        raise ValueError(f"The arguments are not a JSON object: {error}.") from error
+    faults = faults_of(arguments, chosen.spec.parameters)
+    if faults:
+        words = "; ".join(f"{path} {fault}" for path, fault in faults.items())
+        raise ValueError(f"The arguments do not fit: {words}.")
+    return arguments

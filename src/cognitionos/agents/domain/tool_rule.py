@@ -1,0 +1,112 @@
+"""What a tenant says of a tool: who may use it, and which calls wait for a person."""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from cognitionos.agents.domain.approval import Default
+
+DEADLINE_S = 24 * 3600.0
+
+
+class Approval(StrEnum):
+    """Which calls wait for a person: none, every one, or those whose arguments meet all conditions."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    WHEN = "when"
+
+
+class Comparison(StrEnum):
+    """How a condition compares an argument with its value."""
+
+    EQUALS = "=="
+    DIFFERS = "!="
+    LESS = "<"
+    AT_MOST = "<="
+    MORE = ">"
+    AT_LEAST = ">="
+    IN = "in"
+    CONTAINS = "contains"
+    STARTS_WITH = "starts_with"
+    EXISTS = "exists"
+
+
+_COMPARE: Mapping[Comparison, Callable[[Any, Any], Any]] = {
+    Comparison.EQUALS: operator.eq,
+    Comparison.DIFFERS: operator.ne,
+    Comparison.LESS: operator.lt,
+    Comparison.AT_MOST: operator.le,
+    Comparison.MORE: operator.gt,
+    Comparison.AT_LEAST: operator.ge,
+    Comparison.IN: lambda found, value: found in value,
+    Comparison.CONTAINS: operator.contains,
+    Comparison.STARTS_WITH: lambda found, value: str(found).startswith(str(value)),
+    Comparison.EXISTS: lambda _, value: value is not False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One test of an argument, found by its path (`items.0.price`)."""
+
+    path: str
+    op: Comparison
+    value: Any = None
+
+    def holds(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether it holds. What cannot be compared (a text with a number) counts as holding: a person looks."""
+        there, found = _at(arguments, self.path)
+        if not there:
+            return self.op is Comparison.DIFFERS or (self.op is Comparison.EXISTS and self.value is False)
+        try:
+            return bool(_COMPARE[self.op](found, self.value))
+        except TypeError:
+            return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRule:
+    """A tenant's word on `tool`, a name or `server.*`.
+
+    `roles` empty: every agent that has the tool; of tools that the tenant added, the executor. A call that waits is
+    decided as `default` says when nobody did within `deadline_s`.
+    """
+
+    tool: str
+    allowed: bool = True
+    roles: tuple[str, ...] = ()
+    approval: Approval = Approval.NEVER
+    conditions: tuple[Condition, ...] = ()
+    deadline_s: float = DEADLINE_S
+    default: Default = "reject"
+
+    def admits(self, role: str) -> bool:
+        """Whether this role may use the tool."""
+        return self.allowed and (not self.roles or role in self.roles)
+
+    def needs_approval(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call with these arguments waits for a person."""
+        if self.approval is Approval.WHEN:
+            return all(condition.holds(arguments) for condition in self.conditions)
+        return self.approval is Approval.ALWAYS
+
+
+def rule_for(rules: Mapping[str, ToolRule], name: str) -> ToolRule | None:
+    """The rule that goes for the tool: its own before that of its family (`server.*`)."""
+    if name in rules or "." not in name:
+        return rules.get(name)
+    return rules.get(f"{name.partition('.')[0]}.*")
+
+
+def _at(value: Any, path: str) -> tuple[bool, Any]:
+    for part in path.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return False, None
+    return True, value
