@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from cognitionos.llm_gateway.domain.cached import USUAL, CacheWish
+
 Message = Mapping[str, Any]
 CACHE_NONE = "none"
 CACHE_EXACT = "exact"
+CACHE_DURABLE = "durable"
+CACHE_COALESCED = "coalesced"
+"""The answer of an identical call that was under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,7 @@ class ChatRequest:
     native: Mapping[str, Any] | None = None
     unseen_bytes: int = 0
     use_cache: bool = True
+    cache_wish: CacheWish = USUAL
     role: str | None = None
     deadline_s: float = 300.0
 
@@ -146,6 +152,7 @@ class ChatResult:
 
     `limit_lowered` says that the completion limit was cut to what a budget had left. `priced` False: nobody knows what
     the call cost, and `cost_nanousd` says nothing. `route` is the way it took: why, and which deployment did what.
+    `cache_key` names the answer in the caches (None: it may not be kept); `cache_age_s` is how old a kept one is.
     """
 
     call_id: UUID
@@ -158,6 +165,9 @@ class ChatResult:
     cost_nanousd: int
     priced: bool = True
     cache: str = CACHE_NONE
+    cache_key: str | None = None
+    cache_age_s: int | None = None
+    similarity: float | None = None
     attempts: int = 1
     route: str = ""
     simulated: bool = False

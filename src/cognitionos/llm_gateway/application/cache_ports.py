@@ -1,0 +1,116 @@
+"""Where the caches meet their stores. A layer forgets at will and never raises."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+from uuid import UUID
+
+from cognitionos.llm_gateway.domain.cached import CacheWish, Kept, Voided
+from cognitionos.llm_gateway.domain.chat import ChatRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheAsk:
+    """One request as the caches see it. `key` is its fingerprint, `model` the candidate it would be sent to first.
+
+    `scopes` are the words by which its answer can be declared void; `flight` names this attempt to get it.
+    """
+
+    tenant_id: UUID
+    project_id: UUID
+    key: str
+    request: ChatRequest
+    model: str
+    scopes: tuple[str, ...]
+    wish: CacheWish
+    flight: str
+
+
+class CacheLayer(Protocol):
+    """A layer below the exact ones, asked when they have nothing.
+
+    What it gives is checked against invalidations, and kept in the exact layers under the new request's key.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word in the ledger and in `x-cognitionos-cache`."""
+        ...
+
+    async def get(self, ask: CacheAsk) -> Kept | None:
+        """An answer that will do, its `layer` and `similarity` set; `epoch` and `scopes` as they were put."""
+        ...
+
+    def put(self, ask: CacheAsk, kept: Kept) -> None:
+        """Keep a provider's fresh answer, in the background, not beyond `kept.expires_at`."""
+        ...
+
+
+class Turn(Enum):
+    """Whose turn it is to ask the provider. `NOBODY`: nothing was reserved, ask if you must."""
+
+    NOBODY = 0
+    MINE = 1
+    ANOTHERS = 2
+    EVERYBODYS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What the shared layer says of a key. `epoch` None: it does not know how many invalidations there were.
+
+    `deeper`: the durable layer may have an answer. `reached` False: the shared layer is gone.
+    """
+
+    kept: Kept | None = None
+    epoch: int | None = None
+    deeper: bool = True
+    turn: Turn = Turn.NOBODY
+    reached: bool = True
+
+
+class SharedAnswers(Protocol):
+    """The exact layer that all processes share, which also says whose turn it is to ask the provider."""
+
+    async def look(self, tenant_id: UUID, key: str, *, flight: str | None, void: int | None = None) -> Look:
+        """The answer, else whose turn it is; `flight` None takes no turn. An answer of epoch `void` is passed over."""
+        ...
+
+    def keep(self, tenant_id: UUID, key: str, kept: Kept, *, flight: str | None) -> None:
+        """Keep an answer and end the flight, in the background. An answer older than an invalidation is dropped."""
+        ...
+
+    def end(self, tenant_id: UUID, key: str, flight: str, *, everybodys: bool) -> None:
+        """End a flight without an answer; `everybodys`: its answers are not shared, so nobody shall wait for one."""
+        ...
+
+    async def tell(self, tenant_id: UUID, epoch: int, *, nothing_deeper: bool) -> None:
+        """Say how many invalidations there were."""
+        ...
+
+    def watch(self) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set when a flight that somebody waits for ends."""
+        ...
+
+
+class DurableAnswers(Protocol):
+    """The exact layer that outlives the shared one, and the invalidations. `get` and `put` never raise."""
+
+    async def get(self, tenant_id: UUID, key: str) -> tuple[Kept | None, int | None]:
+        """The answer, and how many invalidations there were (None: it does not answer)."""
+        ...
+
+    def put(self, tenant_id: UUID, key: str, kept: Kept) -> None:
+        """Keep an answer, in the background."""
+        ...
+
+    async def voided(self, tenant_id: UUID) -> tuple[Voided, bool]:
+        """The tenant's invalidations, and whether there is any answer of it."""
+        ...
+
+    async def void(self, tenant_id: UUID, scopes: Sequence[str]) -> tuple[Voided, int]:
+        """Declare every answer of these scopes void; how many were deleted here."""
+        ...

@@ -1,0 +1,60 @@
+"""Kept answers: what is known of one, what a caller wishes, and which of them a tenant has declared void."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LONGEST_KEPT_S = 7 * 86_400.0
+"""No layer keeps an answer longer; older invalidations may be forgotten."""
+EVERYTHING = "all"
+"""The scope of every answer of a tenant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheWish:
+    """What one request wishes of the caches. `look` False: ask the provider; `keep` False: forget the answer.
+
+    `max_age_s` is how old an answer may be at most, `ttl_s` how long this one may be kept at most.
+    """
+
+    look: bool = True
+    keep: bool = True
+    max_age_s: float | None = None
+    ttl_s: float | None = None
+    tags: tuple[str, ...] = ()
+
+
+USUAL = CacheWish()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A kept answer. `wire` is its JSON text in OpenAI's shape; times are seconds since the epoch.
+
+    `epoch` is how many invalidations its tenant had made before the provider was asked; `scopes` are the words by which
+    it can be declared void (`model:NAME`, `tag:NAME`, `key:FINGERPRINT`). `layer` is where it was found.
+    """
+
+    wire: bytes
+    model: str
+    cost_nanousd: int
+    stored_at: float
+    expires_at: float
+    epoch: int
+    scopes: tuple[str, ...]
+    layer: str = ""
+    similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voided:
+    """The invalidations of a tenant: `epoch` counts them, `by_scope` has the number of the last one of each scope."""
+
+    epoch: int = 0
+    by_scope: Mapping[str, int] = field(default_factory=dict)
+
+    def allows(self, kept: Kept) -> bool:
+        """Whether nothing that concerns the answer was declared void since its provider was asked."""
+        if self.epoch <= kept.epoch:
+            return True
+        last = max(self.by_scope.get(scope, 0) for scope in (EVERYTHING, *kept.scopes))
+        return last <= kept.epoch
