@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cognitionos.llm_gateway.domain.chat import Usage
-from cognitionos.llm_gateway.domain.price import FREE, price_from_table, price_per_million
+from cognitionos.llm_gateway.domain.price import FREE, price_per_million
+from cognitionos.llm_gateway.domain.price_table import price_from_table
 from cognitionos.llm_gateway.infrastructure.price_table import PriceTable
 
 MINI = {

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.domain.ledger import Call
-from cognitionos.llm_gateway.domain.price import Price
+from cognitionos.llm_gateway.domain.price import Price, tier_of
 
 TOKENS_PER_IMAGE = 50_000
 """Above the dearest image of any current vision model (a large high-detail image on a small model)."""
@@ -18,6 +19,13 @@ TOKENS_AROUND_A_REQUEST = 512
 LIMIT_WHERE_NONE_IS_KNOWN = 4096
 """Completion tokens allowed on a priced model whose own limit nobody told and whose caller set none."""
 FEWEST_USEFUL_TOKENS = 16
+_BEYOND_WORDS = frozenset({"audio", "modalities", "cache_control"})
+_AN_HOUR = b'"1h"'
+"""How a request says that a part of its prompt is to be kept in a provider's cache for an hour."""
+SOFT_SHARE = 0.8
+HALT_SHARE = 0.95
+EXHAUSTED_SHARE = 0.95
+"""A refusal counts as 'exhausted' once this share of the limit is spent; before that the call was too large."""
 
 
 class Period(StrEnum):
@@ -27,6 +35,54 @@ class Period(StrEnum):
     DAY = "day"
     WEEK = "week"
     MONTH = "month"
+
+
+class Threshold(StrEnum):
+    """The shares of a limit that are told of, each once in a period."""
+
+    SOFT = "soft"
+    HALT = "halt"
+    EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What happens before a budget is used up, and by whose calendar it starts anew.
+
+    From the share `soft` on, `downgrade_to` answers (None: the tenant's setting); from `halt` on, runs that are not
+    critical halt. None: never. `time_zone` None: the tenant's.
+    """
+
+    soft: float | None = SOFT_SHARE
+    halt: float | None = HALT_SHARE
+    downgrade_to: str | None = None
+    time_zone: str | None = None
+
+
+OWN_TERMS = Terms(halt=None)
+"""Of the budgets that the product opens by itself: a goal does not halt at 95 % of its own limit."""
+SILENT_TERMS = Terms(soft=None, halt=None)
+"""Of an agent run's: many and short, nobody wants to hear of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """What a tenant wants of every budget of its own that does not say otherwise."""
+
+    time_zone: str = "UTC"
+    downgrade_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miscount:
+    """A budget whose counters are not what the ledger and the holds sum up to: (counter, sum) pairs."""
+
+    budget_id: UUID
+    subject: str
+    period: Period
+    spent_nanousd: tuple[int, int]
+    held_nanousd: tuple[int, int]
+    calls: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +104,32 @@ class Spend:
 class Hold:
     """A call's wish to hold `amount_nanousd` (None: its price is unknown) on every budget of its caller's subjects.
 
-    `row` is what a sweep writes should this process die; `deadline_s` is when the call must be over.
+    `row` is what a sweep writes should this process die; `deadline_s` is when the call must be over. `halts`: it is a
+    run's that is not critical. `downgraded`: it is with the cheaper model already, or must stay with its own. `sent`:
+    it goes to its provider at once (False: it queues first).
     """
 
     row: Call
     amount_nanousd: int | None
     deadline_s: float
+    halts: bool = False
+    downgraded: bool = True
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The answer to a hold. Refused: which budget, what it has left now, and what once the other holds are gone."""
+    """The answer to a hold. Refused: which budget, what it has left now, and what once the other holds are gone.
+
+    `halted`: runs that are not critical wait for that budget. `downgrade_to`: it wants this model to answer instead.
+    """
 
     granted: bool
     price_missing: bool = False
+    halted: bool = False
+    downgrade_to: str | None = None
     subject: str | None = None
+    period: Period = Period.TOTAL
     left_nanousd: int = 0
     room_nanousd: int = 0
     resets_at: datetime | None = None
@@ -118,8 +185,10 @@ class Exposure:
 
 def exposure(request: ChatRequest, prices: Sequence[Price], *, encode: Callable[[Any], bytes]) -> Exposure:
     """The most `request` can cost at any of `prices`: a token is at least one byte, whatever the tokenizer."""
-    prompt = _prompt_tokens(request, encode)
-    return Exposure(bounds=tuple(_bound(request, price, prompt) for price in prices))
+    prompt, words_only = _prompt_tokens(request, encode)
+    tier = tier_of(request.extra)
+    narrowed = (price.narrowed(tier, words_only=words_only) for price in prices)
+    return Exposure(bounds=tuple(_bound(request, price, prompt) for price in narrowed))
 
 
 def prompt_estimate(request: ChatRequest, *, encode: Callable[[Any], bytes]) -> int:
@@ -137,16 +206,20 @@ def _bound(request: ChatRequest, price: Price, prompt: int) -> Bound:
     return Bound(price=price, prompt=prompt, completion=completion, limit=limit, choices=request.choices)
 
 
-def _prompt_tokens(request: ChatRequest, encode: Callable[[Any], bytes]) -> int:
-    images = 0
+def _prompt_tokens(request: ChatRequest, encode: Callable[[Any], bytes]) -> tuple[int, bool]:
+    """The most tokens of the prompt, and whether it sends and asks for words only (`Price.words_only`)."""
+    images, words_only = 0, request.native is None and not request.extra.keys() & _BEYOND_WORDS
     spoken: list[Any] = [request.tools, request.response_format]
     for message in request.messages:
         content = message.get("content")
         if isinstance(content, list):
             texts = [part for part in content if part.get("type") != "image_url"]
             images += len(content) - len(texts)
+            words_only = words_only and all(part.get("type") == "text" for part in content)
             spoken.append([texts, message.get("tool_calls")])
         else:
             spoken.append(message)
     around = TOKENS_AROUND_A_REQUEST + TOKENS_AROUND_A_MESSAGE * len(request.messages)
-    return len(encode(spoken)) + request.unseen_bytes + around + images * TOKENS_PER_IMAGE
+    sent = encode(spoken)
+    words_only = words_only and _AN_HOUR not in sent
+    return len(sent) + request.unseen_bytes + around + images * TOKENS_PER_IMAGE, words_only

@@ -21,16 +21,21 @@ CACHE_COALESCED = "coalesced"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """On whose behalf a call is made: what its ledger row names and which budgets it is held against."""
+    """On whose behalf a call is made: what its ledger row names and which budgets it is held against.
+
+    `workflow` is the name of the declared workflow that is run; `critical` runs go on where a budget halts others.
+    """
 
     tenant_id: UUID
     project_id: UUID
     api_key_id: UUID | None = None
     user: str | None = None
     goal_id: UUID | None = None
+    workflow: str | None = None
     run_id: UUID | None = None
     task_id: str | UUID | None = None
     agent_run_id: UUID | None = None
+    critical: bool = False
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -41,6 +46,7 @@ class Caller:
             ("api_key", self.api_key_id),
             ("user", self.user),
             ("goal", self.goal_id),
+            ("workflow", self.workflow),
             ("run", self.run_id),
             ("task", self.task_id),
             ("agent_run", self.agent_run_id),
@@ -131,13 +137,23 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one call. `cached` and `cache_write` are parts of `prompt`, `reasoning` is a part of `completion`."""
+    """Tokens of one call. Those cached, written to a cache and of audio and images sent are parts of `prompt`, those of
+    reasoning and of audio and images made are parts of `completion`; `cache_write_1h` is a part of `cache_write`.
+
+    `service_tier` is the one that served it (`domain/price.py`), None the usual one.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
     reasoning: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    image_input: int = 0
+    image_output: int = 0
+    service_tier: str | None = None
     estimated: bool = False
 
     @property
@@ -150,7 +166,8 @@ class Usage:
 class ChatResult:
     """One answer, and where it came from. `wire` is the whole answer in OpenAI's shape.
 
-    `limit_lowered` says that the completion limit was cut to what a budget had left. `priced` False: nobody knows what
+    `limit_lowered` says that the completion limit was cut to what a budget had left, `downgraded` that a budget past its
+    soft share had a cheaper model answer. `priced` False: nobody knows what
     the call cost, and `cost_nanousd` says nothing. `route` is the way it took: why, and which deployment did what.
     `cache_key` names the answer in the caches (None: it may not be kept); `cache_age_s` is how old a kept one is.
     """
@@ -172,6 +189,7 @@ class ChatResult:
     route: str = ""
     simulated: bool = False
     limit_lowered: bool = False
+    downgraded: bool = False
     latency_ms: int = 0
     wire: Mapping[str, Any]
 

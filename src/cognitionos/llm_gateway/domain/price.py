@@ -1,8 +1,8 @@
 """What a call costs: exact decimal prices per token, rounded once, half-up, to nano-dollars."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from decimal import Decimal
 from typing import Any
 
@@ -10,66 +10,130 @@ from cognitionos.kernel.money import nanousd
 from cognitionos.llm_gateway.domain.chat import Usage
 
 _MILLION = Decimal(1_000_000)
-_ABOVE = re.compile(r"^input_cost_per_token_above_(\d+)k_tokens$")
+_PLAIN_TIERS = frozenset({"", "auto", "default", "standard", "standard_only"})
+_NO_TIERS: "Mapping[str, Price]" = {}
+
+
+def tier_of(said: Mapping[str, Any]) -> str | None:
+    """The service tier that a request asks for or an answer names: `flex`, `priority`, `batch`; None: the usual one.
+
+    Anthropic's `speed` and `inference_geo` cost a multiple: they stand behind it (`fast`, `batch+us`).
+    """
+    tier = said.get("service_tier")
+    named = [tier] if isinstance(tier, str) and tier not in _PLAIN_TIERS else []
+    named += ["fast"] if said.get("speed") == "fast" else []
+    named += ["us"] if said.get("inference_geo") == "us" else []
+    return "+".join(named) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """USD per token. None means the rate of plain input (cached, cache_write) or of plain output (reasoning)."""
+    """USD per token. None: a part of the prompt costs what plain input costs, of the completion what plain output does.
+
+    `cache_write` is a write kept for five minutes; one for an hour (`cache_write_1h`) costs as much unless it is told.
+    """
 
     input: Decimal
     output: Decimal
     cached: Decimal | None = None
     cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
     reasoning: Decimal | None = None
+    audio_input: Decimal | None = None
+    audio_output: Decimal | None = None
+    image_input: Decimal | None = None
+    image_output: Decimal | None = None
+    dearest_input: Decimal = field(init=False, repr=False, compare=False)
+    """The most that one prompt token can cost."""
+    dearest_output: Decimal = field(init=False, repr=False, compare=False)
+    """The most that one completion token can cost."""
+
+    def __post_init__(self) -> None:
+        """Find the dearest rates once: every hold asks for them."""
+        inputs = (self.input, self.cached, self.cache_write, self.cache_write_1h, self.audio_input, self.image_input)
+        outputs = (self.output, self.reasoning, self.audio_output, self.image_output)
+        object.__setattr__(self, "dearest_input", max(rate for rate in inputs if rate is not None))
+        object.__setattr__(self, "dearest_output", max(rate for rate in outputs if rate is not None))
 
     def cost_usd(self, usage: Usage) -> Decimal:
         """Exact dollars for `usage`."""
-        if usage.cached or usage.cache_write:
-            plain = max(usage.prompt - usage.cached - usage.cache_write, 0)
-            cached = self.input if self.cached is None else self.cached
-            written = self.input if self.cache_write is None else self.cache_write
-            prompt = plain * self.input + usage.cached * cached + usage.cache_write * written
-        else:
-            prompt = usage.prompt * self.input
-        if usage.reasoning and self.reasoning is not None:
-            spoken = max(usage.completion - usage.reasoning, 0)
-            return prompt + spoken * self.output + usage.reasoning * self.reasoning
-        return prompt + usage.completion * self.output
+        written = self.cache_write
+        longer = written if self.cache_write_1h is None else self.cache_write_1h
+        prompt = _cost(
+            usage.prompt,
+            self.input,
+            (usage.cached, self.cached),
+            (usage.cache_write_1h, longer),
+            (usage.cache_write - usage.cache_write_1h, written),
+            (usage.audio_input, self.audio_input),
+            (usage.image_input, self.image_input),
+        )
+        return prompt + _cost(
+            usage.completion,
+            self.output,
+            (usage.reasoning, self.reasoning),
+            (usage.audio_output, self.audio_output),
+            (usage.image_output, self.image_output),
+        )
 
     @property
-    def dearest_input(self) -> Decimal:
-        """The most that one prompt token can cost."""
-        return max(rate for rate in (self.input, self.cached, self.cache_write) if rate is not None)
+    def spoken(self) -> "Rates":
+        """The same for a call that sends and gets words only and keeps nothing for an hour."""
+        return replaced(
+            self, cache_write_1h=None, audio_input=None, audio_output=None, image_input=None, image_output=None
+        )
 
-    @property
-    def dearest_output(self) -> Decimal:
-        """The most that one completion token can cost."""
-        return max(rate for rate in (self.output, self.reasoning) if rate is not None)
+    def times(self, factor: Decimal) -> "Rates":
+        """Every rate multiplied."""
+        return Rates(**{name: rate * factor for name in RATES if (rate := getattr(self, name)) is not None})
+
+
+RATES = tuple(name for name in Rates.__dataclass_fields__ if not name.startswith("dearest"))
+"""The names of the rates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """A model's price. `above` holds dearer rates for long prompts, as (more than this many prompt tokens, rates)."""
+    """A model's price. `above` holds other rates for long prompts, as (more than this many prompt tokens, rates).
+
+    `tiers` holds the price of each service tier that has its own. `words_only` is the same price for a call without
+    audio, images and writes kept for an hour: less has to be held for it.
+    """
 
     rates: Rates
     above: tuple[tuple[int, Rates], ...] = ()
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
+    tiers: Mapping[str, "Price"] = field(default_factory=lambda: _NO_TIERS)
+    words_only: "Price | None" = None
 
     @property
     def is_free(self) -> bool:
         """Whether no call to this model can cost anything."""
-        return not any(rates.dearest_input or rates.dearest_output for rates in (self.rates, *self.dearer))
+        every = (self, *self.tiers.values())
+        return not any(rates.dearest_input or rates.dearest_output for each in every for rates in each.every)
 
     @property
-    def dearer(self) -> tuple[Rates, ...]:
-        """The rates of the long-prompt tiers."""
-        return tuple(rates for _, rates in self.above)
+    def every(self) -> tuple[Rates, ...]:
+        """The rates of the usual tier, for short and long prompts."""
+        return (self.rates, *(rates for _, rates in self.above))
+
+    def at(self, tier: str | None) -> "Price":
+        """The price at a service tier; one without a price of its own costs as usual."""
+        if tier is None or not self.tiers:
+            return self
+        return self.tiers.get(tier) or self.tiers.get(tier.partition("+")[2]) or self
+
+    def narrowed(self, tier: str | None, *, words_only: bool) -> "Price":
+        """What bounds a call that asks for `tier`: the usual price bounds a cheaper one, which it may not get."""
+        price = self.at(tier)
+        if price.rates.dearest_output < self.rates.dearest_output or price.rates.input < self.rates.input:
+            price = self
+        return price.words_only or price if words_only else price
 
     def cost(self, usage: Usage) -> int:
         """Nano-dollars for `usage`, rounded half-up."""
-        return nanousd(self._rates_for(usage.prompt).cost_usd(usage))
+        return nanousd(self.at(usage.service_tier).rates_for(usage.prompt).cost_usd(usage))
 
     def upper_bound(self, prompt: int, completion: int) -> int:
         """The most nano-dollars that `prompt` and `completion` tokens can cost, whatever part was cached or written."""
@@ -81,21 +145,49 @@ class Price:
         rate = self._dearest_output(prompt)
         return max(int(left / rate), 0) if rate and left > 0 else 0
 
-    def _rates_for(self, prompt: int) -> Rates:
+    def rates_for(self, prompt: int) -> Rates:
+        """The rates of a prompt of so many tokens."""
         chosen = self.rates
         for threshold, rates in self.above:
             if prompt > threshold:
                 chosen = rates
         return chosen
 
-    def _reachable(self, prompt: int) -> list[Rates]:
-        return [self.rates, *(rates for threshold, rates in self.above if prompt > threshold)]
-
     def _dearest_input(self, prompt: int) -> Decimal:
-        return max(rates.dearest_input for rates in self._reachable(prompt))
+        dearest = self.rates.dearest_input
+        for threshold, rates in self.above:
+            if prompt > threshold:
+                dearest = max(dearest, rates.dearest_input)
+        return dearest
 
     def _dearest_output(self, prompt: int) -> Decimal:
-        return max(rates.dearest_output for rates in self._reachable(prompt))
+        dearest = self.rates.dearest_output
+        for threshold, rates in self.above:
+            if prompt > threshold:
+                dearest = max(dearest, rates.dearest_output)
+        return dearest
+
+
+def priced(
+    rates: Rates,
+    *,
+    above: Iterable[tuple[int, Rates]] = (),
+    max_input_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    tiers: Mapping[str, Price] = _NO_TIERS,
+) -> Price:
+    """A price with its `words_only` beside it where that is another."""
+    whole = Price(
+        rates=rates,
+        above=tuple(sorted(above, key=lambda each: each[0])),
+        max_input_tokens=max_input_tokens,
+        max_output_tokens=max_output_tokens,
+        tiers=tiers,
+    )
+    spoken = replaced(
+        whole, rates=rates.spoken, above=tuple((threshold, each.spoken) for threshold, each in whole.above), tiers={}
+    )
+    return whole if spoken.every == whole.every else replaced(whole, words_only=spoken)
 
 
 FREE = Price(rates=Rates(input=Decimal(0), output=Decimal(0)))
@@ -111,52 +203,25 @@ def price_per_million(
     max_input_tokens: int | None = None,
     max_output_tokens: int | None = None,
 ) -> Price:
-    """A price as operators write it: dollars per million tokens."""
-    rates = Rates(
-        input=input_usd / _MILLION,
-        output=output_usd / _MILLION,
-        cached=None if cached_usd is None else cached_usd / _MILLION,
-        cache_write=None if cache_write_usd is None else cache_write_usd / _MILLION,
-        reasoning=None if reasoning_usd is None else reasoning_usd / _MILLION,
-    )
-    return Price(rates=rates, max_input_tokens=max_input_tokens, max_output_tokens=max_output_tokens)
+    """A plain price as operators write it: dollars per million tokens."""
+    given = {"input": input_usd, "output": output_usd, "cached": cached_usd}
+    given |= {"cache_write": cache_write_usd, "reasoning": reasoning_usd}
+    rates = rates_per_million(given)
+    return priced(rates, max_input_tokens=max_input_tokens, max_output_tokens=max_output_tokens)
 
 
-def price_from_table(entry: Mapping[str, Any]) -> Price | None:
-    """The price in one entry of litellm's table (floats are read by their shortest text); None where it has none."""
-    base = _rates(entry, suffix="")
-    if base is None:
-        return None
-    thresholds = sorted(int(match[1]) for key in entry if (match := _ABOVE.match(key)))
-    above = ((k * 1000, _rates(entry, suffix=f"_above_{k}k_tokens", base=base)) for k in thresholds)
-    return Price(
-        rates=base,
-        above=tuple((threshold, rates) for threshold, rates in above if rates is not None),
-        max_input_tokens=_whole(entry.get("max_input_tokens")),
-        max_output_tokens=_whole(entry.get("max_output_tokens") or entry.get("max_tokens")),
-    )
+def rates_per_million(given: Mapping[str, Decimal | None], base: Rates | None = None) -> Rates:
+    """Rates from dollars per million tokens, by the names of `Rates`; what is not given is as in `base`."""
+    told = {name: rate / _MILLION for name, rate in given.items() if rate is not None}
+    return Rates(**told) if base is None else replaced(base, **told)
 
 
-def _rates(entry: Mapping[str, Any], *, suffix: str, base: Rates | None = None) -> Rates | None:
-    def rate(name: str, otherwise: Decimal | None) -> Decimal | None:
-        value = entry.get(name + suffix)
-        return Decimal(repr(value)) if isinstance(value, int | float) else otherwise
-
-    prompt = rate("input_cost_per_token", base.input if base else None)
-    if prompt is None:
-        return None
-    silent = Decimal(0) if entry.get("mode") == "embedding" else None
-    completion = rate("output_cost_per_token", base.output if base else silent)
-    if completion is None:
-        return None
-    return Rates(
-        input=prompt,
-        output=completion,
-        cached=rate("cache_read_input_token_cost", base.cached if base else None),
-        cache_write=rate("cache_creation_input_token_cost", base.cache_write if base else None),
-        reasoning=rate("output_cost_per_reasoning_token", base.reasoning if base else None),
-    )
-
-
-def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
+def _cost(total: int, rate: Decimal, *parts: tuple[int, Decimal | None]) -> Decimal:
+    """`total` tokens at `rate`, the parts among them at their own; parts that overlap are counted once."""
+    left, cost = total, Decimal(0)
+    for count, own in parts:
+        if count > 0 and own is not None and left > 0:
+            some = min(count, left)
+            cost += some * own
+            left -= some
+    return cost + left * rate

@@ -12,6 +12,7 @@ import msgspec
 from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.domain.chat import Usage
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
+from cognitionos.llm_gateway.domain.price import tier_of
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode, error_text, write_usage
 
 NATIVE = "anthropic"
@@ -76,13 +77,16 @@ def usage_of(usage: object) -> Usage | None:
     if not isinstance(usage, dict) or not isinstance(usage.get("output_tokens"), int):
         return None
     cached, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
-    details = usage.get("output_tokens_details")
+    details, by_age = usage.get("output_tokens_details"), usage.get("cache_creation")
+    longer = _count(by_age, "ephemeral_1h_input_tokens") if isinstance(by_age, dict) else 0
     return Usage(
         prompt=_count(usage, "input_tokens") + cached + written,
         completion=_count(usage, "output_tokens"),
         cached=cached,
         cache_write=written,
+        cache_write_1h=min(longer, written),
         reasoning=_count(details, "thinking_tokens") if isinstance(details, dict) else 0,
+        service_tier=tier_of(usage),
     )
 
 

@@ -9,7 +9,7 @@ from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.domain.chat import Usage
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import NATIVE
 from cognitionos.llm_gateway.infrastructure.anthropic_errors import render
-from cognitionos.llm_gateway.infrastructure.openai_schema import encode, usage_from
+from cognitionos.llm_gateway.infrastructure.openai_schema import encode, usage_from, written_by_age
 from cognitionos.platform.http_problems import problem_of
 
 _REASONS = {
@@ -76,9 +76,10 @@ def message_of(wire: Mapping[str, Any], *, message_id: str) -> Mapping[str, Any]
     return _empty(message_id, wire.get("model", "")) | {"content": content, "stop_reason": reason, "usage": usage}
 
 
-def usage_view(usage: Usage) -> dict[str, int]:
+def usage_view(usage: Usage) -> dict[str, Any]:
     """Anthropic's `usage`: `input_tokens` are those that were neither read from nor written to the cache."""
-    return {
+    by_age = {"cache_creation": written_by_age(usage)} if usage.cache_write else {}
+    return by_age | {
         "input_tokens": max(usage.prompt - usage.cached - usage.cache_write, 0),
         "cache_creation_input_tokens": usage.cache_write,
         "cache_read_input_tokens": usage.cached,

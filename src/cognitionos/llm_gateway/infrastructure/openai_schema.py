@@ -8,6 +8,7 @@ import msgspec
 from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ProviderFailure
+from cognitionos.llm_gateway.domain.price import tier_of
 
 LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
 MOST_TOKENS = 2**40
@@ -37,6 +38,7 @@ class _ChunkChoice(msgspec.Struct):
 class _ChunkWire(msgspec.Struct):
     choices: list[_ChunkChoice] | None = None
     usage: dict[str, Any] | None = None
+    service_tier: Any = None
     error: Any = None
 
 
@@ -67,33 +69,68 @@ def chat_request(body: dict[str, Any]) -> ChatRequest:
 
 def read_usage(wire: Mapping[str, Any]) -> Usage | None:
     """The usage in an answer or chunk; None where the provider did not say."""
-    return usage_from(wire.get("usage"))
+    return usage_from(wire.get("usage"), service_tier=wire.get("service_tier"))
 
 
-def usage_from(usage: object) -> Usage | None:
-    """A `usage` object; vendors' own names for cache reads and writes are understood."""
+def usage_from(usage: object, *, service_tier: object = None) -> Usage | None:
+    """A `usage` object; vendors' own names for cache reads and writes are understood.
+
+    `service_tier` is what the answer around it says.
+    """
     if not isinstance(usage, dict) or not usage.get("prompt_tokens", usage.get("total_tokens")):
         return None
-    prompt = _count(usage.get("prompt_tokens"))
-    cached = _count(_detail(usage, "prompt_tokens_details", "cached_tokens") or usage.get("cache_read_input_tokens"))
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    sent, made = _mapping(usage.get("prompt_tokens_details")), _mapping(usage.get("completion_tokens_details"))
+    reasoning = _count(made.get("reasoning_tokens"))
+    if reasoning and _count(usage.get("total_tokens")) == prompt + completion + reasoning:
+        completion += reasoning  # xAI and Gemini count them apart
+    written = _count(usage.get("cache_creation_input_tokens") or sent.get("cache_write_tokens"))
+    by_age = _mapping(usage.get("cache_creation") or sent.get("cache_creation_token_details"))
+    told = usage if service_tier is None else {"service_tier": service_tier}
     return Usage(
         prompt=prompt,
-        completion=_count(usage.get("completion_tokens")),
-        cached=min(cached, prompt),
-        cache_write=min(_count(usage.get("cache_creation_input_tokens")), prompt),
-        reasoning=_count(_detail(usage, "completion_tokens_details", "reasoning_tokens")),
+        completion=completion,
+        cached=min(_count(sent.get("cached_tokens") or usage.get("cache_read_input_tokens")), prompt),
+        cache_write=min(written, prompt),
+        cache_write_1h=min(_count(by_age.get("ephemeral_1h_input_tokens")), written, prompt),
+        reasoning=min(reasoning, completion),
+        audio_input=min(_count(sent.get("audio_tokens")), prompt),
+        audio_output=min(_count(made.get("audio_tokens")), completion),
+        image_input=min(_count(sent.get("image_tokens")), prompt),
+        image_output=min(_count(made.get("image_tokens")), completion),
+        service_tier=tier_of(told),
     )
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """`usage` as it stands in an answer."""
-    return {
+    """`usage` as it stands in an answer; what OpenAI has no name for stands under Anthropic's."""
+    sent = {"cached_tokens": usage.cached, "audio_tokens": usage.audio_input, "image_tokens": usage.image_input}
+    made = {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output}
+    made["image_tokens"] = usage.image_output
+    wire: dict[str, Any] = {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.total,
-        "prompt_tokens_details": {"cached_tokens": usage.cached},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "prompt_tokens_details": _said(sent, "cached_tokens"),
+        "completion_tokens_details": _said(made, "reasoning_tokens"),
     }
+    if usage.cache_write:
+        wire["cache_creation_input_tokens"] = usage.cache_write
+    if usage.cache_write_1h:
+        wire["cache_creation"] = written_by_age(usage)
+    if usage.service_tier:
+        wire["service_tier"] = usage.service_tier
+    return wire
+
+
+def written_by_age(usage: Usage) -> dict[str, int]:
+    """What was written to a cache, by how long it is kept, in Anthropic's words."""
+    short = usage.cache_write - usage.cache_write_1h
+    return {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": usage.cache_write_1h}
+
+
+def _said(details: Mapping[str, int], always: str) -> dict[str, int]:
+    return {name: count for name, count in details.items() if count or name == always}
 
 
 def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
@@ -111,7 +148,7 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
         raise ProviderFailure(f"the stream ended with an error: {error_text(wire.error)}")
     if not keep_usage:
         data = _without_usage(data, wire)
-    usage = usage_from(wire.usage) if wire.usage is not None else None
+    usage = usage_from(wire.usage, service_tier=wire.service_tier) if wire.usage is not None else None
     if not wire.choices:
         return Chunk(data=data, usage=usage, bare_usage=wire.usage is not None)
     text, tokens, finish_reason, plain = "", 0, None, True
@@ -198,9 +235,8 @@ def _pop_include_usage(extra: dict[str, Any]) -> bool:
     return options.get("include_usage") is True
 
 
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> object:
-    details = usage.get(group)
-    return details.get(name) if isinstance(details, dict) else None
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _count(value: object) -> int:

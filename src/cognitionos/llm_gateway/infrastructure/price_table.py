@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from cognitionos.llm_gateway.domain.price import Price, price_from_table
+from cognitionos.llm_gateway.domain.price import Price
+from cognitionos.llm_gateway.domain.price_table import price_from_table
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
 _FILE = "model_prices_and_context_window_backup.json"
-_KEPT = ("input_cost", "output_cost", "cache_", "max_", "mode")
+_KEPT = ("input_cost", "output_cost", "cache_", "max_", "mode", "tiered_pricing", "provider_specific_entry")
 
 
 class PriceTable:
@@ -46,7 +47,7 @@ class PriceTable:
         return {
             name: {field: value for field, value in entry.items() if field.startswith(_KEPT)}
             for name, entry in table.items()
-            if "input_cost_per_token" in entry
+            if "input_cost_per_token" in entry or "tiered_pricing" in entry
         }
 
     @cached_property
