@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.types import ControllerRouterHandler
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
@@ -33,6 +33,7 @@ from cognitionos.platform import (
     telemetry,
 )
 from cognitionos.platform.config import Settings
+from cognitionos.platform.hot_routes import HotRoutes
 from cognitionos.tenancy.infrastructure import http as tenancy_http
 
 MAX_BODY_BYTES = 48 * 2**20  # inputs of a goal: 32 MiB, as base64
@@ -54,6 +55,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
             await services.close()
             flush_traces()
 
+    authenticate = services.tenancy.authenticate
+    rate = middleware.RateLimit(rate_limit.over(services.base.redis), per_minute=settings.rate_limit_per_minute)
+    hot = {"/v1/chat/completions": http_openai.hot_chat(services.llm_gateway.gateway)}
     app = Litestar(
         route_handlers=_routes(services),
         lifespan=[life],
@@ -61,16 +65,19 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers=http_problems.HANDLERS,
         openapi_config=http_document.openapi_config(__version__),
         middleware=middleware.guarded(
-            services.tenancy.authenticate,
-            rate_limit.over(services.base.redis),
-            per_minute=settings.rate_limit_per_minute,
+            authenticate,
+            rate,
             then=[idempotency.Idempotency(idempotency.IdempotencyStore(services.base.database))],
         ),
         plugins=[http_document.CommonErrors()],
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
-    return middleware.observe(app)
+
+    def with_hot_routes(framework: ASGIApp) -> ASGIApp:
+        return HotRoutes(framework, hot, authenticate=authenticate, rate=rate, most_bytes=MAX_BODY_BYTES)
+
+    return middleware.observe(app, first=with_hot_routes)
 
 
 def _routes(services: Services) -> list[ControllerRouterHandler]:

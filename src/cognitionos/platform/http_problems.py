@@ -115,11 +115,15 @@ def problem_of(error: Exception) -> Problem:
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything (`exception_handlers={Exception: handle}`)."""
-    problem = problem_of(error)
-    request_id = request.scope.get("state", {}).get("request_id", "")
+    return answer_to(request.scope, error, vendor=_vendor_of(request.scope))
+
+
+def answer_to(scope: Any, error: Exception, *, vendor: VendorErrors | None) -> Response[bytes]:
+    """What a request is answered that ended with `error`; one that nobody expected is logged."""
+    problem, path = problem_of(error), scope["path"]
     if problem.status == 500:
-        log.error("unhandled_error", path=request.scope["path"], exc_info=error)
-    return render(problem, path=request.scope["path"], request_id=request_id, vendor=_vendor_of(request.scope))
+        log.error("unhandled_error", path=path, exc_info=error)
+    return render(problem, path=path, request_id=scope.get("state", {}).get("request_id", ""), vendor=vendor)
 
 
 HANDLERS: dict[int | type[Exception], Any] = {Exception: handle}

@@ -36,6 +36,8 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 ANSWER_HEADERS = "answer_headers"
+ADMITTED = "admitted"
+"""In a request's state: it was counted against its key's rate before the framework saw it."""
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
@@ -120,15 +122,21 @@ class RateLimit(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Raise `RateLimited` when the key's minute is used up."""
+        if ADMITTED not in scope["state"]:
+            await self.admit(scope)
+        await next_app(scope, receive, send)
+
+    async def admit(self, scope: Scope) -> None:
+        """Count the request and tell its caller; raise `RateLimited` when the key's minute is used up."""
         who: Principal = scope["user"]
         grant = await self._limiter.take(str(who.api_key_id or who.tenant_id), self._per_minute)
         remaining, reset_s = grant.remaining, max(1, round(grant.reset_s + 0.499))
         scope["state"][ANSWER_HEADERS] += (
             self._policy,
-            (b"ratelimit", f'"key";r={remaining};t={reset_s}'.encode()),
+            (b"ratelimit", b'"key";r=%d;t=%d' % (remaining, reset_s)),
             self._limit,
-            (b"x-ratelimit-remaining", str(remaining).encode()),
-            (b"x-ratelimit-reset", str(reset_s).encode()),
+            (b"x-ratelimit-remaining", b"%d" % remaining),
+            (b"x-ratelimit-reset", b"%d" % reset_s),
         )
         if not grant.allowed:
             REFUSED.inc()
@@ -136,20 +144,19 @@ class RateLimit(ASGIMiddleware):
                 f"This key may make {self._per_minute} requests a minute; there is room again in {reset_s} s.",
                 retry_after_s=grant.reset_s,
             )
-        await next_app(scope, receive, send)
 
 
-def observe(app: Litestar) -> Litestar:
-    """Surround all of `app`, also what no route answers."""
-    app.asgi_handler = Observed(app.asgi_handler)
+def observe(app: Litestar, *, first: Callable[[ASGIApp], ASGIApp] | None = None) -> Litestar:
+    """Surround all of `app`, also what no route answers; `first` puts something between."""
+    app.asgi_handler = Observed(first(app.asgi_handler) if first else app.asgi_handler)
     return app
 
 
 def guarded(
-    authenticate: Authenticate, limiter: RateLimiter, *, per_minute: int, then: Sequence[ASGIMiddleware] = ()
+    authenticate: Authenticate, rate: RateLimit, *, then: Sequence[ASGIMiddleware] = ()
 ) -> list[ASGIMiddleware]:
     """What surrounds each route, outermost first."""
-    return [Authentication(authenticate), RateLimit(limiter, per_minute=per_minute), *then]
+    return [Authentication(authenticate), rate, *then]
 
 
 def header(scope: Scope, name: bytes) -> str | None:

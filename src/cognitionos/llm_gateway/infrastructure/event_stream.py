@@ -81,9 +81,9 @@ class EventStream(Response[bytes]):
 
     def to_asgi_response(self, app: Any, request: Any, **_: Any) -> ASGIApp:  # type: ignore[override]
         """The ASGI application that sends it."""
-        return self._send_all
+        return self.send_all
 
-    async def _send_all(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def send_all(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end or until the client is gone; either way the stream is closed and thereby billed."""
         sending = asyncio.ensure_future(self._send_events(_Sender(send, self._framing.ping, self._ping_s)))
         gone = asyncio.ensure_future(_gone(receive))

@@ -9,6 +9,7 @@ from litestar import Controller, Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
+from litestar.types import ASGIApp
 
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelNotFound
@@ -25,6 +26,7 @@ from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
 from cognitionos.llm_gateway.infrastructure.openai_schema import chat_request, decode_object, encode
+from cognitionos.platform.hot_routes import HotRoute, NotPlain, Whole
 from cognitionos.platform.http_api import instance, requires
 from cognitionos.platform.http_problems import vendor_errors
 
@@ -55,6 +57,10 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     model: str
     choices: list[dict[str, Any]]
     usage: dict[str, Any] | None = None
+
+
+_decode_chat = msgspec.json.Decoder(ChatCompletionBody).decode
+_JSON = (b"content-type", JSON.encode())
 
 
 class EmbeddingsBody(msgspec.Struct, kw_only=True):
@@ -190,6 +196,25 @@ def routes(gateway: Gateway, catalogue: Catalogue) -> Router:
         dependencies={"gateway": instance(gateway), "catalogue": instance(catalogue)},
         opt=vendor_errors(OPENAI_ERRORS),
     )
+
+
+def hot_chat(gateway: Gateway) -> HotRoute:
+    """`POST /v1/chat/completions` once more, for the plain case: same checks, same answers, a third of the CPU."""
+
+    async def answer(who: Principal, body: bytes) -> ASGIApp:
+        try:
+            data, fields = _decode_chat(body), decode_object(body)
+        except msgspec.DecodeError as error:
+            raise NotPlain from error
+        caller, asked = caller_of(who, data.user), chat_request(fields)
+        if data.stream:
+            stream = await gateway.stream(caller, asked)
+            return EventStream(stream, stream_headers(stream)).send_all
+        result = await gateway.complete(caller, asked)
+        headers = [(name.encode(), value.encode()) for name, value in answer_headers(result).items()]
+        return Whole(encode(result.wire), [_JSON, *headers])
+
+    return HotRoute(permission=Permission.MODELS_CALL, errors=OPENAI_ERRORS, answer=answer)
 
 
 def _embeddings_view(embeddings: Embeddings, *, as_base64: bool) -> EmbeddingsView:
