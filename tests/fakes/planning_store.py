@@ -10,11 +10,11 @@ from uuid import UUID
 from cognitionos.kernel.ids import new_id
 from cognitionos.planning.application.ports import Recorded
 from cognitionos.planning.application.values import PURE, computed
-from cognitionos.planning.domain.progress import Waiting, advance
-from cognitionos.planning.domain.reference import Known, Wanted
+from cognitionos.planning.domain.progress import Edges, Waiting, advance, is_skipped
+from cognitionos.planning.domain.reference import STATE, Known, Wanted
 from cognitionos.planning.domain.run import Run
 from cognitionos.planning.domain.step import Entry, Step
-from cognitionos.planning.domain.task import ClaimedTask, NewTask, TaskStatus
+from cognitionos.planning.domain.task import ClaimedTask, NewTask, Succeeded, TaskStatus
 
 
 @dataclass(kw_only=True)
@@ -23,6 +23,7 @@ class _Row:
     new: NewTask
     status: TaskStatus
     pending: int
+    skipped: int = 0
     owner: str | None = None
     lease_until: float = 0.0
     ready_at: float = 0.0
@@ -113,10 +114,14 @@ class InMemoryTaskStore:
     def _store(self, step: Step) -> bool:
         ready = bool(step.retrying or step.new_tasks)
         if not step.run.status.is_final:
-            ended = [self._rows[task.id].new.dependents for task in step.succeeded]
-            progress = advance(ended, self._waiting(step.run), self._computing(step))
-            step.follow(progress)
-            ready |= self._lower(progress.fewer)
+            edges = step.edges({row.new.id: row.new.dependents for row in self._rows.values()})
+            while edges:
+                progress = advance(edges, self._waiting(step.run), self._computing(step))
+                step.follow(progress)
+                became_ready, edges = self._lower(step, progress.fewer, progress.skips)
+                ready |= became_ready
+        for task_id in step.skipped:
+            self._rows[task_id].status = TaskStatus.SKIPPED
         for task in step.succeeded:
             row = self._rows[task.id]
             row.status, row.owner, row.output = TaskStatus.SUCCEEDED, None, task.output
@@ -127,7 +132,7 @@ class InMemoryTaskStore:
         for task_id, wait in step.postponed:
             row = self._rows[task_id]
             row.status, row.owner, row.ready_at = TaskStatus.READY, None, self.clock_s + wait.after_s
-            row.task = replace(row.task, attempt=row.task.attempt - 1, spec=wait.spec)
+            row.task = replace(row.task, attempt=row.task.attempt - 1, spec={**row.task.spec, STATE: wait.state})
         for task_id, _ in step.failed:
             self._rows[task_id].status = TaskStatus.FAILED
         self.add(step.run, step.new_tasks)
@@ -146,13 +151,15 @@ class InMemoryTaskStore:
         ended = [row for row in self._rows.values() if row.status is TaskStatus.SUCCEEDED]
         return {row.task.key: row.output for row in ended if row.task.run_id == run_id}
 
-    def _computing(self, step: Step) -> Callable[[Waiting], Any]:
+    def _computing(self, step: Step) -> Callable[[Waiting], Succeeded | object]:
         known = Known(run_input=step.run.input, outputs=self._outputs(step.run.id))
         known.outputs.update((task.key, task.output) for task in step.succeeded)
 
-        def compute(node: Waiting) -> Any:
-            known.outputs[node.key] = output = computed(PURE[node.kind], node.spec, datetime.now(UTC), known)
-            return output
+        def compute(node: Waiting) -> Succeeded | object:
+            outcome = computed(PURE[node.kind], node, datetime.now(UTC), known)
+            if isinstance(outcome, Succeeded):
+                known.outputs[node.key] = outcome.output
+            return outcome
 
         return compute
 
@@ -166,18 +173,26 @@ class InMemoryTaskStore:
                 spec=row.task.spec,
                 pending=row.pending,
                 dependents=row.new.dependents,
+                is_pure=row.new.is_pure,
+                parents=len(row.new.dependencies),
+                skipped=row.skipped,
             )
             for row in self._rows.values()
-            if row.task.run_id == run.id and row.status is TaskStatus.PENDING and row.new.is_pure
+            if row.task.run_id == run.id and row.status is TaskStatus.PENDING
         }
 
-    def _lower(self, fewer: Counter[UUID]) -> bool:
+    def _lower(self, step: Step, fewer: Counter[UUID], skips: Counter[UUID]) -> tuple[bool, list[Edges]]:
+        edges = []
         for task_id, number in fewer.items():
             row = self._rows[task_id]
             row.pending -= number
-            if row.pending == 0:
+            row.skipped += skips[task_id]
+            if row.pending == 0 and is_skipped(row.skipped, len(row.new.dependencies)):
+                step.skip(task_id, row.task.key)
+                edges.append(Edges(row.new.dependents, is_skipped=True))
+            elif row.pending == 0:
                 row.status = TaskStatus.READY
-        return any(self._rows[task_id].status is TaskStatus.READY for task_id in fewer)
+        return any(self._rows[task_id].status is TaskStatus.READY for task_id in fewer), edges
 
     def _fail(self) -> None:
         if self.failures:

@@ -14,6 +14,7 @@ from tests.waiting import eventually
 from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.ports import TaskStore
+from cognitionos.planning.domain.reference import STATE
 from cognitionos.planning.domain.step import Ended, Reported, Started
 from cognitionos.planning.domain.task import (
     ClaimedTask,
@@ -171,14 +172,14 @@ async def test_what_is_postponed_is_held_by_nobody_until_its_time_and_the_start_
     await stores.start(who, [a_step("a")])
     [task] = await stores.claimed()
 
-    postponed = Postponed(spec={"until": "then"}, after_s=0.05)
+    postponed = Postponed(state={"until": "then"}, after_s=0.05)
     await stores.store.record(who.tenant_id, "w", [Ended(task=task, outcome=postponed)])
     too_early, held = await stores.claimed(), await stores.store.renew(worker="w", lease_s=60)
     stores.later(1)
     [again] = await eventually(stores.claimed)
 
     assert (too_early, held) == ([], {})
-    assert (again.attempt, again.failures, again.spec) == (1, 0, {"until": "then"})
+    assert (again.attempt, again.failures, again.spec) == (1, 0, {STATE: {"until": "then"}})
     await stores.store.record(who.tenant_id, "w", [well(again)])
 
 

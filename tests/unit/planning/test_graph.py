@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cognitionos.kernel.ids import new_id
 from cognitionos.planning.domain.graph import InvalidGraph, leaves, topological_order
-from cognitionos.planning.domain.progress import Waiting, advance
-from cognitionos.planning.domain.task import TaskSpec, in_order
+from cognitionos.planning.domain.progress import LATER, Edges, Waiting, advance
+from cognitionos.planning.domain.task import Succeeded, TaskSpec, in_order
 
 graphs = st.integers(1, 25).flatmap(
     lambda size: st.lists(st.sets(st.integers(0, size - 1)), min_size=size, max_size=size).map(
@@ -63,7 +63,7 @@ def test_ending_the_roots_of_a_pure_graph_runs_all_of_it_once(graph: dict[str, t
     roots = [task for task in tasks if not task.dependencies]
     waiting = {task.id: _waiting(task.id, task.spec.key, len(task.dependencies), task.dependents) for task in tasks}
 
-    progress = advance([root.dependents for root in roots], waiting, lambda node: node.key)
+    progress = advance([Edges(root.dependents) for root in roots], waiting, lambda node: Succeeded(output=node.key))
 
     ran = [node.key for node, _ in progress.done]
     assert sorted(ran) == sorted(task.spec.key for task in tasks if task.dependencies)
@@ -74,7 +74,7 @@ def test_a_task_with_a_parent_elsewhere_only_has_its_counter_lowered() -> None:
     child, stranger = uuid4(), uuid4()
     waiting = {child: _waiting(child, "child", 2, ())}
 
-    progress = advance([(child, stranger)], waiting, lambda _: None)
+    progress = advance([Edges((child, stranger))], waiting, lambda _: LATER)
 
     assert not progress.done
     assert progress.fewer == {child: 1, stranger: 1}

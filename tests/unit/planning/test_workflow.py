@@ -14,7 +14,7 @@ from tests.unit.planning.builders import NOON
 
 from cognitionos.planning.application.values import compute_wait
 from cognitionos.planning.application.workflows import has_nul
-from cognitionos.planning.domain.reference import Known, Reference, UnresolvedReference, references_in, resolve
+from cognitionos.planning.domain.reference import STATE, Known, Reference, UnresolvedReference, references_in, resolve
 from cognitionos.planning.domain.task import Postponed, Succeeded
 from cognitionos.planning.domain.workflow import (
     DeclaredTask,
@@ -91,10 +91,10 @@ def test_a_wait_is_postponed_to_its_end_whoever_takes_it_up_and_then_over() -> N
     first = compute_wait({"duration_s": 60}, NOON)
     assert isinstance(first, Postponed)
 
-    again = compute_wait(first.spec, NOON + timedelta(seconds=20))
-    over = compute_wait(first.spec, NOON + timedelta(seconds=60))
+    again = compute_wait({"duration_s": 60, STATE: first.state}, NOON + timedelta(seconds=20))
+    over = compute_wait({"duration_s": 60, STATE: first.state}, NOON + timedelta(seconds=60))
 
-    assert (first.after_s, again) == (60, Postponed(spec=first.spec, after_s=40))
+    assert (first.after_s, again) == (60, Postponed(state=first.state, after_s=40))
     assert over == Succeeded(output={"until": "2026-11-21T12:01:00+00:00"})
 
 

@@ -27,6 +27,7 @@ AFTER_CLAIM = declare("engine.after_claim")
 
 FINISH_WITHIN_S = 2.0
 DRAIN_WITHIN_S = 5.0
+LONGEST_TIMER_S = 60.0
 
 
 def run_channel(run_id: object) -> str:
@@ -111,9 +112,11 @@ class Engine:
 
     def _committed(self, recorded: Recorded, entries: Sequence[Entry]) -> None:
         """After a commit: look for what it made ready, tell readers, stop what it revoked."""
-        for entry in entries:
-            if isinstance(entry, Ended) and isinstance(entry.outcome, Retrying | Postponed):
-                asyncio.get_running_loop().call_later(entry.outcome.after_s, self._woken.set)
+        outcomes = (entry.outcome for entry in entries if isinstance(entry, Ended))
+        waits_s = [each.after_s for each in outcomes if isinstance(each, Retrying | Postponed)]
+        for wait_s in waits_s:
+            if wait_s <= LONGEST_TIMER_S:  # what waits longer is found by the sweep
+                asyncio.get_running_loop().call_later(wait_s, self._woken.set)
         if recorded.ready:
             self._woken.set()
         channels = [run_channel(run_id) for run_id in recorded.runs]

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.domain.step import Entry
-from cognitionos.planning.domain.task import ClaimedTask, Outcome, Succeeded
+from cognitionos.planning.domain.task import ClaimedTask, Outcome
 
 Report = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Tell the run's readers what a task does: (kind such as `agent.tool_called`, JSON data). Raises `LeaseLost`."""
 
-Handler = Callable[[ClaimedTask, Report], Awaitable[Succeeded]]
+Handler = Callable[[ClaimedTask, Report], Awaitable[Outcome]]
 """Does one kind of task. May be called again for the same task after a crash; any error is weighed by its policy."""
 
 Compute = Callable[[Mapping[str, Any], datetime], Outcome]

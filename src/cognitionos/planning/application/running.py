@@ -13,7 +13,7 @@ from cognitionos.kernel.errors import DomainError, Unavailable
 from cognitionos.planning.application.ports import Compute, Handler
 from cognitionos.planning.application.recording import Recorder
 from cognitionos.planning.domain.kinds import must_be_input
-from cognitionos.planning.domain.reference import Known, Reference, Wanted, references_in, resolve
+from cognitionos.planning.domain.reference import STATE, Known, Reference, Wanted, references_of, resolved
 from cognitionos.planning.domain.step import Ended, Reported, Started
 from cognitionos.planning.domain.task import ClaimedTask, Failed, LeaseLost, Outcome, Problem, Retrying
 from cognitionos.platform.logging import get_logger
@@ -42,7 +42,7 @@ class Runner:
         """The ends of pure tasks of one tenant. What their references lead to is read in one go."""
         if not tasks:
             return []
-        references = {task.id: references_in(task.spec) for task in tasks}
+        references = {task.id: references_of(task.key, task.kind, task.spec) for task in tasks}
         asked: defaultdict[UUID, list[Reference]] = defaultdict(list)
         for task in tasks:
             asked[task.run_id] += references[task.id]
@@ -55,7 +55,7 @@ class Runner:
 
     def _computed(self, task: ClaimedTask, references: Sequence[Reference], known: Mapping[UUID, Known]) -> Outcome:
         try:
-            ready = _with_input(task, known[task.run_id]) if references else task
+            ready = _with_input(task, known.get(task.run_id, Known())) if references else task
             return self.pure[task.kind](ready.spec, self.now())
         except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return _weighed(task, error)
@@ -92,15 +92,19 @@ class Runner:
             return _weighed(task, error)
 
     async def _resolved(self, task: ClaimedTask) -> ClaimedTask:
-        wanted = Wanted.by(references_in(task.spec))
-        if wanted is None:
+        references = references_of(task.key, task.kind, task.spec)
+        if not references:
             return task
-        return _with_input(task, (await self.known(task.tenant_id, {task.run_id: wanted}))[task.run_id])
+        wanted = Wanted.by(references)
+        known = (await self.known(task.tenant_id, {task.run_id: wanted}))[task.run_id] if wanted else Known()
+        return _with_input(task, known)
 
 
 def _with_input(task: ClaimedTask, known: Known) -> ClaimedTask:
-    spec = resolve(task.spec, known)
-    must_be_input(task.kind, spec)
+    spec = resolved(task.key, task.kind, task.spec, known)
+    given = {name: value for name, value in spec.items() if name != STATE}
+    if given:
+        must_be_input(task.kind, given)
     return replace(task, spec=spec)
 
 

@@ -1,15 +1,23 @@
 """The kinds of task that a workflow may declare, and what the input of each must be."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from cognitionos.kernel.errors import Invalid
-from cognitionos.planning.domain.reference import REF
+from cognitionos.planning.domain.approval import DEFAULTS
+from cognitionos.planning.domain.condition import OPERATORS
+from cognitionos.planning.domain.reference import MAP_TASK, REF
+from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S
 
 LONGEST_INSTRUCTIONS = 8_000
 LONGEST_TEXT = 20_000
 LONGEST_WAIT_S = 366 * 86_400.0
+LONGEST_CODE = 100_000
+SIGNAL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+WORKFLOW_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?"
+NOT_IN_A_MAP = frozenset({"map", "condition"})
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 Rule = Callable[[Any], str | None]
@@ -39,8 +47,10 @@ def input_faults(kind: str, given: Any) -> dict[str, str]:
             fault = rule(value)
             if fault:
                 faults[name] = fault
-    if kind == "wait" and ("duration_s" in given) == ("until" in given):
-        faults[""] = "must say either 'duration_s' or 'until'"
+    if kind == "wait" and sum(name in given for name in ("duration_s", "until", "signal")) != 1:
+        faults[""] = "must say one of 'duration_s', 'until' and 'signal'"
+    if kind == "map" and isinstance(given.get(MAP_TASK), Mapping):
+        faults |= _map_task_faults(given[MAP_TASK])
     return faults
 
 
@@ -49,6 +59,81 @@ def must_be_input(kind: str, given: Any) -> None:
     faults = input_faults(kind, given) if kind in KINDS else {}
     if faults:
         raise InvalidTaskInput("; ".join(f"{name}: {fault}" for name, fault in faults.items()), fields=faults)
+
+
+def _map_task_faults(task: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the task of a map."""
+    faults = {
+        f"{MAP_TASK}.{name}": "is not a field of a map's task; it has 'kind', 'input', 'retry' and 'timeout_s'"
+        for name in task
+        if name not in {"kind", "input", "retry", "timeout_s"}
+    }
+    kind, retry, timeout_s = task.get("kind"), task.get("retry"), task.get("timeout_s", DEFAULT_TIMEOUT_S)
+    if kind not in KINDS or kind in NOT_IN_A_MAP:
+        kinds = _listed({name: None for name in KINDS if name not in NOT_IN_A_MAP})
+        return faults | {f"{MAP_TASK}.kind": f"must be one of {kinds}"}
+    for name, fault in input_faults(kind, task.get("input")).items():
+        faults[f"{MAP_TASK}.input{'.' if name else ''}{name}"] = fault
+    if retry is not None and not _is_retry(retry):
+        faults[f"{MAP_TASK}.retry"] = "must be an object of 'max_attempts' (1 to 100) and 'backoff_s' (0 to 60)"
+    if not _is_number(timeout_s) or not 0 < timeout_s <= 86_400:
+        faults[f"{MAP_TASK}.timeout_s"] = "must be a number of seconds, more than 0 and at most 86400"
+    return faults
+
+
+def _is_retry(value: Any) -> bool:
+    if not isinstance(value, Mapping) or set(value) - {"max_attempts", "backoff_s"}:
+        return False
+    attempts, backoff_s = value.get("max_attempts", 1), value.get("backoff_s", 0)
+    good_attempts = isinstance(attempts, int) and not isinstance(attempts, bool) and 1 <= attempts <= 100
+    return good_attempts and _is_number(backoff_s) and 0 <= backoff_s <= 60
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_ref(value: Any) -> bool:
+    return isinstance(value, Mapping) and REF in value
+
+
+def _one_of(*words: str) -> Rule:
+    def check(value: Any) -> str | None:
+        return None if isinstance(value, str) and value in words else f"must be one of {', '.join(words)}"
+
+    return check
+
+
+def _count(most: int) -> Rule:
+    def check(value: Any) -> str | None:
+        is_good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+        return None if is_good else f"must be a whole number from 1 to {most}"
+
+    return check
+
+
+def _texts(most: int) -> Rule:
+    def check(value: Any) -> str | None:
+        is_good = isinstance(value, list) and len(value) <= most
+        is_good = is_good and all(_is_ref(each) or (isinstance(each, str) and 0 < len(each) <= 200) for each in value)
+        return None if is_good else f"must be a list of at most {most} texts of 1 to 200 characters"
+
+    return check
+
+
+def _list(value: Any) -> str | None:
+    return None if isinstance(value, list) else "must be a list"
+
+
+def _object(value: Any) -> str | None:
+    return None if isinstance(value, Mapping) else "must be an object"
+
+
+def _matching(pattern: str, told: str) -> Rule:
+    def check(value: Any) -> str | None:
+        return None if isinstance(value, str) and re.fullmatch(pattern, value) else told
+
+    return check
 
 
 def _text(most: int) -> Rule:
@@ -111,6 +196,43 @@ KINDS: dict[str, dict[str, tuple[Rule, bool]] | None] = {
     "wait": {
         "duration_s": (_duration, False),
         "until": (_moment, False),
+        "signal": (_matching(SIGNAL_NAME, "must be a name of 1 to 100 letters, digits, '.', '_' or '-'"), False),
+        "timeout_s": (_duration, False),
+        "default": (_anything, False),
+    },
+    "condition": {
+        "left": (_anything, False),
+        "op": (_one_of(*OPERATORS), False),
+        "right": (_anything, False),
+        "then": (_texts(1000), False),
+        "else": (_texts(1000), False),
+    },
+    "map": {
+        "over": (_list, True),
+        MAP_TASK: (_object, True),
+        "concurrency": (_count(1_000), False),
+        "max_items": (_count(10_000), False),
+        "on_error": (_one_of("fail", "collect"), False),
+    },
+    "approval": {
+        "prompt": (_text(LONGEST_INSTRUCTIONS), True),
+        "details": (_anything, False),
+        "deadline_s": (_duration, False),
+        "default": (_one_of(*DEFAULTS), False),
+        "approvers": (_texts(100), False),
+        "on_reject": (_one_of("fail", "continue"), False),
+    },
+    "workflow": {
+        "workflow": (_matching(WORKFLOW_NAME, "must be the name of a workflow, or name@version"), True),
+        "input": (_anything, False),
+    },
+    "python": {
+        "code": (_text(LONGEST_CODE), True),
+        "input": (_anything, False),
+    },
+    "tool": {
+        "tool": (_text(200), True),
+        "arguments": (_object, False),
     },
     "agent": {
         "instructions": (_text(LONGEST_INSTRUCTIONS), True),

@@ -1,15 +1,20 @@
 """Input by reference: `{"$ref": "run.input.x"}` or `{"$ref": "tasks.KEY.output.path"}` anywhere in a task's input.
 
-Resolved when the task starts, in one pass: what a reference brings in is data, and is not looked at for more.
+In the task of a map also `{"$ref": "item.path"}` and `{"$ref": "index"}`. Resolved when the task starts, in one pass:
+what a reference brings in is data, and is not looked at for more.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cognitionos.kernel.errors import Invalid
 
 REF = "$ref"
+STATE = "$state"
+"""The field of a task's spec that the engine keeps for itself: where the task is, not what it is. No input has it."""
+MAP_TASK = "task"
+"""The field of a map's input that is resolved once for each of its items, not for the map."""
 DEEPEST = 64
 """Lists and objects within each other; what walks them may then recurse."""
 
@@ -24,22 +29,29 @@ class NotAReference(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Where a value comes from: the output of `task`, or the run's input when that is None; then down `path`."""
+    """Where a value comes from: the output of `task`, or the run's input when that is None; then down `path`.
+
+    `local`: 'item' or 'index' of a map instead.
+    """
 
     task: str | None
     path: tuple[str, ...]
+    local: str | None = None
 
     def __str__(self) -> str:
         """As written."""
+        if self.local is not None:
+            return ".".join((self.local, *self.path))
         return ".".join((*(("run", "input") if self.task is None else ("tasks", self.task, "output")), *self.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What references may lead to. The output of a task that was skipped is not in it."""
+    """What references may lead to. The output of a task that was skipped is not in it, and is null for them."""
 
     run_input: Any = None
     outputs: dict[str, Any] = field(default_factory=dict)
+    locals: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +64,7 @@ class Wanted:
     @classmethod
     def by(cls, references: Iterable[Reference]) -> "Wanted | None":
         """What these ask for; None: nothing."""
-        tasks = {reference.task for reference in references}
+        tasks = {reference.task for reference in references if reference.local is None}
         keys = frozenset(task for task in tasks if task is not None)
         return cls(outputs=keys, run_input=None in tasks) if tasks else None
 
@@ -67,7 +79,14 @@ def reference_of(value: Mapping[str, Any]) -> Reference:
             return Reference(task=None, path=tuple(path))
         case ["tasks", key, "output", *path] if key and all(path):
             return Reference(task=key, path=tuple(path))
-    raise NotAReference("a reference is 'run.input', 'tasks.KEY.output' or either followed by '.name' or '.0'")
+        case ["item", *path] if all(path):
+            return Reference(task=None, path=tuple(path), local="item")
+        case ["index"]:
+            return Reference(task=None, path=(), local="index")
+    raise NotAReference(
+        "a reference is 'run.input', 'tasks.KEY.output' or, in a map's task, 'item', each followed by '.name' or '.0' "
+        "as need be, or 'index'"
+    )
 
 
 def walked(value: Any, at: str) -> Iterator[tuple[str, Any]]:
@@ -97,6 +116,32 @@ def references_in(value: Any) -> list[Reference]:
     return [reference_of(found) for _, found in walked(value, "") if found is not None]
 
 
+def references_of(key: str, kind: str, spec: Mapping[str, Any]) -> list[Reference]:
+    """What must be known before the task runs; for a map whose items have run: their outputs."""
+    items = _items_run(kind, spec)
+    if items is not None:
+        return [Reference(task=item_key(key, number), path=()) for number in range(items)]
+    if STATE in spec or kind == "map":
+        return references_in({name: value for name, value in spec.items() if not _is_kept(kind, name)})
+    return references_in(spec)
+
+
+def resolved(key: str, kind: str, spec: Mapping[str, Any], known: Known) -> Mapping[str, Any]:
+    """The task's spec with its references replaced; raises `UnresolvedReference`. What is in `STATE` stays."""
+    state = spec.get(STATE, {})
+    items = _items_run(kind, spec)
+    if items is not None:
+        return {STATE: {**state, "outputs": [known.outputs.get(item_key(key, number)) for number in range(items)]}}
+    if "item" in state:
+        known = replace(known, locals={"item": state["item"], "index": state["index"]})
+    return {name: value if _is_kept(kind, name) else resolve(value, known) for name, value in spec.items()}
+
+
+def item_key(key: str, number: int) -> str:
+    """The key of a map's task for one item: no declared key has a bracket in it."""
+    return f"{key}[{number}]"
+
+
 def resolve(value: Any, known: Known) -> Any:
     """`value` with every reference replaced by what it leads to; raises `UnresolvedReference`."""
     if isinstance(value, Mapping):
@@ -121,7 +166,18 @@ def followed(value: Any, reference: Reference) -> Any:
     return here
 
 
+def _is_kept(kind: str, name: str) -> bool:
+    return name == STATE or (kind == "map" and name == MAP_TASK)
+
+
+def _items_run(kind: str, spec: Mapping[str, Any]) -> int | None:
+    items: int | None = spec[STATE].get("items") if kind == "map" and STATE in spec else None
+    return items
+
+
 def _found(reference: Reference, known: Known) -> Any:
+    if reference.local is not None:
+        return followed(known.locals.get(reference.local), reference)
     if reference.task is None:
         return followed(known.run_input, reference)
     if reference.task not in known.outputs:

@@ -1,6 +1,6 @@
 """A run: one execution of a graph of tasks, its states, and the numbered list of what happened in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,9 @@ from uuid import UUID
 from cognitionos.events.planning import RunFinished
 from cognitionos.kernel.errors import Conflict, NotFound
 from cognitionos.planning.domain.task import Problem
+
+MOST_NAMED = 100
+"""Of many tasks, an event names so many."""
 
 
 class RunStatus(StrEnum):
@@ -35,6 +38,14 @@ class RunNotFound(NotFound):
 
 class RunAlreadyFinished(Conflict):
     """What was asked needs a run that still goes on."""
+
+
+class RunNotPaused(Conflict):
+    """Only a paused run can be resumed."""
+
+
+class RunNotFailed(Conflict):
+    """Only a run that failed or was cancelled can be retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +80,12 @@ class Run:
     workflow: str | None = None
     workflow_version: int | None = None
     input: Any = None
+    stops_now: bool = False
+    forked_from: UUID | None = None
+    forked_at: str | None = None
+    parent_run_id: UUID | None = None
+    parent_task_id: UUID | None = None
+    depth: int = 0
 
     def grow(self, tasks: int) -> None:
         """Take in `tasks` more."""
@@ -78,9 +95,10 @@ class Run:
 
     def start(self, now: datetime) -> list[RunEvent]:
         """A worker has begun; again: nothing."""
-        if self.status is not RunStatus.QUEUED:
+        if self.started_at is not None:
             return []
-        self.status = RunStatus.RUNNING
+        if self.status is RunStatus.QUEUED:
+            self.status = RunStatus.RUNNING
         self.started_at = now
         return [RunEvent(kind="run.started")]
 
@@ -107,6 +125,37 @@ class Run:
         """Somebody no longer wants it. Raises `RunAlreadyFinished`."""
         self._must_go_on()
         return self._finish(RunStatus.CANCELLED, now, {})
+
+    def pause(self, *, stops_now: bool) -> list[RunEvent]:
+        """Let no task start; what runs ends (`stops_now`: stops after its next step). Again: nothing more."""
+        self._must_go_on()
+        if self.status is RunStatus.PAUSED and self.stops_now >= stops_now:
+            return []
+        self.status, self.stops_now = RunStatus.PAUSED, stops_now
+        return [RunEvent(kind="run.paused", data={"now": stops_now})]
+
+    def resume(self) -> list[RunEvent]:
+        """Go on where it was. Raises `RunNotPaused`."""
+        if self.status is not RunStatus.PAUSED:
+            raise RunNotPaused(f"The run {self.id} is {self.status}, not paused.")
+        self.status = RunStatus.QUEUED if self.started_at is None else RunStatus.RUNNING
+        self.stops_now = False
+        return [RunEvent(kind="run.resumed")]
+
+    def must_have_failed(self) -> None:
+        """Raise `RunNotFailed` unless there is something to retry."""
+        if self.status not in {RunStatus.FAILED, RunStatus.CANCELLED}:
+            remedy = "fork it instead" if self.status is RunStatus.SUCCEEDED else "cancel it first"
+            raise RunNotFailed(f"The run {self.id} is {self.status}, there is nothing to retry; {remedy}.")
+
+    def retry(self, tasks: Sequence[str]) -> list[RunEvent]:
+        """Go on after its end, with these tasks open again. Raises `RunNotFailed`."""
+        self.must_have_failed()
+        self.status = RunStatus.QUEUED if self.started_at is None else RunStatus.RUNNING
+        self.open_tasks = len(tasks)
+        self.error = self.finished_at = None
+        self.stops_now = False
+        return [RunEvent(kind="run.retried", data={"tasks": list(tasks[:MOST_NAMED]), "number": len(tasks)})]
 
     def finished(self, now: datetime, *, statement: str | None) -> RunFinished:
         """The fact for the other contexts."""

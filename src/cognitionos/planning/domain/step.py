@@ -1,22 +1,27 @@
 """What one commit changes in one run: entries from a worker go in, rows and events come out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from cognitionos.planning.domain.progress import Progress
+from cognitionos.planning.domain.approval import Ask
+from cognitionos.planning.domain.progress import Edges, Progress
+from cognitionos.planning.domain.reference import STATE
 from cognitionos.planning.domain.run import Run, RunEvent
 from cognitionos.planning.domain.task import (
     ClaimedTask,
     Expansion,
     Failed,
+    FannedOut,
+    NestedRun,
     NewTask,
     Outcome,
     Postponed,
     Retrying,
     Succeeded,
+    fan,
     in_order,
 )
 
@@ -56,6 +61,26 @@ class EndedTask:
     key: str
     output: Any
     details: Mapping[str, Any]
+    skips: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question that a task puts before people."""
+
+    id: UUID
+    task_id: UUID
+    task_key: str
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nesting:
+    """A run that a task starts and waits for."""
+
+    id: UUID
+    task: ClaimedTask
+    nested: NestedRun
 
 
 @dataclass(kw_only=True)
@@ -68,8 +93,15 @@ class Step:
     events: list[RunEvent] = field(default_factory=list)
     succeeded: list[EndedTask] = field(default_factory=list)
     failed: list[tuple[UUID, Failed]] = field(default_factory=list)
+    collected: list[tuple[UUID, str, Failed]] = field(default_factory=list)
+    skipped: list[UUID] = field(default_factory=list)
     retrying: list[tuple[UUID, Retrying]] = field(default_factory=list)
     postponed: list[tuple[UUID, Postponed]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    expiring: list[UUID] = field(default_factory=list)
+    nesting: list[Nesting] = field(default_factory=list)
+    fanned: list[tuple[UUID, int]] = field(default_factory=list)
+    ended_items: list[str] = field(default_factory=list)
     new_tasks: list[NewTask] = field(default_factory=list)
 
     def take(self, entry: Entry) -> None:
@@ -87,17 +119,32 @@ class Step:
             case Ended(task=task, outcome=Retrying() as outcome):
                 self._retrying(task, outcome)
             case Ended(task=task, outcome=Postponed() as outcome):
-                self.postponed.append((task.id, outcome))
-                self.events.append(RunEvent(kind="task.waiting", task_key=task.key, data=dict(outcome.spec)))
+                self._postponed(task, outcome)
+            case Ended(task=task, outcome=FannedOut() as outcome):
+                self._fanned(task, outcome)
             case Ended(task=task, outcome=Failed() as outcome):
                 self._failed(task, outcome)
 
+    def edges(self, dependents: Mapping[UUID, tuple[UUID, ...]]) -> list[Edges]:
+        """Where the tasks that ended in this step lead to, by the dependents of each."""
+        ended = [Edges(dependents[task.id], cut=task.skips) for task in self.succeeded]
+        return [each for each in (*ended, *(Edges(dependents[task_id]) for task_id, _, _ in self.collected)) if each.to]
+
     def follow(self, progress: Progress) -> None:
-        """Count the pure tasks that ran on the way."""
+        """Count the pure tasks that ran on the way, and those that never will."""
         for node, output in progress.done:
             self.succeeded.append(EndedTask(id=node.id, key=node.key, output=output, details={}))
             self.events.append(RunEvent(kind="task.succeeded", task_key=node.key))
+            self._item_ended(node.key)
         self.run.end_tasks(len(progress.done))
+        for node in progress.skipped:
+            self.skip(node.id, node.key)
+
+    def skip(self, task_id: UUID, key: str) -> None:
+        """A task that will not run: nothing that it depends on led to it."""
+        self.skipped.append(task_id)
+        self.events.append(RunEvent(kind="task.skipped", task_key=key))
+        self.run.end_tasks(1)
 
     @property
     def is_complete(self) -> bool:
@@ -108,17 +155,25 @@ class Step:
         """End the run; `result` is the output of its result task, None without one."""
         self.events += self.run.succeed(text_of(result), self.now)
 
+    def _no_longer_asks(self, task: ClaimedTask) -> None:
+        if "asked" in task.spec.get(STATE, {}):
+            self.expiring.append(task.id)
+
     def _succeeded(self, task: ClaimedTask, outcome: Succeeded) -> None:
-        self.succeeded.append(EndedTask(id=task.id, key=task.key, output=outcome.output, details=outcome.details))
+        self._no_longer_asks(task)
+        ended = EndedTask(id=task.id, key=task.key, output=outcome.output, details=outcome.details, skips=outcome.skips)
+        self.succeeded.append(ended)
         self.events.append(RunEvent(kind="task.succeeded", task_key=task.key, data=outcome.details))
+        self._item_ended(task.key)
         if outcome.expansion is not None:
             self._expand(outcome.expansion)
         self.run.end_tasks(1)
 
     def _expand(self, expansion: Expansion) -> None:
-        self.new_tasks = in_order(expansion.tasks, first_position=self.run.total_tasks, new_id=self.new_id)
-        self.run.grow(len(self.new_tasks))
-        self.run.result_task_id = next(each.id for each in self.new_tasks if each.spec.key == expansion.result_key)
+        new_tasks = in_order(expansion.tasks, first_position=self.run.total_tasks, new_id=self.new_id)
+        self.new_tasks += new_tasks
+        self.run.grow(len(new_tasks))
+        self.run.result_task_id = next(each.id for each in new_tasks if each.spec.key == expansion.result_key)
         shown = [
             {
                 "key": each.spec.key,
@@ -126,9 +181,32 @@ class Step:
                 "title": each.spec.spec.get("title"),
                 "depends_on": list(each.spec.depends_on),
             }
-            for each in self.new_tasks
+            for each in new_tasks
         ]
         self.events.append(RunEvent(kind="run.planned", data={"tasks": shown}))
+
+    def _postponed(self, task: ClaimedTask, outcome: Postponed) -> None:
+        data = dict(outcome.state)
+        if outcome.nested is not None:
+            nesting = Nesting(id=self.new_id(), task=task, nested=outcome.nested)
+            self.nesting.append(nesting)
+            data |= {"run_id": str(nesting.id), "workflow": outcome.nested.workflow, "version": outcome.nested.version}
+            outcome = replace(outcome, state=data)
+        self.asked += [Asked(id=self.new_id(), task_id=task.id, task_key=task.key, ask=ask) for ask in outcome.asks]
+        self.postponed.append((task.id, outcome))
+        self.events.append(RunEvent(kind="task.waiting", task_key=task.key, data=data))
+
+    def _fanned(self, task: ClaimedTask, outcome: FannedOut) -> None:
+        new_tasks = fan(task, outcome, first_position=self.run.total_tasks, new_id=self.new_id)
+        self.new_tasks += new_tasks
+        self.run.grow(len(new_tasks))
+        self.fanned.append((task.id, len(new_tasks)))
+        data = {"items": len(new_tasks), "concurrency": outcome.concurrency}
+        self.events.append(RunEvent(kind="task.fanned_out", task_key=task.key, data=data))
+
+    def _item_ended(self, key: str) -> None:
+        if key.endswith("]"):
+            self.ended_items.append(key.rpartition("[")[0])
 
     def _retrying(self, task: ClaimedTask, outcome: Retrying) -> None:
         self.retrying.append((task.id, outcome))
@@ -136,9 +214,15 @@ class Step:
         self.events.append(RunEvent(kind="task.retrying", task_key=task.key, data=data))
 
     def _failed(self, task: ClaimedTask, outcome: Failed) -> None:
-        self.failed.append((task.id, outcome))
+        self._no_longer_asks(task)
         data = {"error": outcome.problem.as_json(), "attempt": task.attempt}
         self.events.append(RunEvent(kind="task.failed", task_key=task.key, data=data))
+        if task.spec.get(STATE, {}).get("collect"):
+            self.collected.append((task.id, task.key, outcome))
+            self._item_ended(task.key)
+            self.run.end_tasks(1)
+            return
+        self.failed.append((task.id, outcome))
         self.events += self.run.fail(outcome.problem, self.now)
 
 

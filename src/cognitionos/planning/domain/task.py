@@ -1,35 +1,42 @@
 """Tasks: what one is asked for as, what a worker holds, and how it may end."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.errors import Conflict, DomainError
+from cognitionos.planning.domain.approval import Ask
 from cognitionos.planning.domain.graph import topological_order
+from cognitionos.planning.domain.reference import item_key
 from cognitionos.planning.domain.retry import RetryPolicy
 
-PURE_KINDS = frozenset({"value", "wait"})
+PURE_KINDS = frozenset({"value", "wait", "condition", "approval", "map"})
 """Kinds without an effect: they take no slot, and what ends at once may run inside the commit of its parents."""
 
 DEFAULT_TIMEOUT_S = 600.0
 
 
 class TaskStatus(StrEnum):
-    """`pending`: waits for other tasks. `ready`: waits for a worker (or for its back-off). The rest says itself."""
+    """`pending`: waits for other tasks. `ready`: waits for a worker (or for its back-off). `paused`: would be ready.
+
+    The rest says itself.
+    """
 
     PENDING = "pending"
     READY = "ready"
+    PAUSED = "paused"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
 
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen to the task."""
-        return self in {TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED}
+        return self in {TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.SKIPPED}
 
 
 class LeaseLost(Conflict):
@@ -50,13 +57,17 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """A task with its place in the graph; edges are ids, `position` is a topological order."""
+    """A task with its place in the graph; edges are ids, `position` is a topological order.
+
+    `is_held`: one of a map that must not start before another of it has ended.
+    """
 
     id: UUID
     position: int
     spec: TaskSpec
     dependencies: tuple[UUID, ...]
     dependents: tuple[UUID, ...]
+    is_held: bool = False
 
     @property
     def is_pure(self) -> bool:
@@ -116,11 +127,15 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded:
-    """Done. `details` say how (model, cost, prompt versions); they are shown, `output` is passed on."""
+    """Done. `details` say how (model, cost, prompt versions); they are shown, `output` is passed on.
+
+    `skips`: keys of dependents that a condition did not choose; they never run.
+    """
 
     output: Any
     details: Mapping[str, Any] = field(default_factory=dict)
     expansion: Expansion | None = None
+    skips: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +155,40 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed:
-    """Nothing to do for `after_s` seconds; then the task goes on with `spec`. Nobody holds it until then."""
+    """Nothing to do for `after_s` seconds, or until something wakes the task; nobody holds it until then.
 
-    spec: Mapping[str, Any]
+    It goes on with `state` in its spec (`STATE`). In the same commit `asks` are put before people, `nested` is started.
+    """
+
+    state: Mapping[str, Any]
     after_s: float
+    asks: tuple[Ask, ...] = ()
+    nested: "NestedRun | None" = None
 
 
-Outcome = Succeeded | Failed | Retrying | Postponed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FannedOut:
+    """The task waits for `tasks`, of which at most `concurrency` (None: any number) are ready at once.
+
+    Their keys follow from the task's own.
+    """
+
+    tasks: tuple[TaskSpec, ...]
+    concurrency: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedRun:
+    """The run of a workflow that a task starts and waits for."""
+
+    workflow: str
+    version: int
+    input: Any
+    tasks: tuple[TaskSpec, ...]
+    result_key: str | None
+
+
+Outcome = Succeeded | Failed | Retrying | Postponed | FannedOut
 
 
 def in_order(specs: tuple[TaskSpec, ...], *, first_position: int, new_id: Callable[[], UUID]) -> list[NewTask]:
@@ -167,4 +209,20 @@ def in_order(specs: tuple[TaskSpec, ...], *, first_position: int, new_id: Callab
             dependents=tuple(dependents[key]),
         )
         for index, key in enumerate(order)
+    ]
+
+
+def fan(parent: ClaimedTask, fanned: FannedOut, *, first_position: int, new_id: Callable[[], UUID]) -> list[NewTask]:
+    """The tasks of a map, side by side below it; those beyond its concurrency are held."""
+    ready = len(fanned.tasks) if fanned.concurrency is None else fanned.concurrency
+    return [
+        NewTask(
+            id=new_id(),
+            position=first_position + number,
+            spec=replace(spec, key=item_key(parent.key, number)),
+            dependencies=(),
+            dependents=(parent.id,),
+            is_held=number >= ready,
+        )
+        for number, spec in enumerate(fanned.tasks)
     ]

@@ -11,6 +11,7 @@ from cognitionos.kernel.errors import Invalid, NotFound
 from cognitionos.planning.domain.graph import InvalidGraph, leaves, topological_order
 from cognitionos.planning.domain.kinds import KINDS, input_faults
 from cognitionos.planning.domain.reference import (
+    MAP_TASK,
     NotAReference,
     Reference,
     UnresolvedReference,
@@ -100,7 +101,7 @@ class Workflow:
         faults: dict[str, str] = {}
         for key, task in self.tasks.items():
             for reference in references_in(task.input):
-                if reference.task is None:
+                if reference.task is None and reference.local is None:
                     _follow(given, reference, key, faults)
         if faults:
             raise InvalidRunInput(_told(faults), fields=faults)
@@ -125,7 +126,8 @@ def check_tasks(tasks: Mapping[str, DeclaredTask]) -> None:
             faults[f"tasks.{key[:100]}"] = "a key is 1 to 100 letters, digits, '_' or '-'"
         faults |= _dependency_faults(key, task, tasks)
         faults |= _input_faults(key, task)
-        found = _references(f"tasks.{key}.input", task.input, faults)
+        faults |= _branch_faults(key, task, tasks)
+        found = _references(f"tasks.{key}.input", task, faults)
         if found:
             references[key] = found
     faults |= _graph_faults(tasks, references) if not faults else {}
@@ -148,13 +150,29 @@ def _input_faults(key: str, task: DeclaredTask) -> dict[str, str]:
     return {f"tasks.{key}.input{'.' if name else ''}{name}": fault for name, fault in faults.items()}
 
 
-def _references(at: str, value: Any, faults: dict[str, str]) -> list[tuple[str, Reference]]:
+def _branch_faults(key: str, task: DeclaredTask, tasks: Mapping[str, DeclaredTask]) -> dict[str, str]:
+    """What a condition names and what does not depend on it."""
+    if task.kind != "condition" or not isinstance(task.input, Mapping):
+        return {}
+    faults = {}
+    for branch in ("then", "else"):
+        named = task.input.get(branch)
+        for other in named if isinstance(named, list) else ():
+            if not isinstance(other, str) or other not in tasks or key not in tasks[other].depends_on:
+                faults[f"tasks.{key}.input.{branch}"] = f"{_quoted([str(other)])} does not depend on '{key}'"
+    return faults
+
+
+def _references(at: str, task: DeclaredTask, faults: dict[str, str]) -> list[tuple[str, Reference]]:
     found = []
-    for path, raw in walked(value, at):
+    for path, raw in walked(task.input, at):
         try:
             if raw is None:
                 raise NotAReference("is nested too deeply")
-            found.append((path, reference_of(raw)))
+            reference = reference_of(raw)
+            if reference.local and not (task.kind == "map" and path.startswith(f"{at}.{MAP_TASK}.")):
+                raise NotAReference(f"there is no '{reference.local}' but in the task of a map")
+            found.append((path, reference))
         except NotAReference as fault:
             faults[path] = str(fault)
     return found

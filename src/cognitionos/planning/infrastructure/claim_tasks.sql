@@ -1,6 +1,6 @@
 -- Up to `slots` ready tasks (and up to `pure_slots` pure ones) of ONE tenant, now leased to `worker` under a new
--- fencing number. First, tasks whose lease ran out are ready again: recovery is part of every look. The tenant with the
--- fewest running tasks goes first; with several waiting, each gets its share of the free slots.
+-- fencing number. First, tasks whose lease ran out are ready again (held, if their run is paused): recovery is part of
+-- every look. The tenant with the fewest running tasks goes first; with several waiting, each gets its share of slots.
 CREATE OR REPLACE FUNCTION claim_tasks(worker text, slots int, pure_slots int, lease_s double precision)
 RETURNS TABLE (
   tenant uuid, project uuid, run uuid, goal uuid, api_key uuid, user_text text, task uuid, task_key text, task_kind text,
@@ -10,12 +10,18 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   candidate record;
+  lost uuid[];
 BEGIN
-  UPDATE tasks SET status = 'ready', ready_at = now(), lease_owner = NULL, lease_until = NULL
-  WHERE id IN (
+  lost := ARRAY(
     SELECT t.id FROM tasks t WHERE t.status = 'running' AND t.lease_until < now()
     ORDER BY t.lease_until LIMIT 500 FOR UPDATE SKIP LOCKED
   );
+  IF cardinality(lost) > 0 THEN
+    -- a statement of its own, so that it sees a pause that was committed while the rows were being locked
+    UPDATE tasks t SET ready_at = now(), lease_owner = NULL, lease_until = NULL,
+      status = CASE WHEN (SELECT r.status FROM runs r WHERE r.id = t.run_id) = 'paused' THEN 'paused' ELSE 'ready' END
+    WHERE t.id = ANY(lost);
+  END IF;
   FOR candidate IN
     WITH RECURSIVE waiting AS (
       (SELECT t.tenant_id FROM tasks t WHERE t.status = 'ready' ORDER BY t.tenant_id LIMIT 1)

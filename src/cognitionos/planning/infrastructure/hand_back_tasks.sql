@@ -6,7 +6,8 @@ DECLARE
   given_back int;
 BEGIN
   PERFORM 1 FROM tasks t WHERE t.lease_owner = worker AND t.status = 'running' ORDER BY t.id FOR UPDATE;
-  UPDATE tasks t SET status = 'ready', ready_at = now(), lease_owner = NULL, lease_until = NULL, attempt = t.attempt - 1
+  UPDATE tasks t SET ready_at = now(), lease_owner = NULL, lease_until = NULL, attempt = t.attempt - 1,
+    status = CASE WHEN (SELECT r.status FROM runs r WHERE r.id = t.run_id) = 'paused' THEN 'paused' ELSE 'ready' END
   WHERE t.lease_owner = worker AND t.status = 'running';
   GET DIAGNOSTICS given_back = ROW_COUNT;
   RETURN given_back;

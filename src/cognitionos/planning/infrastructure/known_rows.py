@@ -10,8 +10,10 @@ from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.infrastructure.rows import uuid_array
 
 _OUTPUTS = """
-SELECT t.run_id, t.key, coalesce(p.body, t.output) FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload
-WHERE t.run_id = ANY(%s::uuid[]) AND t.key = ANY(%s) AND t.status = 'succeeded'
+SELECT t.run_id, t.key,
+  CASE WHEN t.status = 'failed' THEN jsonb_build_object('error', t.error) ELSE coalesce(p.body, t.output) END
+FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload
+WHERE t.run_id = ANY(%s::uuid[]) AND t.key = ANY(%s) AND t.status IN ('succeeded', 'failed')
 """
 _INPUTS = "SELECT id, input FROM runs WHERE id = ANY(%s::uuid[])"
 

@@ -4,11 +4,9 @@ Locks go run rows first, then task rows, each in id order: a renewal, a cancella
 them in the same order.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -16,24 +14,17 @@ from psycopg import AsyncConnection
 
 from cognitionos.events.planning import RunFinished
 from cognitionos.planning.application.ports import Compute, Recorded
-from cognitionos.planning.application.values import computed
-from cognitionos.planning.domain.progress import LATER, Waiting, advance
-from cognitionos.planning.domain.reference import Wanted, references_in
-from cognitionos.planning.domain.run import Run
+from cognitionos.planning.domain.run import Run, RunStatus
 from cognitionos.planning.domain.step import Entry, Step
-from cognitionos.planning.infrastructure import run_rows
-from cognitionos.planning.infrastructure.known_rows import known_in
+from cognitionos.planning.infrastructure import nested_rows, parking_rows, run_rows
+from cognitionos.planning.infrastructure.following import Following
 from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of, uuid_array
-
-MOST_PURE = 2000
-"""Pure tasks that run inside one commit: bounds its size and how long it holds the run's lock."""
 
 _LOCK_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"  # noqa: S608 - a constant
 _LOCK_TASKS = """
 SELECT t.id, t.fence, t.dependents FROM tasks t
 WHERE t.id = ANY(%s::uuid[]) AND t.lease_owner = %s AND t.status = 'running' ORDER BY t.id FOR NO KEY UPDATE
 """
-_PURE_WAITING = "SELECT task, run, task_key, task_kind, task_spec, pending, children FROM pure_waiting(%s::uuid[], %s)"
 
 
 @dataclass(kw_only=True)
@@ -54,13 +45,18 @@ class Recording:
         for entry in valid:
             steps[entry.task.run_id].take(entry)
         live = [step for step in steps.values() if not step.run.status.is_final]
-        fewer = await self._follow(live, held)
+        following = Following(connection=self.connection, pure=self.pure, now=self.now)
+        ready = await following.follow(live, held)
         facts = await self._finish(steps.values())
-        ready = await self._store(steps.values(), fewer)
+        ready |= await self._wake_parents(steps.values())
+        nested = await self._cancel_below(steps.values())
+        facts += [run.finished(self.now, statement=None) for run in nested]
+        ready |= await self._store(steps.values())
         refused = frozenset(entry.task.id for entry in entries) - held.keys()
         revoked = any(step.failed for step in steps.values())
         retrying = any(step.retrying for step in steps.values())
-        return Recorded(refused=refused, ready=ready or retrying, revoked=revoked, runs=frozenset(runs)), facts
+        touched = frozenset(runs) | {run.id for run in nested}
+        return Recorded(refused=refused, ready=ready or retrying, revoked=revoked, runs=touched), facts
 
     async def _lock_runs(self, ids: set[UUID]) -> dict[UUID, Run]:
         cursor = await self.connection.execute(_LOCK_RUNS, (uuid_array(list(ids)),))
@@ -72,47 +68,6 @@ class Recording:
         cursor = await self.connection.execute(_LOCK_TASKS, (uuid_array(list(fences)), worker))
         return {row[0]: tuple(row[2]) for row in await cursor.fetchall() if fences[row[0]] == row[1]}
 
-    async def _follow(self, steps: list[Step], held: Mapping[UUID, tuple[UUID, ...]]) -> Counter[UUID]:
-        """Run the pure tasks that the ended ones set free; gives by how much every other counter goes down."""
-        ended = {step.run.id: [held[task.id] for task in step.succeeded if held[task.id]] for step in steps}
-        first = {child for edges in ended.values() for children in edges for child in children}
-        waiting = await self._pure_waiting(first) if first else {}
-        fewer: Counter[UUID] = Counter()
-        for step in steps:
-            nodes = waiting.get(step.run.id, {})
-            progress = advance(ended[step.run.id], nodes, await self._computing(step, nodes))
-            step.follow(progress)
-            fewer.update(progress.fewer)
-        return fewer
-
-    async def _pure_waiting(self, first: set[UUID]) -> dict[UUID, dict[UUID, Waiting]]:
-        cursor = await self.connection.execute(_PURE_WAITING, (uuid_array(list(first)), MOST_PURE))
-        found: defaultdict[UUID, dict[UUID, Waiting]] = defaultdict(dict)
-        for task, run, key, kind, spec, pending, children in await cursor.fetchall():
-            found[run][task] = Waiting(
-                id=task, run_id=run, key=key, kind=kind, spec=spec, pending=pending, dependents=tuple(children)
-            )
-        return found
-
-    async def _computing(self, step: Step, nodes: Mapping[UUID, Waiting]) -> Callable[[Waiting], Any]:
-        """How to compute `nodes`, with what their references lead to in the database and in this very commit."""
-        references = {task_id: references_in(node.spec) for task_id, node in nodes.items()}
-        wanted = Wanted.by(chain.from_iterable(references.values()))
-        if wanted is None:
-            return lambda node: computed(self.pure[node.kind], node.spec, self.now)
-        here = {node.key for node in nodes.values()} | {task.key for task in step.succeeded}
-        before = Wanted(outputs=wanted.outputs - here, run_input=wanted.run_input)
-        known = (await known_in(self.connection, {step.run.id: before}))[step.run.id]
-        known.outputs.update((task.key, task.output) for task in step.succeeded if task.key in wanted.outputs)
-
-        def compute(node: Waiting) -> Any:
-            output = computed(self.pure[node.kind], node.spec, self.now, known if references[node.id] else None)
-            if output is not LATER and node.key in wanted.outputs:
-                known.outputs[node.key] = output
-            return output
-
-        return compute
-
     async def _finish(self, steps: Iterable[Step]) -> list[RunFinished]:
         facts = []
         for step in steps:
@@ -123,6 +78,19 @@ class Recording:
                 facts.append(step.run.finished(self.now, statement=statement))
         return facts
 
+    async def _wake_parents(self, steps: Iterable[Step]) -> bool:
+        """Let the tasks go on that waited for runs that ended."""
+        parents = [step.run.parent_task_id for step in steps if step.run.finished_at == self.now]
+        return any([await parking_rows.wake(self.connection, each, {}) for each in parents if each is not None])
+
+    async def _cancel_below(self, steps: Iterable[Step]) -> list[Run]:
+        """Cancel what the runs that failed have started; runs are locked before tasks, as everywhere."""
+        cancelled = []
+        for step in steps:
+            if step.failed:
+                cancelled += await nested_rows.cancel_below(self.connection, step.run, self.now)
+        return cancelled
+
     async def _result(self, step: Step) -> Any:
         result_id = step.run.result_task_id
         if result_id is None:
@@ -130,9 +98,14 @@ class Recording:
         here = next((task for task in step.succeeded if task.id == result_id), None)
         return here.output if here is not None else await run_rows.output_of(self.connection, result_id)
 
-    async def _store(self, steps: Iterable[Step], fewer: Counter[UUID]) -> bool:
+    async def _store(self, steps: Collection[Step]) -> bool:
         ready = False
         for step in steps:
             if step.events:
+                await parking_rows.store_asked(self.connection, step)
                 ready |= await run_rows.store_step(self.connection, step)
-        return await run_rows.lower_counters(self.connection, fewer) or ready
+                if not step.run.status.is_final:
+                    ready |= await parking_rows.store_parked(self.connection, step)
+            if step.run.status is RunStatus.PAUSED and step.events:
+                await run_rows.hold_ready_tasks(self.connection, step.run)
+        return ready

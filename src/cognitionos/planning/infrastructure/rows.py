@@ -15,7 +15,8 @@ from cognitionos.planning.domain.task import ClaimedTask
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # an escaped NUL, not an escaped backslash before 'u0000'
 RUN_COLUMNS = (
     "id, tenant_id, project_id, goal_id, api_key_id, user_name, created_at, status, total_tasks, open_tasks, "
-    "last_seq, result_task_id, result_text, error, started_at, finished_at"
+    "last_seq, result_task_id, result_text, error, started_at, finished_at, "
+    "parent_run_id, parent_task_id, depth"
 )
 
 
@@ -38,6 +39,9 @@ def run_of(row: Sequence[Any]) -> Run:
         error=row[13],
         started_at=row[14],
         finished_at=row[15],
+        parent_run_id=row[16],
+        parent_task_id=row[17],
+        depth=row[18],
     )
 
 

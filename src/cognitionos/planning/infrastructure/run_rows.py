@@ -1,6 +1,5 @@
 """The rows of runs, tasks and events: written in bulk, in the transaction that is passed in."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -43,7 +42,8 @@ UPDATE tasks SET status = 'ready', failures = failures + 1, error = %s, ready_at
   lease_owner = NULL, lease_until = NULL WHERE id = %s
 """
 _POSTPONED = """
-UPDATE tasks SET status = 'ready', spec = %s, attempt = attempt - 1, ready_at = now() + make_interval(secs => %s),
+UPDATE tasks SET status = 'ready', attempt = attempt - 1, ready_at = now() + make_interval(secs => %s),
+  spec = spec || jsonb_build_object('$state', coalesce(spec -> '$state', '{}') || %s::jsonb),
   lease_owner = NULL, lease_until = NULL WHERE id = %s
 """
 _FAILED = """
@@ -51,28 +51,26 @@ UPDATE tasks SET status = 'failed', failures = failures + 1, error = %s, finishe
   lease_until = NULL WHERE id = %s
 """
 _LOCK_OPEN = """
-SELECT 1 FROM tasks WHERE run_id = %s AND status IN ('pending', 'ready', 'running') ORDER BY id FOR NO KEY UPDATE
+SELECT 1 FROM tasks WHERE run_id = %s AND status IN ('pending', 'ready', 'paused', 'running')
+ORDER BY id FOR NO KEY UPDATE
 """
 _CANCEL_OPEN = """
 UPDATE tasks SET status = 'cancelled', finished_at = %s, lease_owner = NULL, lease_until = NULL
-WHERE run_id = %s AND status IN ('pending', 'ready', 'running')
+WHERE run_id = %s AND status IN ('pending', 'ready', 'paused', 'running')
 """
-_LOWER = """
-UPDATE tasks t SET pending_deps = t.pending_deps - d.n,
-  status = CASE WHEN t.pending_deps = d.n THEN 'ready' ELSE t.status END,
-  ready_at = CASE WHEN t.pending_deps = d.n THEN now() END
-FROM unnest(%s::uuid[], %s::int[]) AS d(id, n) WHERE t.id = d.id AND t.status = 'pending'
-RETURNING t.status = 'ready'
+_HOLD = "UPDATE tasks SET status = 'paused' WHERE run_id = %s AND status = 'ready'"
+_SKIPPED = """
+UPDATE tasks SET status = 'skipped', pending_deps = 0, finished_at = %s WHERE id = ANY(%s::uuid[])
 """
 _NEW_TASK = """
 INSERT INTO tasks (id, tenant_id, run_id, position, key, kind, is_pure, status, spec, retry, timeout_s, dependencies,
-  dependents, pending_deps, ready_at)
+  dependents, pending_deps, is_held, ready_at)
 SELECT d.id, %s, %s, d.position, d.key, d.kind, d.is_pure, CASE WHEN d.pending = 0 THEN 'ready' ELSE 'pending' END,
   d.spec::jsonb, d.retry::jsonb, d.timeout_s, d.dependencies::uuid[], d.dependents::uuid[], d.pending,
-  CASE WHEN d.pending = 0 THEN now() END
+  d.is_held, CASE WHEN d.pending = 0 THEN now() END
 FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bool[], %s::text[], %s::text[], %s::float8[],
-  %s::text[], %s::text[], %s::int[])
-  AS d(id, position, key, kind, is_pure, spec, retry, timeout_s, dependencies, dependents, pending)
+  %s::text[], %s::text[], %s::int[], %s::bool[])
+  AS d(id, position, key, kind, is_pure, spec, retry, timeout_s, dependencies, dependents, pending, is_held)
 """
 _OUTPUT = (
     "SELECT coalesce(p.body, t.output) FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload WHERE t.id = %s"
@@ -86,8 +84,11 @@ async def store_step(connection: Connection, step: Step) -> bool:
     for task_id, retry in step.retrying:
         await connection.execute(_RETRYING, (jsonb(retry.problem.as_json()), retry.after_s, task_id))
     for task_id, wait in step.postponed:
-        await connection.execute(_POSTPONED, (jsonb(dict(wait.spec)), wait.after_s, task_id))
-    for task_id, failure in step.failed:
+        await connection.execute(_POSTPONED, (wait.after_s, jsonb(dict(wait.state)), task_id))
+    if step.skipped:
+        await connection.execute(_SKIPPED, (step.now, uuid_array(step.skipped)))
+    collected = [(task_id, failure) for task_id, _, failure in step.collected]
+    for task_id, failure in (*step.failed, *collected):
         await connection.execute(_FAILED, (jsonb(failure.problem.as_json()), step.now, task_id))
     if run.status.is_final and run.status is not RunStatus.SUCCEEDED:
         await cancel_open_tasks(connection, run)
@@ -142,16 +143,18 @@ async def finish_goal(connection: Connection, run: Run) -> str | None:
 
 async def cancel_open_tasks(connection: Connection, run: Run) -> None:
     """End every task of `run` that has not ended. Whoever runs one finds its lease gone."""
-    await connection.execute(_LOCK_OPEN, (run.id,))
+    await lock_open_tasks(connection, run)
     await connection.execute(_CANCEL_OPEN, (run.finished_at, run.id))
 
 
-async def lower_counters(connection: Connection, fewer: Counter[UUID]) -> bool:
-    """Lower the counters of waiting tasks; whether one became ready."""
-    if not fewer:
-        return False
-    cursor = await connection.execute(_LOWER, (uuid_array(list(fewer)), list(fewer.values())))
-    return any(row[0] for row in await cursor.fetchall())
+async def lock_open_tasks(connection: Connection, run: Run) -> None:
+    """Lock every task of `run` that has not ended, in id order as everywhere."""
+    await connection.execute(_LOCK_OPEN, (run.id,))
+
+
+async def hold_ready_tasks(connection: Connection, run: Run) -> None:
+    """Keep what is ready in a paused run from being claimed."""
+    await connection.execute(_HOLD, (run.id,))
 
 
 async def output_of(connection: Connection, task_id: UUID) -> Any:
@@ -191,5 +194,6 @@ def _task_row(task: NewTask) -> tuple[Any, ...]:
         spec.timeout_s,
         uuid_array(task.dependencies),
         uuid_array(task.dependents),
-        len(task.dependencies),
+        len(task.dependencies) + task.is_held,
+        task.is_held,
     )

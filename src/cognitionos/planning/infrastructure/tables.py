@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, Text, Uuid
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import registry
@@ -77,6 +77,12 @@ runs = Table(
     Column("workflow", Text),
     Column("workflow_version", Integer),
     Column("input", JSONB(none_as_null=True)),
+    Column("stops_now", Boolean, nullable=False),
+    Column("forked_from", Uuid),
+    Column("forked_at", Text),
+    Column("parent_run_id", Uuid),
+    Column("parent_task_id", Uuid),
+    Column("depth", Integer, nullable=False),
 )
 
 mapper_registry = registry(metadata=metadata)

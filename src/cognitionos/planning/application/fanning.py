@@ -1,0 +1,39 @@
+"""The kinds `condition` and `map`: choose which tasks go on; one task for each item of a list."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from cognitionos.planning.domain.condition import holds
+from cognitionos.planning.domain.kinds import InvalidTaskInput
+from cognitionos.planning.domain.map_task import MOST_ITEMS, item_specs
+from cognitionos.planning.domain.reference import STATE
+from cognitionos.planning.domain.task import PURE_KINDS, FannedOut, Outcome, Succeeded
+
+CONCURRENCY = 10
+
+
+def compute_condition(spec: Mapping[str, Any], _: datetime) -> Succeeded:
+    """True or false; the tasks of the branch that was not chosen are skipped. Raises `NotComparable`."""
+    is_true = holds(spec.get("op") or "truthy", spec.get("left"), spec.get("right"))
+    chosen, other = spec.get("then") or (), spec.get("else") or ()
+    if not is_true:
+        chosen, other = other, chosen
+    return Succeeded(output=is_true, skips=frozenset(other) - frozenset(chosen))
+
+
+def compute_map(spec: Mapping[str, Any], _: datetime) -> Outcome:
+    """First the tasks of its items; when these have ended, their outputs in order. Raises `InvalidTaskInput`."""
+    outputs = spec.get(STATE, {}).get("outputs")
+    if outputs is not None:
+        return Succeeded(output=outputs, details={"items": len(outputs)})
+    over, most = spec.get("over"), spec.get("max_items") or MOST_ITEMS
+    if not isinstance(over, list):
+        raise InvalidTaskInput("A map goes over a list, and this is none.", fields={"over": "must be a list"})
+    if len(over) > most:
+        fault = f"has {len(over)} items; {most} are allowed ('max_items')"
+        raise InvalidTaskInput(f"The list {fault}.", fields={"over": fault})
+    if not over:
+        return Succeeded(output=[], details={"items": 0})
+    is_pure = spec["task"]["kind"] in PURE_KINDS
+    return FannedOut(tasks=item_specs(spec), concurrency=None if is_pure else spec.get("concurrency") or CONCURRENCY)

@@ -1,0 +1,29 @@
+"""The task of a map: one for each item of a list, with `{"$ref": "item"}` and `{"$ref": "index"}` in its input."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cognitionos.planning.domain.reference import MAP_TASK, STATE
+from cognitionos.planning.domain.retry import RetryPolicy
+from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S, TaskSpec
+
+MOST_ITEMS = 10_000
+MOST_AT_ONCE = 1_000
+
+
+def item_specs(spec: Mapping[str, Any]) -> tuple[TaskSpec, ...]:
+    """A task for each item of the list `over`; their keys are made where the map's is known."""
+    task = spec[MAP_TASK]
+    given = {"input": task.get("input")} if task["kind"] == "value" else task.get("input") or {}
+    retry = RetryPolicy(**task["retry"]) if task.get("retry") else None
+    collects = {"collect": True} if spec.get("on_error") == "collect" else {}
+    return tuple(
+        TaskSpec(
+            key=str(number),
+            kind=task["kind"],
+            spec={**given, STATE: {"item": item, "index": number, **collects}},
+            retry=retry,
+            timeout_s=task.get("timeout_s") or DEFAULT_TIMEOUT_S,
+        )
+        for number, item in enumerate(spec["over"])
+    )

@@ -1,0 +1,35 @@
+"""Runs that a run has started: they end with it."""
+
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from cognitionos.planning.domain.run import Run
+from cognitionos.planning.infrastructure import parking_rows, run_rows
+from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of
+
+_BELOW = f"""
+WITH RECURSIVE below AS (
+  SELECT id FROM runs WHERE parent_run_id = %s
+  UNION ALL SELECT r.id FROM below b JOIN runs r ON r.parent_run_id = b.id
+)
+SELECT {RUN_COLUMNS} FROM runs
+WHERE id IN (SELECT id FROM below) AND status NOT IN ('succeeded', 'failed', 'cancelled')
+ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 - a constant
+
+
+async def cancel_below(connection: AsyncConnection[Any], run: Run, now: datetime) -> list[Run]:
+    """Cancel every run below a locked one that ends, with their tasks, and close its questions; gives those runs.
+
+    To be called before the tasks of `run` itself are locked.
+    """
+    nested = [run_of(row) for row in await (await connection.execute(_BELOW, (run.id,))).fetchall()]
+    for each in nested:
+        events = each.cancel(now)
+        await run_rows.cancel_open_tasks(connection, each)
+        await run_rows.append_events(connection, each, events, at=now)
+        await run_rows.update_run(connection, each)
+    await parking_rows.cancel_approvals(connection, [run.id, *(each.id for each in nested)])
+    return nested
