@@ -1,0 +1,174 @@
+"""May the answer to one question serve another? Guards that say no, whatever the similarity of their vectors.
+
+Each looks at two readings and sees one kind of difference that vectors do not: both ways round it says the same.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from cognitionos.llm_gateway.domain.semantic_text import Reading, stem
+from cognitionos.llm_gateway.domain.semantic_words import DIRECTIONS, KINDS, OPPOSITES, words
+
+Guard = Callable[[Reading, Reading], bool]
+"""Whether the two may be the same question."""
+_OPPOSITES = frozenset(frozenset(stem(word) for word in pair) for pair in OPPOSITES)
+_KINDS = tuple(frozenset(stem(word) for word in kind) for kind in KINDS)
+_NEAR_KINDS = frozenset(
+    frozenset(pair)
+    for pair in (
+        ("what", "when"),
+        ("what", "where"),
+        ("what", "who"),
+        ("what", "amount"),
+        ("what", "statement"),
+        ("how", "what"),
+        ("how", "statement"),
+        ("whether", "statement"),
+    )
+)
+_TIME_WORDS = words("time times date dates day days year years deadline")
+_SYMMETRIC = words("and or between vs versus with")
+
+
+def same_numbers(one: Reading, other: Reading) -> bool:
+    """The same numbers, in digits or in words, and no two different units."""
+    apart = one.units and other.units and one.units != other.units
+    return one.numbers == other.numbers and not apart
+
+
+def same_polarity(one: Reading, other: Reading) -> bool:
+    """Both deny or neither does."""
+    return one.negations % 2 == other.negations % 2 and bool(one.negations) == bool(other.negations)
+
+
+def same_names(one: Reading, other: Reading) -> bool:
+    """No name in the one that the other lacks, however it writes it."""
+    return one.names <= _words(other) and other.names <= _words(one)
+
+
+def same_dates(one: Reading, other: Reading) -> bool:
+    """The same days, months and times of day."""
+    return one.dates == other.dates
+
+
+def same_literals(one: Reading, other: Reading) -> bool:
+    """The same quoted text, code, identifiers and flags, to the letter."""
+    return one.literals == other.literals
+
+
+def same_markers(one: Reading, other: Reading) -> bool:
+    """The same 'before', 'without', 'only', 'first' and their like."""
+    return one.markers == other.markers
+
+
+def same_persons(one: Reading, other: Reading) -> bool:
+    """Not one about 'his' and the other about 'her'."""
+    return one.persons == other.persons or not (one.persons and other.persons)
+
+
+def same_kind(one: Reading, other: Reading) -> bool:
+    """Both ask how, or why, or when, or how much of the same measure, or whether."""
+    kinds = frozenset((one.kind, other.kind))
+    if len(kinds) == 2 and kinds not in _NEAR_KINDS:
+        return False
+    if kinds == {"what", "when"} and not all(_TIME_WORDS & {*each.tokens} for each in (one, other)):
+        return False
+    return one.measure == other.measure or not (one.measure and other.measure)
+
+
+def same_time(one: Reading, other: Reading) -> bool:
+    """Not one about what was and the other about what is."""
+    return not (_only_past(one) and _only_present(other)) and not (_only_past(other) and _only_present(one))
+
+
+def no_opposites(one: Reading, other: Reading) -> bool:
+    """No word in the one whose opposite stands in its place in the other."""
+    mine, others = _apart(one, other)
+    return not any(_are_opposites(a, b) for a in mine for b in others)
+
+
+def no_sibling(one: Reading, other: Reading) -> bool:
+    """No member of a kind (a colour, a language, a system) in the one where the other has another member."""
+    mine, others = _apart(one, other)
+    return not any(mine & kind and others & kind for kind in _KINDS)
+
+
+def same_direction(one: Reading, other: Reading) -> bool:
+    """Not 'from Paris to London' and 'from London to Paris'; not 'cats that eat mice' and 'mice that eat cats'."""
+    return _agree_on_roles(one, other) and not _is_turned(one, other)
+
+
+def same_language(one: Reading, other: Reading) -> bool:
+    """Both in English, which the other guards can read; else the same words in the same order."""
+    return (one.is_english and other.is_english) or one.tokens == other.tokens
+
+
+GUARDS: dict[str, Guard] = {
+    "language": same_language,
+    "numbers": same_numbers,
+    "negation": same_polarity,
+    "names": same_names,
+    "dates": same_dates,
+    "literals": same_literals,
+    "markers": same_markers,
+    "persons": same_persons,
+    "kind": same_kind,
+    "time": same_time,
+    "opposites": no_opposites,
+    "siblings": no_sibling,
+    "direction": same_direction,
+}
+"""By the word under which a refusal is counted, in the order they are asked."""
+
+
+def objection(one: Reading, other: Reading) -> str | None:
+    """The first guard that says no; None: none does."""
+    return next((name for name, agrees in GUARDS.items() if not agrees(one, other)), None)
+
+
+def _words(reading: Reading) -> frozenset[str]:
+    return frozenset(stem(token) for token in reading.tokens)
+
+
+def _apart(one: Reading, other: Reading) -> tuple[frozenset[str], frozenset[str]]:
+    """The words that only one of them has."""
+    mine, others = _words(one), _words(other)
+    return mine - others, others - mine
+
+
+def _are_opposites(one: str, other: str) -> bool:
+    if frozenset((one, other)) in _OPPOSITES:
+        return True
+    shorter, longer = sorted((one, other), key=len)
+    return len(shorter) > 3 and longer in {prefix + shorter for prefix in ("un", "in", "im", "dis", "de", "non", "mis")}
+
+
+def _only_past(reading: Reading) -> bool:
+    return reading.is_past and not reading.is_present
+
+
+def _only_present(reading: Reading) -> bool:
+    return reading.is_present and not reading.is_past
+
+
+def _agree_on_roles(one: Reading, other: Reading) -> bool:
+    """No word of direction leads here to a word and there to another, each of which both questions have."""
+    for direction in set(DIRECTIONS.values()):
+        mine, others = _heads(one, direction), _heads(other, direction)
+        if (mine - others) & {*other.content} and (others - mine) & {*one.content}:
+            return False
+    away, towards = (_heads(one, each) for each in ("from", "to"))
+    away_there, towards_there = (_heads(other, each) for each in ("from", "to"))
+    return not ((away - towards) & (towards_there - away_there) or (towards - away) & (away_there - towards_there))
+
+
+def _heads(reading: Reading, direction: str) -> set[str]:
+    return {head for each, head in reading.roles if each == direction}
+
+
+def _is_turned(one: Reading, other: Reading) -> bool:
+    """`x verb y` here and `y verb x` there, but for words between equals ('x and y')."""
+    if _SYMMETRIC & {*one.tokens} & {*other.tokens}:
+        return False
+    there = set(zip(other.content, other.content[1:], other.content[2:], strict=False))
+    return any((c, b, a) in there for (a, b), (_, c) in pairwise(pairwise(one.content)))

@@ -1,0 +1,286 @@
+"""A question as the guards of the semantic cache read it: its numbers, names, markers, kind and content words."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cognitionos.llm_gateway.domain.semantic_words import (
+    DATES,
+    DIRECTIONS,
+    FILLERS,
+    FOREIGN,
+    GRAMMAR,
+    MARKERS,
+    NEGATIONS,
+    NUMBERS,
+    PAST,
+    PERSONS,
+    PHRASES,
+    PRESENT,
+    SAME,
+    UNITS,
+    words,
+)
+
+LONGEST = 2000
+"""Characters of a question that is looked up by its meaning; a longer one is a document."""
+_TOKEN = re.compile(
+    r"""
+    (?P<code> `[^`]*` )
+  | (?P<quote> "[^"]*" | “[^”]*” | «[^»]*» | (?<![\w])'[^']{2,200}'(?!\w) )
+  | (?P<flag> (?<!\S)--?[A-Za-z][\w-]* )
+  | (?P<number> [$€£¥]?\ ?(?<![\w.])\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?(?:\s?[%°$€£¥])? )
+  | (?P<word> [^\W_]+(?:'[^\W\d_]+)*(?:[._/\\@:\#][^\W_]+(?:'[^\W\d_]+)*)*[+\#]* )
+    """,
+    re.VERBOSE,
+)
+_CAMEL = re.compile(r"[a-z][A-Z]|[a-z]\d|\d[a-z]|[A-Z]{2}")
+_IDENTIFIER = re.compile(r"[._/\\@:#\d]|[+#]$")
+_CONTRACTION = re.compile(r"'(?:s|m|re|ve|ll|d)$", re.IGNORECASE)
+_DETERMINERS = words("a an the my your his her its our their this that")
+_PHRASES = tuple((re.compile(pattern, re.IGNORECASE), by) for pattern, by in PHRASES)
+_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
+_MEASURES = {
+    "time": r"how long|how many (?:seconds?|minutes?|hours?|days?|weeks?|months?|years?)|how much time|duration|time\b",
+    "distance": r"how far|how many (?:miles|kilomet\w+|km)|distance",
+    "age": r"how old|what age",
+    "often": r"how often|how frequently",
+    "weight": r"how heavy|how much does .* weigh|weight",
+    "size": r"how (?:tall|high|wide|deep|big|large|fast|hot|cold|small|thick|strong|slow|early|late|soon)",
+    "cost": r"how expensive|how much (?:does|do|did|would|will|is|are) .* cost|cost|price",
+    "count": r"how many|number of",
+    "amount": r"how much|what amount|amount of",
+}
+_REASON = r"\b(?:what|which) (?:is|was|are|were|(?:could|might|would) be)? ?(?:the|some|a)? ?(?:\w+ )?reasons?\b"
+_MANY = r"long|many|much|far|old|often|tall|high|heavy|big|large|fast|wide|deep|expensive|frequently|hot|cold|small"
+_WAY = r"\bwhat(?: is| are|s)? (?:the |some |a |your )?(?:easiest )?(?:ways?|methods?|steps?|procedure|process)\b"
+_KINDS = {
+    "why": rf"{_REASON}|\bwhy\b|\bhow come\b|\bwhat makes\b|\bwhat causes\b|\bfor what reason",
+    "amount": rf"\bhow (?:{_MANY}|slow|thick|strong|soon)\b|\bwhat (?:number|amount) of\b",
+    "how": rf"{_WAY}|\bwhat (?:do|should|can|must) i (?:have to |need to )?do to\b|\bhow\b",
+    "when": r"\bwhen\b|\bwhat (?:time|date|year|day)\b",
+    "where": r"\bwhere\b",
+    "who": r"\bwho(?:m|se)?\b|\bwhich (?:author|person)\b",
+    "what": r"\bwhat\b|\bwhich\b|\bname the\b",
+}
+_COMPILED_KINDS = tuple((re.compile(pattern), kind) for kind, pattern in _KINDS.items())
+_COMPILED_MEASURES = tuple((re.compile(pattern), measure) for measure, pattern in _MEASURES.items())
+_WHETHER = re.compile(
+    r"^(?:\W*(?:and|so|but|hi|hello|hey|please)\b\W*)?"
+    r"(?:is|are|was|were|am|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b"
+)
+_PLURALS = (("ies", 5, "y"), ("sses", 6, "ss"), ("ches", 6, "ch"), ("shes", 6, "sh"), ("xes", 5, "x"))
+_SAYS_NOTHING = GRAMMAR | FILLERS | NUMBERS.keys()
+_ENGLISH = GRAMMAR | FILLERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What is in a question. Words are in lower case; `content` are the words that carry it, each once, in order."""
+
+    tokens: tuple[str, ...]
+    content: tuple[str, ...]
+    numbers: tuple[str, ...]
+    units: frozenset[str]
+    dates: frozenset[str]
+    negations: int
+    names: frozenset[str]
+    literals: tuple[str, ...]
+    markers: frozenset[str]
+    persons: frozenset[str]
+    roles: frozenset[tuple[str, str]]
+    kind: str
+    measure: str
+    is_past: bool
+    is_present: bool
+    is_english: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    lower: str
+    first: bool
+
+
+@lru_cache(maxsize=4096)
+def read(text: str) -> Reading:
+    """Read a question."""
+    plain = _plain(text)
+    tokens = [*_tokens(plain)]
+    words = [each.lower for each in tokens if each.kind == "word"]
+    numbers, units = _numbers(tokens)
+    lowered = " ".join(each.lower for each in tokens)
+    kind = _kind_of(lowered)
+    content = _content(tokens)
+    return Reading(
+        tokens=tuple(each.lower for each in tokens),
+        content=content,
+        numbers=numbers,
+        units=units,
+        dates=frozenset(DATES[_month(each)] for each in tokens if _month(each) in DATES),
+        negations=sum(word in NEGATIONS for word in words),
+        names=_names(tokens),
+        literals=tuple(sorted(each.lower for each in tokens if each.kind in {"code", "quote", "flag"} or _is_id(each))),
+        markers=_markers(words),
+        persons=frozenset(PERSONS[word] for word in words if word in PERSONS),
+        roles=_roles(words, frozenset(content)),
+        kind=kind,
+        measure=_measure_of(lowered) if kind in {"amount", "what"} else "",
+        is_past=any(word in PAST for word in words),
+        is_present=any(word in PRESENT for word in words),
+        is_english=_is_english(text, words),
+    )
+
+
+def stem(word: str) -> str:
+    """A word without its plural or ending, as far as that is safe without a dictionary."""
+    for ending, least, put in (
+        ("ies", 5, "y"),
+        ("sses", 6, "ss"),
+        ("ches", 6, "ch"),
+        ("shes", 6, "sh"),
+        ("xes", 5, "x"),
+    ):
+        if word.endswith(ending) and len(word) >= least:
+            return word[: -len(ending)] + put
+    if word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+def _plain(text: str) -> str:
+    """One spelling of spaces, apostrophes and turns of phrase. Case stays: it shows names."""
+    plain = " ".join(text.replace("\u2019", "'").split())
+    for pattern, by in _PHRASES:
+        plain = pattern.sub(by, plain)
+    return plain
+
+
+def _tokens(text: str) -> list[_Token]:
+    found, first = [], True
+    for match in _TOKEN.finditer(text):
+        kind, word = match.lastgroup or "word", match.group().strip()
+        if kind == "word":
+            word = _CONTRACTION.sub("", word)
+        if kind == "quote":
+            word = word[1:-1]
+        lower = word.casefold()
+        found.append(_Token(kind=kind, text=word, lower=SAME.get(lower, lower), first=first))
+        first = text[match.end() : match.end() + 1] in {".", "?", "!", ":"}
+    return found
+
+
+def _is_id(token: _Token) -> bool:
+    return token.kind == "word" and bool(_IDENTIFIER.search(token.text))
+
+
+def _numbers(tokens: list[_Token]) -> tuple[tuple[str, ...], frozenset[str]]:
+    numbers, units = Counter[str](), set()
+    for place, token in enumerate(tokens):
+        after = tokens[place + 1].lower if place + 1 < len(tokens) else ""
+        if token.kind == "number":
+            sign = next((each for each in token.text if each in "$€£¥%°"), None)
+            value = token.lower.strip("$€£¥%° ")
+            ordinal = value.endswith(("st", "nd", "rd", "th"))
+            value = re.sub(r"(?<=\d),(?=\d{3}\b)", "", re.sub(r"[a-z]+$", "", value))
+            numbers[value + "." * ordinal] += 1
+            unit = UNITS.get(sign or after)
+            if unit:
+                units.add(unit)
+        elif token.lower in NUMBERS and not (token.lower == "second" and after == "ago"):
+            numbers[NUMBERS[token.lower]] += 1
+            if after in UNITS:
+                units.add(UNITS[after])
+    return tuple(sorted(numbers.elements())), frozenset(units)
+
+
+def _month(token: _Token) -> str:
+    """`may` and `march` are months only with a capital inside a sentence."""
+    if token.lower == "may":
+        return "may_" if token.text == "May" and not token.first else ""
+    if token.lower == "fall":
+        return ""
+    return token.lower
+
+
+def _names(tokens: list[_Token]) -> frozenset[str]:
+    """Capitalised words inside sentences, and words in capitals or with digits anywhere; none where most are so."""
+    words = [each for each in tokens if each.kind == "word"]
+    inside = [each for each in words if not each.first and each.lower not in GRAMMAR]
+    capitals = [each for each in inside if each.text[:1].isupper()]
+    if len(inside) >= 4 and len(capitals) > 0.7 * len(inside):  # Written Like A Title: capitals say nothing
+        capitals = []
+    marked = [each for each in words if _CAMEL.search(each.text) and not each.text.isupper()]
+    acronyms = [each for each in words if each.text.isupper() and len(each.text) > 1]
+    if len(acronyms) == len(words):
+        acronyms = []
+    known = (*capitals, *marked, *acronyms)
+    return frozenset(stem(each.lower) for each in known if each.lower not in DATES and each.lower not in GRAMMAR)
+
+
+def _content(tokens: list[_Token]) -> tuple[str, ...]:
+    """Quoted text, code and flags stand as they are; numbers and dates have guards of their own."""
+    left = (
+        stem(each.lower) if each.kind == "word" else each.lower
+        for each in tokens
+        if each.kind != "number" and each.lower not in _SAYS_NOTHING and _month(each) not in DATES
+    )
+    return tuple(dict.fromkeys(left))
+
+
+def _markers(words: list[str]) -> frozenset[str]:
+    """`last` may be a verb: it marks behind a determiner or before a time."""
+    return frozenset(
+        MARKERS[word]
+        for place, word in enumerate(words)
+        if word in MARKERS
+        and (
+            word != "last"
+            or words[place - 1 : place] in [[each] for each in _DETERMINERS]
+            or "".join(words[place + 1 : place + 2]) in UNITS.keys() | DATES.keys()
+        )
+    )
+
+
+def _roles(words: list[str], content: frozenset[str]) -> frozenset[tuple[str, str]]:
+    """Each word of direction with the content words right behind it: `("to", "london")`."""
+    roles = set()
+    for place, word in enumerate(words):
+        direction = DIRECTIONS.get(word)
+        if direction is None:
+            continue
+        behind = words[place + 1 :]
+        for after, each in enumerate(behind):
+            if stem(each) in content:
+                roles.add((direction, stem(each)))
+            elif after or each not in _DETERMINERS:
+                break
+    return frozenset(roles)
+
+
+def _kind_of(lowered: str) -> str:
+    """By the first word that asks; of readings that begin there, the more special one."""
+    if _WHETHER.match(lowered):
+        return "whether"
+    matches = [pattern.search(lowered) for pattern, _ in _COMPILED_KINDS]
+    found = [(match.start(), place) for place, match in enumerate(matches) if match]
+    return _COMPILED_KINDS[min(found)[1]][1] if found else "statement"
+
+
+def _measure_of(lowered: str) -> str:
+    return next((measure for pattern, measure in _COMPILED_MEASURES if pattern.search(lowered)), "")
+
+
+def _is_english(text: str, words: list[str]) -> bool:
+    """Latin letters, and more of English's small words than of other languages'."""
+    letters = sum(each.isalpha() for each in text)
+    if letters and len(_LATIN.findall(text)) < letters:
+        return False
+    counts: Mapping[str, int] = Counter(words)
+    english = sum(count for word, count in counts.items() if word in _ENGLISH)
+    foreign = sum(count for word, count in counts.items() if word in FOREIGN)
+    return english > foreign and english >= 0.15 * max(len(words), 1)

@@ -1,0 +1,386 @@
+"""What the guards of the semantic cache know of English: lists of words, each with the one reason it is here."""
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+QUESTION = words("how what which who whom whose when where why")
+"""Read by the question's kind."""
+GRAMMAR = QUESTION | words("""
+        a an the this that these those my your our its his her their mine yours i me you we us he she it they him them
+        one someone somebody anyone anybody everyone people myself yourself itself
+        is are was were be been being am do does did doing done has have had having can could may might must shall
+        should will would need to of in on at for from by with as into onto about through via and or but if then than
+        so there here not no never too also please just really actually exactly currently some any very
+        s t m re ve ll d out up get got go going
+        """)
+"""Carries no content of its own; what it changes (negation, direction, condition) other guards read."""
+FILLERS = words("""
+    way ways step steps method reason possible able want wish like know tell explain give say let thing things help
+    anything something okay ok hi hello hey thanks thank dear kind kindly quick quickly question
+    """)
+"""Said around a question, not asked."""
+LIGHT = words("""
+    make makes making take takes taking give gives giving come comes bring look looks stay stays remain remains become
+    turn use uses using used happen happens happened name number amount high command term new existing
+    following still yet now allow allowed require required requirement necessary supposed
+    """)
+"""Adds little to a question that is otherwise the same."""
+NEGATIONS = words("not no never none nobody nothing neither nor cannot without unable fail fails failed")
+FOREIGN = words("""
+    der die das und ist ich wie nicht ein eine mein meine mit auf warum kann wo wer oder auch sich werden wird
+    le la les une est je que pour dans comment pourquoi mon ma mes quel quelle sont pas avec sur du des puis peut
+    el los las como para por mi es un una cual cuando donde porque puedo hacer del al con
+    il lo gli che di per non sono come perche quando dove posso della het een van hoe waarom mijn ik niet kan
+    o os um uma meu minha posso fazer qual quais onde jak co je na nie czy co jest
+    """) - words("die as do in on no a to me we so is was am be at i co je")
+"""Small words of other languages: who writes with them is not judged by English rules."""
+
+NUMBERS = {
+    "zero": "0",
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
+    "eleven": "11",
+    "twelve": "12",
+    "thirteen": "13",
+    "fourteen": "14",
+    "fifteen": "15",
+    "sixteen": "16",
+    "seventeen": "17",
+    "eighteen": "18",
+    "nineteen": "19",
+    "twenty": "20",
+    "thirty": "30",
+    "forty": "40",
+    "fifty": "50",
+    "sixty": "60",
+    "seventy": "70",
+    "eighty": "80",
+    "ninety": "90",
+    "hundred": "100",
+    "thousand": "1000",
+    "million": "1000000",
+    "billion": "1000000000",
+    "dozen": "12",
+    "once": "1x",
+    "twice": "2x",
+    "thrice": "3x",
+    "half": "1/2",
+    "quarter": "1/4",
+    "double": "2x",
+    "triple": "3x",
+    "second": "2.",
+    "third": "3.",
+    "fourth": "4.",
+    "fifth": "5.",
+    "sixth": "6.",
+    "seventh": "7.",
+    "eighth": "8.",
+    "ninth": "9.",
+    "tenth": "10.",
+}
+"""Numbers written out ("one" is mostly a pronoun and left out; an ordinal ends in a point)."""
+UNITS = {
+    unit: names[0]
+    for names in (
+        ("%", "percent", "percentage"),
+        ("$", "dollar", "dollars", "usd", "buck", "bucks"),
+        ("€", "euro", "euros", "eur"),
+        ("£", "gbp", "sterling"),
+        ("¥", "yen", "jpy"),
+        ("lb", "lbs", "pound", "pounds"),
+        ("kg", "kilo", "kilos", "kilogram", "kilograms", "kilogramme", "kilogrammes"),
+        ("g", "gram", "grams", "gramme", "grammes"),
+        ("mg", "milligram", "milligrams"),
+        ("oz", "ounce", "ounces"),
+        ("km", "kilometer", "kilometers", "kilometre", "kilometres", "kms"),
+        ("m", "meter", "meters", "metre", "metres"),
+        ("cm", "centimeter", "centimeters", "centimetre", "centimetres"),
+        ("mm", "millimeter", "millimeters", "millimetre", "millimetres"),
+        ("mile", "miles", "mi"),
+        ("foot", "feet", "ft"),
+        ("inch", "inches"),
+        ("l", "liter", "liters", "litre", "litres"),
+        ("ml", "milliliter", "milliliters", "millilitre", "millilitres"),
+        ("s", "sec", "secs", "second", "seconds"),
+        ("min", "mins", "minute", "minutes"),
+        ("h", "hour", "hours", "hr", "hrs"),
+        ("day", "days"),
+        ("week", "weeks"),
+        ("month", "months"),
+        ("year", "years", "yr", "yrs"),
+        ("degree", "degrees", "°"),
+        ("kb", "kilobyte", "kilobytes"),
+        ("mb", "megabyte", "megabytes"),
+        ("gb", "gigabyte", "gigabytes"),
+        ("tb", "terabyte", "terabytes"),
+        ("mph",),
+        ("kmh",),
+        ("w", "watt", "watts"),
+        ("kw", "kilowatt", "kilowatts"),
+        ("v", "volt", "volts"),
+    )
+    for unit in names
+}
+"""A unit in the ways it is written."""
+
+DATES = {
+    date: names[0]
+    for names in (
+        ("jan", "january"),
+        ("feb", "february"),
+        ("march",),
+        ("apr", "april"),
+        ("may_",),
+        ("jun", "june"),
+        ("jul", "july"),
+        ("aug", "august"),
+        ("sep", "sept", "september"),
+        ("oct", "october"),
+        ("nov", "november"),
+        ("dec", "december"),
+        ("mon", "monday", "mondays"),
+        ("tue", "tuesday", "tuesdays"),
+        ("wed", "wednesday", "wednesdays"),
+        ("thu", "thursday", "thursdays"),
+        ("fri", "friday", "fridays"),
+        ("saturday", "saturdays"),
+        ("sunday", "sundays"),
+        ("today",),
+        ("tomorrow",),
+        ("yesterday",),
+        ("tonight",),
+        ("weekend", "weekends"),
+        ("weekday", "weekdays"),
+        ("spring",),
+        ("summer", "summers"),
+        ("autumn", "fall_"),
+        ("winter", "winters"),
+        ("morning", "mornings"),
+        ("noon", "midday"),
+        ("afternoon", "afternoons"),
+        ("evening", "evenings"),
+        ("night", "nights"),
+        ("midnight",),
+        ("christmas",),
+        ("easter",),
+        ("hourly",),
+        ("daily",),
+        ("weekly",),
+        ("monthly",),
+        ("yearly", "annually", "annual"),
+    )
+    for date in names
+}
+"""Days, months and times of day. `may_` is the month: the word is told from the verb by its capital."""
+
+MARKERS = {
+    word: names[0]
+    for names in (
+        ("without",),
+        ("except", "excluding", "besides"),
+        ("instead", "rather"),
+        ("only", "solely"),
+        ("all", "every", "everything"),
+        ("before", "prior"),
+        ("after", "afterwards"),
+        ("until", "till"),
+        ("since",),
+        ("against",),
+        ("more",),
+        ("less", "fewer"),
+        ("most",),
+        ("least",),
+        ("first",),
+        ("last", "latest", "recent", "final"),
+        ("next",),
+        ("previous", "former", "earlier"),
+        ("again",),
+        ("off",),
+        ("under", "below", "beneath"),
+        ("over", "above", "beyond"),
+        ("inside", "within"),
+        ("outside",),
+        ("unless",),
+        ("always",),
+        ("other", "another", "else"),
+        ("per", "each"),
+    )
+    for word in names
+}
+"""Small words that change what is asked about: both questions have the same of them."""
+
+PERSONS = {
+    "he": "he",
+    "him": "he",
+    "his": "he",
+    "she": "she",
+    "her": "she",
+    "hers": "she",
+    "they": "they",
+    "them": "they",
+    "their": "they",
+    "we": "we",
+    "us": "we",
+    "our": "we",
+}
+PAST = words("was were did had")
+PRESENT = words("is are do does will am")
+DIRECTIONS = {
+    "from": "from",
+    "to": "to",
+    "into": "to",
+    "onto": "to",
+    "towards": "to",
+    "than": "than",
+    "against": "against",
+    "before": "before",
+    "after": "after",
+    "over": "over",
+    "in": "in",
+    "with": "with",
+    "for": "for",
+    "by": "by",
+    "of": "of",
+    "on": "on",
+    "without": "without",
+    "instead": "instead",
+}
+"""Words that say which part the next word plays."""
+
+OPPOSITES = frozenset(
+    words(pair.replace("/", " "))
+    for pair in words(
+        """
+        increase/decrease increase/reduce increase/lower raise/lower raise/reduce raise/decrease rise/fall rise/drop
+        gain/lose win/lose enable/disable activate/deactivate on/off start/stop start/end start/finish begin/end
+        begin/stop open/close open/shut opening/closing lock/unlock block/unblock install/uninstall
+        subscribe/unsubscribe add/remove add/delete add/subtract create/delete create/destroy create/remove make/break
+        insert/delete insert/remove keep/delete keep/remove keep/discard save/delete save/spend upload/download
+        import/export send/receive send/get give/take give/receive lend/borrow buy/sell purchase/sell buy/rent
+        rent/own push/pull read/write encode/decode encrypt/decrypt compress/decompress compress/extract zip/unzip
+        pack/unpack attach/detach connect/disconnect mount/unmount show/hide visible/hidden show/conceal allow/forbid
+        allow/deny allow/block allow/prevent permit/forbid accept/reject accept/refuse accept/decline approve/reject
+        approve/deny approve/decline grant/revoke grant/deny join/leave enter/leave enter/exit login/logout
+        arrive/depart arrival/departure follow/unfollow like/dislike love/hate like/hate mute/unmute pause/resume
+        suspend/resume cancel/renew cancel/confirm cancel/book upgrade/downgrade promote/demote expand/collapse
+        expand/shrink grow/shrink maximize/minimize maximum/minimum max/min most/least more/less more/fewer many/few
+        much/little best/worst better/worse good/bad good/evil pro/con pros/cons advantage/disadvantage
+        advantages/disadvantages benefit/risk benefits/risks benefit/drawback benefits/drawbacks strength/weakness
+        strengths/weaknesses positive/negative high/low higher/lower highest/lowest large/small larger/smaller
+        largest/smallest big/small bigger/smaller biggest/smallest long/short longer/shorter longest/shortest
+        tall/short wide/narrow thick/thin deep/shallow heavy/light fast/slow faster/slower fastest/slowest quick/slow
+        early/late earlier/later earliest/latest young/old younger/older youngest/oldest new/old newer/older
+        newest/oldest first/last next/previous before/after above/below over/under up/down left/right top/bottom
+        upper/lower front/back front/rear forward/backward forwards/backwards inside/outside inner/outer
+        internal/external indoor/outdoor inbound/outbound incoming/outgoing input/output source/destination
+        source/target client/server parent/child north/south east/west northern/southern eastern/western hot/cold
+        warm/cold warm/cool heat/cool wet/dry hard/soft hard/easy difficult/easy easiest/hardest simple/complex
+        rich/poor cheap/expensive cheapest/dearest expensive/affordable free/paid full/empty strong/weak
+        safe/dangerous safe/unsafe legal/illegal true/false right/wrong correct/incorrect valid/invalid same/different
+        similar/different similarity/difference similarities/differences include/exclude inclusive/exclusive
+        public/private local/remote online/offline synchronous/asynchronous sync/async static/dynamic
+        mutable/immutable manual/automatic manually/automatically optional/required optional/mandatory success/failure
+        succeed/fail pass/fail hire/fire employer/employee landlord/tenant teacher/student doctor/patient buyer/seller
+        lender/borrower sender/receiver sender/recipient husband/wife mother/father son/daughter brother/sister
+        boy/girl man/woman men/women male/female boyfriend/girlfriend king/queen uncle/aunt he/she his/her
+        cause/effect causes/effects cause/prevent cause/cure cause/treat prevent/treat symptom/cause symptoms/causes
+        treat/diagnose question/answer problem/solution profit/loss profit/revenue income/expense asset/liability
+        assets/liabilities debit/credit deposit/withdraw deposit/withdrawal deposits/withdrawals gross/net
+        supply/demand tax/refund import/export ascending/descending even/odd horizontal/vertical
+        horizontally/vertically row/column rows/columns width/height key/value encoder/decoder pre/post day/night
+        sunrise/sunset summer/winter alive/dead live/die birth/death born/died married/single marry/divorce
+        attack/defend build/destroy find/lose remember/forget war/peace ally/enemy friend/enemy dog/cat dogs/cats
+        tea/coffee sleep/wake awake/asleep breakfast/dinner lunch/dinner minimum/average maximum/average
+        lossy/lossless major/minor majority/minority simple/compound singular/plural active/passive front-end/back-end
+        frontend/backend stable/unstable known/unknown lead/follow love/loathe attract/repel absorb/emit inhale/exhale
+        freeze/melt boil/freeze evaporate/condense inflate/deflate import/customs hardware/software
+        domestic/international solid/liquid liquid/gas acid/base sweet/sour mild/severe minor/severe acute/chronic
+        bull/bear long/shorted
+        """
+    )
+)
+"""Pairs that stand close in meaning and far apart in answer."""
+KINDS = (
+    words("red blue green yellow black white orange purple pink brown grey gray violet silver gold"),
+    words("north south east west northeast northwest southeast southwest"),
+    words("windows linux macos mac ubuntu debian fedora android ios iphone ipad"),
+    words("python java javascript typescript ruby rust go golang php perl swift kotlin scala haskell julia"),
+    words("mysql postgres postgresql sqlite oracle mongodb redis mariadb"),
+    words("chrome firefox safari edge opera"),
+    words("get post put patch delete"),
+    words("daily weekly monthly yearly hourly"),
+    words("breakfast lunch dinner supper"),
+    words("mother father son daughter brother sister uncle aunt wife husband child baby"),
+    words("string integer int float boolean bool list tuple array set dict dictionary object"),
+    words("bike car bus train plane boat ship truck taxi motorcycle bicycle"),
+    words("bachelor bachelors master masters phd doctorate diploma mba"),
+    words("wifi bluetooth nfc usb hdmi ethernet"),
+    words("facebook instagram twitter whatsapp snapchat youtube tiktok linkedin telegram reddit quora"),
+    words("google microsoft apple amazon facebook netflix ibm intel nvidia samsung"),
+)
+"""Members of one kind: another member is another question."""
+SAME = {
+    name: names[0]
+    for names in (
+        ("us", "usa", "america"),
+        ("uk", "britain"),
+        ("postgresql", "postgres"),
+        ("javascript", "js"),
+        ("typescript", "ts"),
+        ("kubernetes", "k8s"),
+        ("photo", "picture", "image"),
+        ("int", "integer"),
+        ("bool", "boolean"),
+        ("dict", "dictionary"),
+        ("golang", "go_"),
+        ("macos", "mac"),
+        ("bike", "bicycle"),
+        ("gray", "grey"),
+        ("tv", "television"),
+    )
+    for name in names
+}
+"""Two names of one thing."""
+PHRASES = (
+    (
+        r"^(?:(?:please|hi|hello|hey)[,!. ]+)*(?:can|could|would|will) (?:you|any ?one|some ?one) (?:please )?",
+        "please ",
+    ),
+    (r"^please (?:tell me|explain(?: to me)?|show me|describe|let me know|help me understand) ", ""),
+    (r"\b(?:best|right|proper|good|correct) way", "way"),
+    (r"\bmost recent\b", "last"),
+    (r"\bat most\b", "maximum"),
+    (r"\bat least\b", "minimum"),
+    (r"\ball right\b|\balright\b", "okay"),
+    (r"\b(?:at the same time)\b", "together"),
+    (r"\b(?:the )?united states(?: of america)?\b|\bu\.s\.(?:a\.?)?", "usa"),
+    (r"\b(?:the )?united kingdom\b|\bgreat britain\b|\bu\.k\.", "uk"),
+    (r"\be-mail", "email"),
+    (r"\bwi-fi\b", "wifi"),
+    (r"\blog-?in\b", "login"),
+    (r"\b(?:turn|switch|turning|switching)((?: (?!on\b|off\b)[\w']+){0,3}) on\b", r"enable\1"),
+    (r"\b(?:turn|switch|turning|switching)((?: (?!on\b|off\b)[\w']+){0,3}) off\b", r"disable\1"),
+    (r"\bactivat(e|ed|es|ing)\b", "enable"),
+    (r"\bdeactivat(e|ed|es|ing)\b", "disable"),
+    (r"\bget rid of\b", "remove"),
+    (r"\bcan ?not\b|\bcan't\b", "can not"),
+    (r"\bwon't\b", "will not"),
+    (r"n't\b", " not"),
+    (r"\b(?:an? |one |each |every |per )day\b", "daily"),
+    (r"\b(?:an |each |every |per )hour\b", "hourly"),
+    (r"\b(?:a |each |every |per )week\b", "weekly"),
+    (r"\b(?:a |each |every |per )month\b", "monthly"),
+    (r"\b(?:a |each |every |per )year\b", "yearly"),
+    (r"\bnot? (?:any ?more|any longer)\b|\bno longer\b", "not anymore"),
+)
+"""Turns of phrase with one spelling for the rest to read; on text in lower case."""
