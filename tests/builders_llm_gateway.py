@@ -1,9 +1,12 @@
 """Callers, requests and ledger rows with sensible values, each overridable by name."""
 
+import json
+import time
 from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.ids import new_id
+from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.chat import Caller, ChatRequest, Usage, user
 from cognitionos.llm_gateway.domain.ledger import Call
 
@@ -34,3 +37,19 @@ def a_call(caller: Caller, *, call_id: UUID | None = None, **changes: Any) -> Ca
         "attempts": 1,
     }
     return Call(**values | changes)
+
+
+def a_kept(text: str = "hello", **changes: Any) -> Kept:
+    """A kept answer as JSON text, fresh, of an hour's life, of the time before any invalidation."""
+    now = time.time()
+    wire = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+    values: dict[str, Any] = {
+        "wire": json.dumps(wire).encode(),
+        "model": "openai/gpt-4o-mini",
+        "cost_nanousd": 1000,
+        "stored_at": now,
+        "expires_at": now + 3600,
+        "epoch": 0,
+        "scopes": ("key:K", "model:openai/gpt-4o-mini"),
+    }
+    return Kept(**values | changes)

@@ -90,22 +90,6 @@ class MemoryBudgetStore:
 
 
 @dataclass
-class MemoryCache:
-    """Answers by tenant and key."""
-
-    answers: dict[tuple[UUID, str], bytes] = field(default_factory=dict)
-
-    async def get(self, tenant_id: UUID, key: str) -> bytes | None:
-        return self.answers.get((tenant_id, key))
-
-    def put(self, tenant_id: UUID, key: str, answer: bytes) -> None:
-        self.answers[tenant_id, key] = answer
-
-    async def stored(self) -> None:
-        """Everything is stored at once."""
-
-
-@dataclass
 class MemoryPrices:
     """One price list for every tenant, by `provider/model`."""
 

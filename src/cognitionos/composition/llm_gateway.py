@@ -10,6 +10,8 @@ from functools import cache
 from cognitionos.composition.base import Base, Resource
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
+from cognitionos.llm_gateway.application.cache import AnswerCaches
+from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.deployments import Crowd, Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
@@ -20,8 +22,10 @@ from cognitionos.llm_gateway.domain.circuit import CircuitRules
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, PostgresBudgetStore
+from cognitionos.llm_gateway.infrastructure.cache_upkeep import CacheUpkeep
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
+from cognitionos.llm_gateway.infrastructure.durable_cache import DurableCache
 from cognitionos.llm_gateway.infrastructure.exact_cache import ExactCache
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
     canonical,
@@ -59,6 +63,8 @@ class LlmGatewayServices:
     own_providers: OwnProviders
     own_models: OwnModelsStore
     provider_keys: ProviderKeys
+    caches: AnswerCaches
+    cache_upkeep: CacheUpkeep
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -70,6 +76,7 @@ class LlmGatewayServices:
             self.own_providers,
             self.providers,
             self.catalogue,
+            self.cache_upkeep,
             _Unfinished(self.budgets),
         )
 
@@ -115,8 +122,9 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     budgets = _budgets(store, prices)
     circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))
     attempts = _attempts(base.settings, catalogue, circuits, backoff or Backoff())
+    caches, upkeep = _caches(base)
     return LlmGatewayServices(
-        gateway=_gateway(base, providers, catalogue, budgets, attempts, table),
+        gateway=_gateway(base, providers, catalogue, budgets, attempts, table, caches),
         providers=providers,
         prices=prices,
         budgets=budgets,
@@ -127,7 +135,25 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         own_providers=own_providers,
         own_models=own_models,
         provider_keys=keys,
+        caches=caches,
+        cache_upkeep=upkeep,
     )
+
+
+def _caches(base: Base) -> tuple[AnswerCaches, CacheUpkeep]:
+    exact_s, durable_s = base.settings.cache_exact_s, base.settings.cache_durable_s
+    exact = ExactCache(base.redis, base.signals, kept_s=exact_s, durable_s=durable_s)
+    durable = DurableCache(base.database, kept_s=durable_s)
+    upkeep = CacheUpkeep(exact, durable, base.signals, most_bytes=base.settings.cache_durable_mb * 2**20)
+    voids = Voids(
+        durable=durable,
+        shared=exact,
+        changed=upkeep.changed,
+        announce=upkeep.announce,
+        monotonic=time.monotonic,
+    )
+    caches = AnswerCaches(shared=exact, durable=durable, voids=voids, clock=time.time, monotonic=time.monotonic)
+    return caches, upkeep
 
 
 def _provider_keys(settings: Settings) -> ProviderKeys:
@@ -168,14 +194,20 @@ def _attempts(settings: Settings, catalogue: Catalogue, circuits: RedisCircuitSt
 
 
 def _gateway(
-    base: Base, providers: Providers, catalogue: Catalogue, budgets: Budgets, attempts: Attempts, table: PriceTable
+    base: Base,
+    providers: Providers,
+    catalogue: Catalogue,
+    budgets: Budgets,
+    attempts: Attempts,
+    table: PriceTable,
+    caches: AnswerCaches,
 ) -> Gateway:
     completion = Completion(
         prepare=catalogue.prepare,
         providers=catalogue.providers,
         attempts=attempts,
         budgets=budgets,
-        cache=ExactCache(base.redis),
+        caches=caches,
         canonical=canonical,
         encode=encode,
         decode=decode_object,

@@ -74,12 +74,19 @@ class Settings(BaseSettings):
     attempt_timeout_s: float = Field(
         default=120.0, gt=0, description="after which the next model of a route is tried, if there is one"
     )
+    cache_exact_s: float = Field(default=300.0, ge=0, le=3600, description="an answer is kept in Redis; 0: not")
+    cache_durable_s: float = Field(
+        default=3600.0, ge=0, le=604800, description="an answer is kept in PostgreSQL; 0: not"
+    )
+    cache_durable_mb: int = Field(default=1024, ge=1, description="of answers kept in PostgreSQL, the newest")
 
     http_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="hosts the http tool may reach; a literal address:port opens just that one"
     )
     sandbox: Literal["auto", "wasm", "process"] = "auto"
 
+    hold_sweep_s: float = Field(default=5.0, gt=0, le=30, description="seconds between signs of life of who holds money")
+    hold_dead_s: float = Field(default=30.0, gt=0, le=55, description="seconds without one until its holds are closed")
     lease_s: float = Field(default=10.0, gt=0)
     sweep_s: float = Field(default=2.0, gt=0)
     task_slots: int = Field(default=32, ge=1, description="tasks a worker runs at once")

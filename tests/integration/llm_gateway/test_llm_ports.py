@@ -11,22 +11,20 @@ from tests.anthropic_upstream import AnthropicUpstream, running_anthropic
 from tests.builders_llm_gateway import a_call, a_caller, a_request
 from tests.conftest import Run, TestDatabase
 from tests.fakes.llm_gateway_provider import ScriptedProvider
-from tests.fakes.llm_gateway_stores import MemoryBudgetStore, MemoryCache
+from tests.fakes.llm_gateway_stores import MemoryBudgetStore
 from tests.upstream import Say, Upstream, running_upstream
 
 from cognitionos.kernel.clock import utc_now
 from cognitionos.kernel.ids import new_id
-from cognitionos.llm_gateway.application.ports import AnswerCache, BudgetStore, Provider
+from cognitionos.llm_gateway.application.ports import BudgetStore, Provider
 from cognitionos.llm_gateway.domain.budget import Hold, Period
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.anthropic_provider import AnthropicProvider
 from cognitionos.llm_gateway.infrastructure.budget_store import PostgresBudgetStore
-from cognitionos.llm_gateway.infrastructure.exact_cache import ExactCache
 from cognitionos.llm_gateway.infrastructure.openai_provider import OpenAIProvider
 from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedProvider
 from cognitionos.platform.database import Database
 from cognitionos.platform.http import HttpClient
-from cognitionos.platform.redis import open_redis
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +38,6 @@ def open_database(database: TestDatabase, run: Run) -> Iterator[Database]:
 @pytest.fixture(params=["memory", "postgres"])
 def store(request: pytest.FixtureRequest, open_database: Database) -> BudgetStore:
     return MemoryBudgetStore() if request.param == "memory" else PostgresBudgetStore(open_database, owner=uuid4())
-
-
-@pytest.fixture(params=["memory", "redis"])
-def cache(request: pytest.FixtureRequest, redis_url: str, run: Run) -> Iterator[AnswerCache]:
-    if request.param == "memory":
-        yield MemoryCache()
-        return
-    client = open_redis(redis_url)
-    yield ExactCache(client)
-    run(client.aclose())
 
 
 @pytest.fixture(scope="module")
@@ -131,28 +119,6 @@ async def test_a_release_gives_back_what_was_held(store: BudgetStore) -> None:
     await store.release(call.call_id)
 
     assert (await store.spend(caller.tenant_id, f"goal:{caller.goal_id}")).left_nanousd == 100
-
-
-async def test_an_answer_is_found_again_by_its_own_tenant_only(cache: MemoryCache | ExactCache) -> None:
-    tenant, other = uuid4(), uuid4()
-
-    cache.put(tenant, "key", b"answer")
-    await cache.stored()
-
-    assert await cache.get(tenant, "key") == b"answer"
-    assert await cache.get(tenant, "other") is None
-    assert await cache.get(other, "key") is None
-
-
-async def test_without_redis_there_is_no_cache_and_no_error() -> None:
-    client = open_redis("redis://127.0.0.1:1/0")
-    cache = ExactCache(client)
-
-    cache.put(uuid4(), "key", b"answer")
-    await cache.stored()
-
-    assert await cache.get(uuid4(), "key") is None
-    await client.aclose()
 
 
 async def test_a_provider_answers_whole_with_usage(provider: Provider) -> None:

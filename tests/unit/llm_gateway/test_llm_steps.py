@@ -9,13 +9,15 @@ from uuid import UUID
 
 import pytest
 from tests.builders_llm_gateway import a_caller, a_request
+from tests.fakes.llm_gateway_caches import some_caches
 from tests.fakes.llm_gateway_circuits import MemoryCircuitStore
 from tests.fakes.llm_gateway_provider import ScriptedProvider, a_completion
-from tests.fakes.llm_gateway_stores import MemoryBudgetStore, MemoryCache, MemoryPrices
+from tests.fakes.llm_gateway_stores import MemoryBudgetStore, MemoryPrices
 
 from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
+from cognitionos.llm_gateway.application.cache import AnswerCaches
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.deployments import Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
@@ -57,7 +59,7 @@ class Bench:
     first: ScriptedProvider = field(default_factory=lambda: ScriptedProvider("first"))
     second: ScriptedProvider = field(default_factory=lambda: ScriptedProvider("second"))
     store: MemoryBudgetStore = field(default_factory=MemoryBudgetStore)
-    cache: MemoryCache = field(default_factory=MemoryCache)
+    caches: AnswerCaches = field(default_factory=some_caches)
     observed: list[Call] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
@@ -98,7 +100,7 @@ class Bench:
             providers=providers,
             attempts=attempts,
             budgets=self.budgets,
-            cache=self.cache,
+            caches=self.caches,
             canonical=canonical,
             encode=encode,
             decode=decode_object,

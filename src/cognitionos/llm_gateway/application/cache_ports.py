@@ -107,10 +107,10 @@ class DurableAnswers(Protocol):
         """Keep an answer, in the background."""
         ...
 
-    async def voided(self, tenant_id: UUID) -> tuple[Voided, bool]:
-        """The tenant's invalidations, and whether there is any answer of it."""
+    async def voided(self, tenant_id: UUID) -> tuple[Voided, bool] | None:
+        """The tenant's invalidations, and whether there is any answer of it; None: it does not answer."""
         ...
 
     async def void(self, tenant_id: UUID, scopes: Sequence[str]) -> tuple[Voided, int]:
-        """Declare every answer of these scopes void; how many were deleted here."""
+        """Declare every answer of these scopes void; how many were deleted here. Raises `Unavailable`."""
         ...

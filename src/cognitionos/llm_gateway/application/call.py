@@ -1,13 +1,16 @@
 """What every kind of call has from its first step to its last: who, what, since when, and how its row is written."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.ports import Monotonic
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, Usage
 from cognitionos.llm_gateway.domain.ledger import CHAT, Call
 from cognitionos.llm_gateway.domain.route import Candidate, Route
+
+NOTED_S = 0.5
+"""A shorter wait does not count against a deadline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,13 @@ class Started:
         """Milliseconds since it came in."""
         return round((self.monotonic() - self.started) * 1000)
 
+    def within_deadline(self, request: ChatRequest) -> ChatRequest:
+        """The request with what is left of its deadline, where an identical call was waited for."""
+        waited_s = self.monotonic() - self.started
+        if waited_s < NOTED_S:
+            return request
+        return replace(request, deadline_s=max(request.deadline_s - waited_s, NOTED_S))
+
     def way(self, candidate: Candidate, *, trail: tuple[str, ...] = (), end: str = "answered") -> str:
         """The way it took, for whoever wants to know: `reason=named, openai/m=circuit-open, second/m=answered`."""
         return ", ".join((f"reason={self.route.reason}", *trail, f"{candidate.name}={end}"))
@@ -42,6 +52,7 @@ class Started:
         priced: bool = True,
         saved_nanousd: int = 0,
         cache: str = CACHE_NONE,
+        cache_age_s: int | None = None,
         attempts: int = 0,
         finish_reason: str | None = None,
         simulated: bool = False,
@@ -61,6 +72,7 @@ class Started:
             model=used.model,
             route_reason=self.route.reason if first else "fallback",
             cache=cache,
+            cache_age_s=cache_age_s,
             usage=usage,
             cost_nanousd=cost_nanousd,
             priced=priced,

@@ -7,11 +7,14 @@ from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets, Granted
+from cognitionos.llm_gateway.application.cache import NOT_CACHED, AnswerCaches, Ticket
+from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Prepare, Started
-from cognitionos.llm_gateway.application.ports import Answer, AnswerCache, Encode, Monotonic, Provider
+from cognitionos.llm_gateway.application.ports import Answer, Encode, Monotonic, Provider
 from cognitionos.llm_gateway.domain.answer import finish_reason_of, may_be_kept, text_of, tool_calls_of
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
-from cognitionos.llm_gateway.domain.chat import CACHE_EXACT, CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
+from cognitionos.llm_gateway.domain.cached import Kept
+from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
 from cognitionos.llm_gateway.domain.fingerprint import Canonical, fingerprint
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
@@ -29,7 +32,7 @@ class Completion:
     providers: Mapping[str, Provider]
     attempts: Attempts
     budgets: Budgets
-    cache: AnswerCache
+    caches: AnswerCaches
     canonical: Canonical
     encode: Encode
     decode: Decode
@@ -42,7 +45,14 @@ class Completion:
         """The model's answer, paid for and recorded; the facade names what it raises."""
         with tracer.start_as_current_span("llm.call") as span:
             call, request = await self.start(caller, request)
-            result = await self.from_cache(call) or await self._from_provider(call, request)
+            found = await self.find(call, request)
+            if isinstance(found, Kept):
+                result = await self.from_cache(call, found)
+            else:
+                try:
+                    result = await self._from_provider(call, call.within_deadline(request), found)
+                finally:
+                    found.close()
             span.set_attributes({"llm.provider": result.provider, "llm.model": result.model, "llm.cache": result.cache})
             return result
 
@@ -66,26 +76,54 @@ class Completion:
         )
         return call, request
 
-    async def from_cache(self, call: Started) -> ChatResult | None:
-        """The kept answer to an identical request, recorded at cost zero; None where there is none."""
+    async def find(self, call: Started, request: ChatRequest) -> Kept | Ticket:
+        """The kept answer to an identical request, or leave to ask the provider, to be closed."""
         if call.cache_key is None:
-            return None
-        kept = await self.cache.get(call.caller.tenant_id, call.cache_key)
-        if kept is None:
-            return None
-        wire, first = self.decode(kept), call.route.candidates[0]
-        usage = self.read_usage(wire) or Usage()
-        price = await self.budgets.price(call.caller.tenant_id, first)
-        saved = price.cost(usage) if price else 0
-        await self.budgets.settle(
-            call.row(outcome="ok", usage=Usage(), saved_nanousd=saved, cache=CACHE_EXACT, finish_reason="stop")
+            return NOT_CACHED
+        first, wish = call.route.candidates[0], request.cache_wish
+        models = dict.fromkeys((first.name, first.model, call.route.asked))
+        ask = CacheAsk(
+            tenant_id=call.caller.tenant_id,
+            project_id=call.caller.project_id,
+            key=call.cache_key,
+            request=request,
+            model=first.name,
+            scopes=(
+                f"key:{call.cache_key}",
+                *(f"model:{name}" for name in models),
+                *(f"tag:{tag}" for tag in wish.tags),
+            ),
+            wish=wish,
+            flight=call.call_id.hex,
         )
-        way = call.way(first, end="cached")
-        return result_of(
-            call, wire, candidate=first, usage=usage, cost_nanousd=0, cache=CACHE_EXACT, attempts=0, way=way
-        )
+        return await self.caches.find(ask)
 
-    async def _from_provider(self, call: Started, request: ChatRequest) -> ChatResult:
+    async def from_cache(self, call: Started, kept: Kept) -> ChatResult:
+        """A kept answer as a result, recorded at cost zero."""
+        wire, first = self.decode(kept.wire), call.route.candidates[0]
+        age_s = max(int(self.caches.clock() - kept.stored_at), 0)
+        row = call.row(
+            outcome="ok",
+            usage=Usage(),
+            saved_nanousd=kept.cost_nanousd,
+            cache=kept.layer,
+            cache_age_s=age_s,
+            finish_reason=finish_reason_of(wire),
+        )
+        await self.budgets.settle(row)
+        result = result_of(
+            call,
+            wire,
+            candidate=first,
+            usage=self.read_usage(wire) or Usage(),
+            cost_nanousd=0,
+            cache=kept.layer,
+            attempts=0,
+            way=call.way(first, end="cached"),
+        )
+        return replace(result, cache_age_s=age_s, similarity=kept.similarity)
+
+    async def _from_provider(self, call: Started, request: ChatRequest, ticket: Ticket) -> ChatResult:
         granted = await self.budgets.hold(call, request)
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
 
@@ -101,10 +139,10 @@ class Completion:
             usage = Usage(prompt=prompt_estimate(request, encode=self.encode), estimated=True)
             self.budgets.bill_later(call.row(outcome="aborted", usage=usage), _first(call))
             raise
-        return await self._finish(call, request, granted, done)
+        return await self._finish(call, request, granted, done, ticket)
 
     async def _finish(
-        self, call: Started, request: ChatRequest, granted: Granted, done: Attempted[Answer]
+        self, call: Started, request: ChatRequest, granted: Granted, done: Attempted[Answer], ticket: Ticket
     ) -> ChatResult:
         wire, candidate = done.value.wire, done.candidate
         usage = done.value.usage or self._estimate(request, wire)
@@ -122,8 +160,7 @@ class Completion:
             limit_lowered=granted.lowered,
         )
         await self.budgets.settle(row)
-        if call.cache_key is not None and not granted.lowered and may_be_kept(wire) and candidate == _first(call):
-            self.cache.put(call.caller.tenant_id, call.cache_key, self.encode(wire))
+        self.share(ticket, wire if may_be_kept(wire) else None, granted=granted, done=done, cost_nanousd=cost)
         return result_of(
             call,
             wire,
@@ -137,6 +174,28 @@ class Completion:
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
         )
+
+    def share(
+        self,
+        ticket: Ticket,
+        wire: Mapping[str, Any] | None,
+        *,
+        granted: Granted,
+        done: Attempted[Any],
+        cost_nanousd: int,
+    ) -> None:
+        """Keep an answer that may be kept (`wire` None: it may not) and hand it to those who wait for it.
+
+        What a lowered limit made is nobody else's; what another model than the first said is for those who wait only.
+        """
+        if ticket.ask is None:
+            return
+        if wire is None or granted.lowered:
+            ticket.everybodys()
+        elif done.candidate.name == ticket.ask.model:
+            ticket.keep(self.encode(wire), model=done.candidate.name, cost_nanousd=cost_nanousd)
+        else:
+            ticket.give(self.encode(wire), model=done.candidate.name, cost_nanousd=cost_nanousd)
 
     def _estimate(self, request: ChatRequest, wire: Mapping[str, Any]) -> Usage:
         spoken = len(text_of(wire).encode()) + sum(len(each.arguments) for each in tool_calls_of(wire))
@@ -171,6 +230,7 @@ def result_of(
         cost_nanousd=cost_nanousd,
         priced=priced,
         cache=cache,
+        cache_key=call.cache_key,
         attempts=attempts,
         route=way,
         simulated=simulated,

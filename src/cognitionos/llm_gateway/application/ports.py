@@ -103,18 +103,6 @@ class BudgetStore(Protocol):
         ...
 
 
-class AnswerCache(Protocol):
-    """Whole answers by fingerprint, per tenant. Forgets at will and never raises."""
-
-    async def get(self, tenant_id: UUID, key: str) -> bytes | None:
-        """The stored answer."""
-        ...
-
-    def put(self, tenant_id: UUID, key: str, answer: bytes) -> None:
-        """Store an answer in the background."""
-        ...
-
-
 class Prices(Protocol):
     """What models cost."""
 

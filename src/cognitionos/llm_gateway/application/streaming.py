@@ -7,12 +7,14 @@ from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempted
 from cognitionos.llm_gateway.application.budgets import Granted
+from cognitionos.llm_gateway.application.cache import Ticket
 from cognitionos.llm_gateway.application.call import Started
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.ports import Chunk, Provider
 from cognitionos.llm_gateway.domain.answer import COMPLETE, as_chunks, whole
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
-from cognitionos.llm_gateway.domain.chat import CACHE_EXACT, CACHE_NONE, Caller, ChatRequest, Usage
+from cognitionos.llm_gateway.domain.cached import Kept
+from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
@@ -31,6 +33,9 @@ class ChatStream:
     provider: str
     model: str
     cache: str
+    cache_key: str | None = None
+    cache_age_s: int | None = None
+    similarity: float | None = None
     attempts: int
     route: str
     simulated: bool
@@ -79,25 +84,37 @@ class Streaming:
         steps = self.completion
         with tracer.start_as_current_span("llm.call", attributes={"llm.stream": True}):
             call, request = await steps.start(caller, request, streamed=True)
-            kept = await steps.from_cache(call)
-            if kept is not None:
-                chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]
-                first = call.route.candidates[0]
-                way = call.way(first, end="cached")
-                return self._stream(call, first, self._replay(chunks), way=way, cache=CACHE_EXACT, cost_nanousd=0)
-            granted = await steps.budgets.hold(call, request)
-            done = await self._attempt(call, replace(request, max_tokens=granted.limit))
-            flow = self._flow(call, request, granted, done)
-            await anext(flow)  # from here on closing it bills it, even before its first event is fetched
-            return self._stream(
-                call,
-                done.candidate,
-                flow,
-                way=call.way(done.candidate, trail=done.trail),
-                attempts=done.attempts,
-                simulated=done.provider.simulated,
-                limit_lowered=granted.lowered,
-            )
+            found = await steps.find(call, request)
+            if isinstance(found, Kept):
+                return self._replayed(request, call, await steps.from_cache(call, found))
+            try:
+                return await self._asked(call, call.within_deadline(request), found)
+            except BaseException:
+                found.close()
+                raise
+
+    def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult) -> ChatStream:
+        chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]
+        stream = self._stream(
+            call, call.route.candidates[0], self._replay(chunks), way=kept.route, cache=kept.cache, cost_nanousd=0
+        )
+        return replace(stream, cache_age_s=kept.cache_age_s, similarity=kept.similarity)
+
+    async def _asked(self, call: Started, request: ChatRequest, ticket: Ticket) -> ChatStream:
+        """A provider's stream. From its first piece on the flow closes the ticket."""
+        granted = await self.completion.budgets.hold(call, request)
+        done = await self._attempt(call, replace(request, max_tokens=granted.limit))
+        flow = self._flow(call, request, granted, done, ticket)
+        await anext(flow)  # from here on closing it bills it, even before its first event is fetched
+        return self._stream(
+            call,
+            done.candidate,
+            flow,
+            way=call.way(done.candidate, trail=done.trail),
+            attempts=done.attempts,
+            simulated=done.provider.simulated,
+            limit_lowered=granted.lowered,
+        )
 
     def _stream(
         self,
@@ -117,6 +134,7 @@ class Streaming:
             provider=candidate.provider,
             model=candidate.name,
             cache=cache,
+            cache_key=call.cache_key,
             attempts=attempts,
             route=way,
             simulated=simulated,
@@ -145,7 +163,7 @@ class Streaming:
             raise
 
     async def _flow(
-        self, call: Started, request: ChatRequest, granted: Granted, done: Attempted[_Opened]
+        self, call: Started, request: ChatRequest, granted: Granted, done: Attempted[_Opened], ticket: Ticket
     ) -> AsyncGenerator[bytes, None]:
         tally, first_token_ms, outcome = _Tally(), call.elapsed_ms, "aborted"
         try:
@@ -153,6 +171,8 @@ class Streaming:
             async with aclosing(_all(done.value)) as chunks:
                 async for chunk in chunks:
                     tally.add(chunk)
+                    if not chunk.plain:
+                        ticket.everybodys()  # a tool call, say: nobody shall wait for the rest of it
                     if not chunk.bare_usage or request.include_usage:
                         yield chunk.data
             outcome = "ok"
@@ -176,20 +196,25 @@ class Streaming:
                 limit_lowered=granted.lowered,
                 first_token_ms=first_token_ms,
             )
-            if outcome == "aborted":
-                self.completion.budgets.bill_later(row, done.candidate)
-            else:
-                await self.completion.budgets.bill(row, done.candidate)
-        self._keep(call, granted, done, tally)
+            try:
+                if outcome == "aborted":
+                    self.completion.budgets.bill_later(row, done.candidate)
+                else:
+                    await self.completion.budgets.bill(row, done.candidate)
+                if outcome == "ok" and ticket.ask is not None:
+                    await self._share(call, granted, done, tally, ticket)
+            finally:
+                ticket.close()
 
-    def _keep(self, call: Started, granted: Granted, done: Attempted[_Opened], tally: _Tally) -> None:
-        is_whole = tally.plain and tally.finish_reason == COMPLETE and tally.usage is not None and tally.head
-        if call.cache_key is None or not is_whole or granted.lowered or done.candidate != call.route.candidates[0]:
-            return
-        steps = self.completion
-        usage = steps.write_usage(tally.usage or Usage())
-        answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=usage)
-        steps.cache.put(call.caller.tenant_id, call.cache_key, steps.encode(answer))
+    async def _share(
+        self, call: Started, granted: Granted, done: Attempted[_Opened], tally: _Tally, ticket: Ticket
+    ) -> None:
+        steps, answer, cost = self.completion, None, 0
+        if tally.plain and tally.finish_reason == COMPLETE and tally.usage is not None and tally.head:
+            answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=steps.write_usage(tally.usage))
+            price = await steps.budgets.price(call.caller.tenant_id, done.candidate)
+            cost = price.cost(tally.usage) if price else 0
+        steps.share(ticket, answer, granted=granted, done=done, cost_nanousd=cost)
 
     async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:
         for chunk in chunks:

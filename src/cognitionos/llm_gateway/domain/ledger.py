@@ -29,6 +29,7 @@ class Call:
     cost_nanousd: int
     priced: bool = True
     saved_nanousd: int = 0
+    cache_age_s: int | None = None
     latency_ms: int
     first_token_ms: int | None = None
     attempts: int

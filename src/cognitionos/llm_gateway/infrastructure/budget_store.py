@@ -210,6 +210,7 @@ def ledger_row(call: Call) -> dict[str, Any]:
         "model": _text(call.model),
         "route_reason": call.route_reason,
         "cache": call.cache,
+        "cache_age_s": call.cache_age_s,
         "prompt_tokens": usage.prompt,
         "cached_tokens": usage.cached,
         "cache_write_tokens": usage.cache_write,

@@ -17,7 +17,15 @@ LATENCY = Histogram(
 )
 TOKENS = Counter("cognitionos_llm_tokens_total", "Tokens billed", ["kind"])
 COST = Counter("cognitionos_llm_cost_usd_total", "Dollars billed", ["provider"])
-SAVED = Counter("cognitionos_llm_saved_usd_total", "Dollars that cached answers would have cost")
+SAVED = Counter("cognitionos_llm_saved_usd_total", "Dollars that cached answers would have cost", ["cache"])
+CACHE_AGE = Histogram(
+    "cognitionos_llm_cache_age_seconds",
+    "How old a kept answer was when it was given",
+    ["cache"],
+    buckets=(1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600),
+)
+CACHE_ANSWERS = Gauge("cognitionos_llm_cache_answers", "Answers kept in PostgreSQL, as of the last sweep")
+CACHE_BYTES = Gauge("cognitionos_llm_cache_bytes", "Their bytes")
 FALLBACKS = Counter("cognitionos_llm_fallbacks_total", "Calls answered by another than the route's first candidate")
 TOOL_CALLS_RECOVERED = Counter(
     "cognitionos_llm_tool_calls_recovered_total", "Answers whose tool calls were written as text", ["provider", "model"]
@@ -33,6 +41,8 @@ CIRCUITS_OPENED = Counter("cognitionos_llm_circuits_opened_total", "Circuits tha
 _calls = lru_cache(1024)(CALLS.labels)
 _latency = lru_cache(256)(LATENCY.labels)
 _tokens = lru_cache(16)(TOKENS.labels)
+_saved = lru_cache(16)(SAVED.labels)
+_cache_age = lru_cache(16)(CACHE_AGE.labels)
 
 MOST_MODELS = 200
 OTHER = "other"
@@ -53,7 +63,9 @@ def observe(call: Call) -> None:
     if call.cost_nanousd:
         COST.labels(call.provider).inc(call.cost_nanousd / 1e9)
     if call.saved_nanousd:
-        SAVED.inc(call.saved_nanousd / 1e9)
+        _saved(call.cache).inc(call.saved_nanousd / 1e9)
+    if call.cache_age_s is not None:
+        _cache_age(call.cache).observe(call.cache_age_s)
 
 
 def circuit_is(deployment: str, state: CircuitState) -> None:

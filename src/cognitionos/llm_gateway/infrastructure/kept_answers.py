@@ -1,0 +1,56 @@
+"""A kept answer as bytes, the same in every store: one JSON object whose first field is its epoch."""
+
+import msgspec
+
+from cognitionos.llm_gateway.domain.cached import Kept
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    epoch: int
+    stored_at: float
+    expires_at: float
+    cost_nanousd: int
+    model: str
+    scopes: tuple[str, ...]
+    wire: msgspec.Raw
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Stored).decode
+
+
+def write_kept(kept: Kept) -> bytes:
+    """The bytes of an answer; where it was found is not part of it."""
+    stored = _Stored(
+        epoch=kept.epoch,
+        stored_at=kept.stored_at,
+        expires_at=kept.expires_at,
+        cost_nanousd=kept.cost_nanousd,
+        model=kept.model,
+        scopes=kept.scopes,
+        wire=msgspec.Raw(kept.wire),
+    )
+    return _encode(stored)
+
+
+def read_kept(data: bytes, *, layer: str) -> Kept | None:
+    """The answer in `data`, found in `layer`; None where another version wrote it."""
+    try:
+        stored = _decode(data)
+    except msgspec.DecodeError:
+        return None
+    return Kept(
+        wire=bytes(stored.wire),
+        model=stored.model,
+        cost_nanousd=stored.cost_nanousd,
+        stored_at=stored.stored_at,
+        expires_at=stored.expires_at,
+        epoch=stored.epoch,
+        scopes=stored.scopes,
+        layer=layer,
+    )
+
+
+def prefix_of(epoch: int) -> bytes:
+    """What the bytes of every answer of an epoch begin with."""
+    return f'{{"epoch":{epoch},'.encode()
