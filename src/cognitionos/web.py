@@ -117,6 +117,7 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         planning_http.routes(
             goals=services.planning.goals,
             runs=services.planning.runs,
+            run_control=services.planning.run_control,
             workflows=services.planning.workflows,
             workflow_queries=services.planning.workflow_queries,
             queries=services.planning.queries,

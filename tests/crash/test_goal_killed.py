@@ -32,7 +32,13 @@ WORKER_POINTS = (
     "llm_gateway.before_settle",
     "llm_gateway.after_settle",
 )
-API_POINTS = ("goals.before_commit", "goals.after_commit", "runs.cancel_committed", "workflows.declared")
+API_POINTS = (
+    "goals.before_commit",
+    "goals.after_commit",
+    "runs.cancel_committed",
+    "runs.journals_set_aside",
+    "workflows.declared",
+)
 GOAL = {"statement": "Do two things, one after the other", "budget_usd": "1"}
 
 
@@ -163,6 +169,21 @@ async def test_a_cancellation_holds_though_the_api_dies_before_it_can_tell_anybo
     assert (await scene.ends(goal))["status"] == "cancelled"
     _, next_goal = await scene.call("POST", "/v1/goals", json=GOAL)
     assert (await scene.ends(next_goal))["status"] == "succeeded"
+
+
+async def test_a_retry_that_died_half_way_is_asked_for_again_and_doubles_no_effect(scene: Scene) -> None:
+    scene.canary.reset(delay_s=30)
+    _, goal = await scene.call("POST", "/v1/goals", json=GOAL)
+    await eventually(lambda: scene.canary.seen, timeout_s=20)
+    await scene.call("POST", f"{goal['href']}/cancel")
+    scene.canary.delay_s = 0
+
+    assert await scene.dies_at("runs.journals_set_aside", "POST", f"{goal['run_href']}/retry")
+
+    assert (await scene.ends(goal))["status"] == "cancelled"
+    assert (await scene.call("POST", f"{goal['run_href']}/retry"))[0] == 200
+    assert (await scene.ends(goal))["status"] == "succeeded"
+    assert (scene.canary.applied, scene.canary.keyless) == (2, 0)
 
 
 async def test_a_workflow_that_was_declared_is_the_same_version_when_it_is_declared_again(scene: Scene) -> None:

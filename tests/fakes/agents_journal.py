@@ -1,8 +1,9 @@
 """The journal and the runs' files in memory. They pass the same suite as PostgreSQL (`tests/integration/agents`)."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from cognitionos.agents.application.ports import EffectStart
 from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, LeaseLost, Place, Step
@@ -106,6 +107,18 @@ class JournalInMemory:
         artifact = replace(new.artifact, origin="input")
         self.stored[run_id, new.name] = _File(tenant_id, artifact, content, None)
         return artifact
+
+    async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
+        for task_id, fence in tasks:
+            run = self.runs.get((run_id, task_id))
+            if run is not None and run.fence <= fence:
+                self.runs[run_id, uuid4()] = self.runs.pop((run_id, task_id))
+
+    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
+        writers = {run.state.agent_run_id for (_, task_id), run in self.runs.items() if task_id in tasks}
+        for (of_run, name), file in list(self.stored.items()):
+            if of_run == run_id and (file.agent_run_id is None or file.agent_run_id in writers):
+                self.stored.setdefault((to_run, name), replace(file, agent_run_id=None))
 
     def _held(self, place: Place) -> _Run:
         for run in self.runs.values():

@@ -35,6 +35,7 @@ class ScriptedAgents:
     model: str = "scripted/model"
     questions: list[Question] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
+    anew: list[UUID] = field(default_factory=list)
     kept: dict[tuple[UUID, UUID, str], tuple[Artifact, bytes]] = field(default_factory=dict)
 
     async def ask(self, question: Question) -> Answer:
@@ -68,6 +69,10 @@ class ScriptedAgents:
             steps=1,
             rounds=1,
         )
+
+    async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
+        """Remember which."""
+        self.anew += [task_id for task_id, _ in tasks]
 
     async def put_file(
         self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes, origin: Any = "input"

@@ -62,6 +62,7 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
             http.routes(
                 goals=services.goals,
                 runs=services.runs,
+                run_control=services.run_control,
                 workflows=services.workflows,
                 workflow_queries=services.workflow_queries,
                 queries=services.queries,

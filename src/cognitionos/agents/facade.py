@@ -1,9 +1,11 @@
 """What other contexts may know of agents: give one a task, ask one a question, put and read a run's files."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from cognitionos.agents.application.assignment import Answer, Assignment, Outcome, Question, Report
+from cognitionos.agents.application.histories import Histories
 from cognitionos.agents.application.ports import Files
 from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost
@@ -37,6 +39,7 @@ class Agents:
 
     runs: AgentRuns
     workspace: Files
+    histories: Histories
 
     async def perform(self, assignment: Assignment) -> Outcome:
         """Do a task; the same (run_id, task_id) goes on where its journal ends, in any process.
@@ -49,6 +52,14 @@ class Agents:
     async def ask(self, question: Question) -> Answer:
         """One structured answer, journaled under (run_id, task_id, number of objections). Raises as `perform`."""
         return await self.runs.ask(question)
+
+    async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
+        """Let these tasks begin anew; each with its last fencing number: what a later one journals stays."""
+        await self.histories.set_aside(tenant_id, run_id, tasks)
+
+    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
+        """Give another run this one's inputs, and what the agents of `tasks` wrote."""
+        await self.histories.copy_files(tenant_id, run_id, to_run=to_run, tasks=tasks)
 
     async def put_file(self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes) -> Artifact:
         """Store an input of the run; one of the same name is replaced. Raises `BadFileName`, `WorkspaceLimit`."""

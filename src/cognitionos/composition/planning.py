@@ -14,6 +14,7 @@ from cognitionos.planning.application.goals import Goals
 from cognitionos.planning.application.http_tasks import HttpTasks, SendHttp
 from cognitionos.planning.application.planner import Planner
 from cognitionos.planning.application.ports import Handler
+from cognitionos.planning.application.run_control import RunControl
 from cognitionos.planning.application.runs import Runs
 from cognitionos.planning.application.values import PURE
 from cognitionos.planning.application.workflows import Workflows
@@ -35,6 +36,7 @@ class PlanningServices:
 
     goals: Goals
     runs: Runs
+    run_control: RunControl
     workflows: Workflows
     queries: PlanningQueries
     workflow_queries: WorkflowQueries
@@ -77,6 +79,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
     return PlanningServices(
         goals=goals,
         runs=runs,
+        run_control=RunControl(begin=begin, signals=base.signals, set_aside=agents.set_aside, now=base.now),
         workflows=Workflows(begin=begin, runs=runs, now=base.now, new_id=base.new_id),
         queries=queries,
         workflow_queries=WorkflowQueries(database=base.database),

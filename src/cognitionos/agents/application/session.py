@@ -110,8 +110,17 @@ class Session:
         await self.identity.report(kind, data)
 
     def idempotency_key(self, step_key: str) -> str:
-        """The key of the call at this place, the same in every attempt."""
-        return idempotency_key(self.identity.run_id, self.identity.task_id, step_key)
+        """The key of the call at this place, the same in every attempt; a retry that asks otherwise has another."""
+        return idempotency_key(
+            self.identity.run_id, self.identity.task_id, step_key, arguments=self._arguments(step_key)
+        )
+
+    def _arguments(self, step_key: str) -> str:
+        """What the call at this place was asked with, as journaled with the model's answer."""
+        answer, _, number = step_key.rpartition(".")
+        step = self.steps.get(answer)
+        calls = step.content.get("tool_calls") or () if step is not None else ()
+        return str(calls[int(number)]["function"]["arguments"]) if number.isdecimal() and int(number) < len(calls) else ""
 
     def tool_context(self, step_key: str) -> ToolContext:
         """On whose behalf the tool call at this place is made."""

@@ -124,9 +124,9 @@ def totals_of(steps: Mapping[str, Step], *, role: str | None = None) -> Totals:
     )
 
 
-def idempotency_key(run_id: UUID, task_id: UUID, step_key: str) -> str:
+def idempotency_key(run_id: UUID, task_id: UUID, step_key: str, *, arguments: str = "") -> str:
     """The same for every attempt of the same call, different for any other."""
-    return sha256(f"{run_id}/{task_id}/{step_key}".encode()).hexdigest()[:40]
+    return sha256(f"{run_id}/{task_id}/{step_key}/{arguments}".encode()).hexdigest()[:40]
 
 
 def storable(value: Any) -> Any:

@@ -90,6 +90,11 @@ class Goal:
             tenant_id=self.tenant_id, at=now, project_id=self.project_id, goal_id=self.id, run_id=self.run_id
         )
 
+    def follow(self, status: RunStatus) -> None:
+        """Its run was paused, resumed, or taken up again after its end."""
+        self.status = status
+        self.error = self.finished_at = None
+
 
 def checked_statement(statement: str) -> str:
     """The statement without blanks around it, 1 to 20,000 characters, or `InvalidGoal`."""

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cognitionos.planning.domain.goal import Goal, GoalNotFound
 from cognitionos.planning.domain.run import Run, RunEvent, RunNotFound
 from cognitionos.planning.domain.task import TaskSpec, in_order
-from cognitionos.planning.infrastructure import run_rows, tables
+from cognitionos.planning.infrastructure import control_rows, run_rows, tables
 from cognitionos.planning.infrastructure.workflow_rows import WorkflowRows
 from cognitionos.platform.unit_of_work import UnitOfWork
 
@@ -84,6 +84,34 @@ class Runs:
         events = run.cancel(now)
         connection = await self._work.connection()
         await run_rows.cancel_open_tasks(connection, run)
+        await run_rows.append_events(connection, run, events, at=now)
+        await self._work.session.flush()
+
+    async def pause(self, run: Run, *, stops_now: bool, now: datetime) -> None:
+        """Pause a locked run. Raises `RunAlreadyFinished`."""
+        events = run.pause(stops_now=stops_now)
+        connection = await self._work.connection()
+        await control_rows.pause_tasks(connection, run)
+        await run_rows.append_events(connection, run, events, at=now)
+        await self._work.session.flush()
+
+    async def resume(self, run: Run, now: datetime) -> None:
+        """Let a locked run go on. Raises `RunNotPaused`."""
+        events = run.resume()
+        connection = await self._work.connection()
+        await control_rows.release_tasks(connection, run)
+        await run_rows.append_events(connection, run, events, at=now)
+        await self._work.session.flush()
+
+    async def ended_badly(self, run_id: UUID) -> list[tuple[UUID, int]]:
+        """The tasks that failed or were cancelled, each with its fencing number."""
+        return await control_rows.ended_badly(await self._work.connection(), run_id)
+
+    async def retry(self, run: Run, now: datetime) -> None:
+        """Let what failed or was cancelled of a locked run start anew. Raises `RunNotFailed`."""
+        run.must_have_failed()
+        connection = await self._work.connection()
+        events = run.retry(await control_rows.open_again(connection, run))
         await run_rows.append_events(connection, run, events, at=now)
         await self._work.session.flush()
 

@@ -110,6 +110,7 @@ class TaskCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     pending: int = 0
     ready: int = 0
+    paused: int = 0
     running: int = 0
     succeeded: int = 0
     failed: int = 0

@@ -1,0 +1,19 @@
+"""What becomes of journals when a run is taken up again or forked."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+from uuid import UUID
+
+
+class Histories(Protocol):
+    """The journals and files of whole runs."""
+
+    async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
+        """Let these tasks begin a new journal; the old one is kept. Each comes with a fencing number: a journal that a
+        later one writes stays as it is, so that repeating this does no harm.
+        """
+        ...
+
+    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
+        """Give another run this one's inputs, and the files that the agents of `tasks` wrote."""
+        ...

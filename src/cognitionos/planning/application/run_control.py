@@ -1,0 +1,75 @@
+"""Holding a run, letting it go on, and taking it up again after it failed."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.principal import Principal
+from cognitionos.planning.application.engine import TASKS, run_channel
+from cognitionos.planning.application.runs import Begin, Work
+from cognitionos.planning.domain.run import Run
+from cognitionos.platform.crash_points import crash_point, declare
+from cognitionos.platform.logging import get_logger
+from cognitionos.platform.signals import Signals
+
+log = get_logger(__name__)
+JOURNALS_SET_ASIDE = declare("runs.journals_set_aside")
+
+SetAside = Callable[[UUID, UUID, Sequence[tuple[UUID, int]]], Awaitable[None]]
+"""Agents begin these tasks anew: (tenant, run, each task with the last fencing number that counts)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunControl:
+    """Use cases on runs that go on, or should."""
+
+    begin: Begin
+    signals: Signals
+    set_aside: SetAside
+    now: Clock
+
+    async def pause(self, who: Principal, run_id: UUID, *, stops_now: bool) -> None:
+        """Start no more tasks; what runs ends, with `stops_now` after its next step. Raises `RunAlreadyFinished`."""
+        async with self.begin(who.tenant_id) as work:
+            run = await work.runs.locked(run_id)
+            await work.runs.pause(run, stops_now=stops_now, now=self.now())
+            await _goal_follows(work, run)
+        log.info("run_paused", run_id=str(run_id), stops_now=stops_now)
+        await self.signals.send(run_channel(run_id))
+
+    async def resume(self, who: Principal, run_id: UUID) -> None:
+        """Go on. Raises `RunNotPaused`."""
+        async with self.begin(who.tenant_id) as work:
+            run = await work.runs.locked(run_id)
+            await work.runs.resume(run, self.now())
+            await _goal_follows(work, run)
+        log.info("run_resumed", run_id=str(run_id))
+        await self._go_on(run_id)
+
+    async def retry(self, who: Principal, run_id: UUID) -> None:
+        """Do again what failed, and what was cancelled because of it; finished work stays. Raises `RunNotFailed`.
+
+        The journals go aside first: agents must not go on from answers that led to the failure. What a journal is set
+        aside for is named by fencing numbers, so that a second retry cannot reach what the first one started.
+        """
+        async with self.begin(who.tenant_id) as work:
+            (await work.runs.locked(run_id)).must_have_failed()
+            tasks = await work.runs.ended_badly(run_id)
+        await self.set_aside(who.tenant_id, run_id, tasks)
+        crash_point(JOURNALS_SET_ASIDE)
+        async with self.begin(who.tenant_id) as work:
+            run = await work.runs.locked(run_id)
+            await work.runs.retry(run, self.now())
+            await _goal_follows(work, run)
+        log.info("run_retried", run_id=str(run_id), tasks=len(tasks))
+        await self._go_on(run_id)
+
+    async def _go_on(self, run_id: UUID) -> None:
+        await self.signals.send(TASKS)
+        await self.signals.send(run_channel(run_id))
+
+
+async def _goal_follows(work: Work, run: Run) -> None:
+    if run.goal_id is not None:
+        (await work.goals.locked(run.goal_id)).follow(run.status)
