@@ -95,7 +95,7 @@ def create_database(servers: TestServers, *, template: TestDatabase | None = Non
     source = f'TEMPLATE "{database_name(template)}"' if template else ""
     with psycopg.connect(servers.postgres_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" {source}'.encode())
-    admin_url = _with_database(servers.postgres_url, name)
+    admin_url = with_database(servers.postgres_url, name)
     with psycopg.connect(admin_url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_ONE_AT_A_TIME])
         connection.execute(BOOTSTRAP.read_bytes())
@@ -155,7 +155,8 @@ def _in_containers(*, postgres: bool, redis: bool) -> Iterator[TestServers]:
         yield TestServers(postgres_url, redis_url)
 
 
-def _with_database(url: str, name: str) -> str:
+def with_database(url: str, name: str) -> str:
+    """`url` of another database on the same server."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}/{name}" + (f"?{parts.query}" if parts.query else "")
 

@@ -4,12 +4,14 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
-from tests.servers import TestDatabase, TestServers, create_database, drop_database
+from tests.servers import TestDatabase, TestServers, create_database, drop_database, with_database
 from tests.stacks import clean_environment, command
 
+from cognitionos.platform.database_url import DatabaseUnfit, require_database
 from cognitionos.platform.diagnosis import Finding, examine_database, examine_redis
 
 
@@ -52,6 +54,21 @@ def test_a_role_that_escapes_tenant_isolation_is_refused(database: TestDatabase)
 
     assert not isolation.ok
     assert "cognitionos_app" in isolation.remedy
+
+
+def test_a_database_without_utf8_is_refused_with_the_remedy(servers: TestServers) -> None:
+    name = f"test_{uuid4().hex[:12]}"
+    url = with_database(servers.postgres_url, name)
+    with psycopg.connect(servers.postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0".encode())
+        try:
+            encoding = _named("encoding", examine_database(url, url))
+            with pytest.raises(DatabaseUnfit, match="ENCODING 'UTF8' TEMPLATE template0"):
+                require_database(url, remedy="")
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    assert (encoding.ok, encoding.detail) == (False, "SQL_ASCII")
 
 
 def test_a_server_that_does_not_answer_is_one_finding(tmp_path: Path) -> None:

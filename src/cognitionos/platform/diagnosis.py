@@ -6,6 +6,7 @@ import psycopg
 import redis
 
 from cognitionos.platform import migrations
+from cognitionos.platform.database_url import ENCODING, ENCODING_REMEDY
 
 _CONNECT_WITHIN_S = 3
 _ROLES = ("cognitionos_app", "cognitionos_owner", "cognitionos_dispatch")
@@ -30,6 +31,7 @@ def examine_database(app_url: str, owner_url: str) -> list[Finding]:
             version = connection.info.server_version // 10000
             findings = [
                 Finding(name="database", ok=True, detail=f"PostgreSQL {version} answers"),
+                _encoding(connection),
                 _extension(connection),
                 _roles(connection),
                 _row_level_security(connection),
@@ -51,6 +53,12 @@ def examine_redis(url: str) -> Finding:
         remedy = "check REDIS_URL and that the server runs; until then there is no cache and progress is by sweeps"
         return Finding(name="redis", ok=False, detail=str(error), remedy=remedy, required=False)
     return Finding(name="redis", ok=True, detail="answers")
+
+
+def _encoding(connection: psycopg.Connection) -> Finding:
+    encoding = connection.info.parameter_status("server_encoding") or "unknown"
+    is_fit = encoding == ENCODING
+    return Finding(name="encoding", ok=is_fit, detail=encoding, remedy="" if is_fit else ENCODING_REMEDY)
 
 
 def _extension(connection: psycopg.Connection) -> Finding:
