@@ -13,6 +13,7 @@ from cognitionos.composition import Services, build
 from cognitionos.llm_gateway.infrastructure import http_admin as money_http
 from cognitionos.llm_gateway.infrastructure import (
     http_anthropic,
+    http_budgets,
     http_default_model,
     http_models,
     http_openai,
@@ -93,10 +94,12 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         ),
         http_default_model.routes(services.llm_gateway.gateway),
         http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.catalogue),
-        money_http.routes(
+        money_http.routes(prices=services.llm_gateway.prices, usage=services.llm_gateway.usage),
+        http_budgets.routes(
             budgets=services.llm_gateway.budgets,
-            prices=services.llm_gateway.prices,
-            usage=services.llm_gateway.usage,
+            book=services.llm_gateway.budget_book,
+            queries=services.llm_gateway.budget_queries,
+            alerts=services.llm_gateway.alerts,
         ),
         http_anthropic.routes(services.llm_gateway.gateway),
         http_responses.routes(services.llm_gateway.gateway, now=services.base.now),

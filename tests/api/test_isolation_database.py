@@ -21,7 +21,9 @@ TENANT_POLICY = "(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, tru
 # The tables whose rows the dispatch role's functions see of every tenant, and what it may do there.
 DISPATCHED = {
     "api_keys": {"SELECT"},
-    "budget_holds": {"SELECT", "INSERT", "DELETE"},
+    "budget_alerts": {"SELECT", "INSERT"},
+    "budget_holds": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "budget_settings": {"SELECT"},
     "budgets": {"SELECT", "UPDATE"},
     "calls": {"SELECT", "INSERT"},
     "memories": {"SELECT", "UPDATE"},

@@ -268,6 +268,7 @@ async def test_a_process_killed_after_the_provider_answered_loses_no_money(
         with psycopg.connect(database.admin_url) as admin:
             ago = "now() - interval '40 seconds'"
             admin.execute(f"UPDATE budget_holds SET created_at = {ago}".encode())
+            admin.execute(f"UPDATE budgets SET window_start = {ago}".encode())
             admin.execute(f"UPDATE llm_processes SET seen_at = {ago}".encode())
 
     row = await eventually(lambda: _last_call(database, caller), timeout_s=20)  # the living process sweeps every 5 s

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from uuid import UUID, uuid4
 
-from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend
+from cognitionos.llm_gateway.domain.budget import EXHAUSTED_SHARE, Held, Hold, Period, Spend, Terms
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price
 from cognitionos.llm_gateway.domain.route import Candidate
@@ -16,7 +17,9 @@ from cognitionos.llm_gateway.domain.route import Candidate
 class _Budget:
     id: UUID
     subject: str
+    period: Period
     limit: int
+    terms: Terms
     held: int = 0
     spent: int = 0
     calls: int = 0
@@ -25,13 +28,18 @@ class _Budget:
     def left(self) -> int:
         return self.limit - self.held - self.spent
 
+    def is_past(self, share: float | None) -> bool:
+        return share is not None and self.spent >= Decimal(str(share)) * self.limit
+
 
 @dataclass
 class MemoryBudgetStore:
-    """`ledger` has the settled calls in order; `holds` those under way."""
+    """`ledger` has the settled calls in order; `holds` those under way; `alerts` the refusals near a budget's end."""
 
     ledger: dict[UUID, Call] = field(default_factory=dict)
     holds: dict[UUID, tuple[list[_Budget], int]] = field(default_factory=dict)
+    sent: set[UUID] = field(default_factory=set)
+    alerts: set[UUID] = field(default_factory=set)
     budgets: dict[UUID, dict[tuple[str, Period], _Budget]] = field(default_factory=lambda: defaultdict(dict))
 
     async def hold(self, hold: Hold) -> Held:
@@ -40,18 +48,30 @@ class MemoryBudgetStore:
         if hold.row.call_id in self.holds:
             return Held(granted=True)
         mine = [each for each in self.budgets[caller.tenant_id].values() if each.subject in caller.subjects]
+        for each in mine:
+            if hold.halts and each.is_past(each.terms.halt):
+                return Held(
+                    granted=False, halted=True, subject=each.subject, period=each.period, left_nanousd=each.left
+                )
+        for each in mine:
+            if not hold.downgraded and each.terms.downgrade_to and each.is_past(each.terms.soft):
+                model = each.terms.downgrade_to
+                return Held(granted=False, downgrade_to=model, subject=each.subject, period=each.period)
         tight = min(mine, key=lambda each: each.left, default=None)
         if tight is not None and (amount is None or tight.left < amount):
             return Held(
                 granted=False,
                 price_missing=amount is None,
                 subject=tight.subject,
+                period=tight.period,
                 left_nanousd=tight.left,
                 room_nanousd=min(each.limit - each.spent for each in mine),
             )
         for each in mine:
             each.held += amount or 0
         self.holds[hold.row.call_id] = (mine, amount or 0)
+        if hold.sent:
+            self.sent.add(hold.row.call_id)
         return Held(granted=True)
 
     async def settle(self, call: Call) -> None:
@@ -69,12 +89,31 @@ class MemoryBudgetStore:
         for each in budgets:
             each.held -= amount
 
+    async def send(self, call_id: UUID) -> bool:
+        if call_id in self.holds:
+            self.sent.add(call_id)
+        return call_id in self.holds
+
+    async def exhausted(self, tenant_id: UUID, subject: str, period: Period) -> None:
+        budget = self.budgets[tenant_id].get((subject, period))
+        if budget is not None and budget.is_past(budget.terms.halt or EXHAUSTED_SHARE):
+            self.alerts.add(budget.id)
+
     async def open(
-        self, tenant_id: UUID, subject: str, *, limit_nanousd: int, period: Period, soft: float | None = None
+        self,
+        tenant_id: UUID,
+        subject: str,
+        *,
+        limit_nanousd: int,
+        period: Period,
+        terms: Terms | None = None,
+        given: Collection[str] = (),
     ) -> UUID:
-        known = self.budgets[tenant_id]
-        budget = known.setdefault((subject, period), _Budget(id=uuid4(), subject=subject, limit=limit_nanousd))
+        known, terms = self.budgets[tenant_id], terms or Terms()
+        made = _Budget(id=uuid4(), subject=subject, period=period, limit=limit_nanousd, terms=terms)
+        budget = known.setdefault((subject, period), made)
         budget.limit = limit_nanousd
+        budget.terms = replace(budget.terms, **{name: getattr(terms, name) for name in given})
         return budget.id
 
     async def spend(self, tenant_id: UUID, subject: str) -> Spend:

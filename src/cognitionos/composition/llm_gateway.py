@@ -21,6 +21,9 @@ from cognitionos.llm_gateway.domain.chat import Usage
 from cognitionos.llm_gateway.domain.circuit import CircuitRules
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.llm_gateway.infrastructure import metrics
+from cognitionos.llm_gateway.infrastructure.alerts import BudgetAlerts
+from cognitionos.llm_gateway.infrastructure.budget_book import BudgetBook
+from cognitionos.llm_gateway.infrastructure.budget_queries import BudgetQueries
 from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, PostgresBudgetStore
 from cognitionos.llm_gateway.infrastructure.cache_upkeep import CacheUpkeep
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
@@ -46,6 +49,7 @@ from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedP
 from cognitionos.platform.config import Settings
 from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.http_address import AllowedHosts
+from cognitionos.platform.unit_of_work import Begin, UnitOfWork, units_of_work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,9 @@ class LlmGatewayServices:
     budgets: Budgets
     usage: UsageQueries
     sweeper: HoldSweeper
+    budget_book: BudgetBook
+    budget_queries: BudgetQueries
+    alerts: BudgetAlerts
     circuits: RedisCircuitStore
     catalogue: Catalogue
     own_providers: OwnProviders
@@ -71,6 +78,7 @@ class LlmGatewayServices:
         """In the order they are opened: after the platform's."""
         return (
             self.prices,
+            self.alerts,
             self.sweeper,
             self.circuits,
             self.own_providers,
@@ -118,10 +126,11 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         chance=random.random,
     )
     prices = PriceBook(base.database, base.signals, table=table, stated=catalogue.price, keyless=catalogue.is_keyless)
-    store = PostgresBudgetStore(base.database, owner=base.new_id())
-    budgets = _budgets(store, prices)
+    alerts = BudgetAlerts(base.database, begin=_begin(base))
+    store = PostgresBudgetStore(base.database, owner=base.new_id(), raised=alerts.look)
     circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))
     attempts = _attempts(base.settings, catalogue, circuits, backoff or Backoff())
+    budgets = _budgets(base, store, prices, catalogue, attempts)
     caches, upkeep = _caches(base)
     return LlmGatewayServices(
         gateway=_gateway(base, providers, catalogue, budgets, attempts, table, caches),
@@ -129,7 +138,10 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         prices=prices,
         budgets=budgets,
         usage=UsageQueries(base.database),
-        sweeper=HoldSweeper(store),
+        sweeper=HoldSweeper(store, every_s=base.settings.hold_sweep_s, dead_after_s=base.settings.hold_dead_s),
+        budget_book=BudgetBook(base.database, raised=alerts.look),
+        budget_queries=BudgetQueries(base.database),
+        alerts=alerts,
         circuits=circuits,
         catalogue=catalogue,
         own_providers=own_providers,
@@ -163,10 +175,19 @@ def _provider_keys(settings: Settings) -> ProviderKeys:
     )
 
 
-def _budgets(store: PostgresBudgetStore, prices: PriceBook) -> Budgets:
+def _begin(base: Base) -> Begin[UnitOfWork]:
+    return units_of_work(UnitOfWork, database=base.database, bus=base.bus, relay=base.outbox)
+
+
+def _budgets(
+    base: Base, store: PostgresBudgetStore, prices: PriceBook, catalogue: Catalogue, attempts: Attempts
+) -> Budgets:
     return Budgets(
         store=store,
         prices=prices,
+        resolve=catalogue.resolve,
+        has_place=lambda candidate: attempts.deployments.has_place(candidate.deployment),
+        now=base.now,
         observe=metrics.observe,
         refused=lambda kind: metrics.BUDGET_REFUSALS.labels(kind).inc(),
         encode=encode,

@@ -8,7 +8,7 @@ from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.embedding import Embedding
 from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
-from cognitionos.llm_gateway.domain.budget import Period, Spend
+from cognitionos.llm_gateway.domain.budget import OWN_TERMS, SILENT_TERMS, Period, Spend
 from cognitionos.llm_gateway.domain.chat import (
     Caller,
     ChatRequest,
@@ -26,6 +26,7 @@ from cognitionos.llm_gateway.domain.chat import (
 )
 from cognitionos.llm_gateway.domain.errors import (
     BudgetExhausted,
+    BudgetHalted,
     InvalidChatRequest,
     ModelNotFound,
     PriceUnknown,
@@ -40,6 +41,7 @@ COUNTERFACTUAL_MODEL = "gpt-4o-mini"
 __all__ = [
     "COUNTERFACTUAL_MODEL",
     "BudgetExhausted",
+    "BudgetHalted",
     "Caller",
     "ChatRequest",
     "ChatResult",
@@ -106,8 +108,9 @@ class Gateway:
     async def open_budget(
         self, tenant_id: UUID, subject: str, limit_nanousd: int, period: Period = Period.TOTAL
     ) -> None:
-        """Give `subject` (`goal:ID`, `run:ID`, ...) a hard limit; again: change it."""
-        await self.budgets.open(tenant_id, subject, limit_nanousd=limit_nanousd, period=period)
+        """Give `subject` (`goal:ID`, `run:ID`, ...) a hard limit; again: change it. It halts nothing before its end."""
+        terms = SILENT_TERMS if subject.startswith("agent_run:") else OWN_TERMS
+        await self.budgets.open(tenant_id, subject, limit_nanousd=limit_nanousd, period=period, terms=terms)
 
     async def spent(self, tenant_id: UUID, subject: str) -> Spend:
         """What `subject` has spent and still holds."""

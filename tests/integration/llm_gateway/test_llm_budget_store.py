@@ -214,6 +214,7 @@ def _rows(database: TestDatabase, caller: Caller) -> list[tuple[str, int, bool]]
 def _age_holds(database: TestDatabase, *, seconds: int) -> None:
     with psycopg.connect(database.admin_url) as admin:
         admin.execute("UPDATE budget_holds SET created_at = created_at - make_interval(secs => %s)", [seconds])
+        admin.execute("UPDATE budgets SET window_start = window_start - make_interval(secs => %s)", [seconds])
 
 
 def _forget_holds(database: TestDatabase) -> None:

@@ -86,7 +86,7 @@ def provider(
 async def test_holds_stop_at_the_limit_and_settling_makes_room(store: BudgetStore) -> None:
     caller = a_caller(goal_id=new_id())
     subject = f"goal:{caller.goal_id}"
-    await store.open(caller.tenant_id, subject, limit_nanousd=250, period=Period.TOTAL, soft=None)
+    await store.open(caller.tenant_id, subject, limit_nanousd=250, period=Period.TOTAL)
     calls = [a_call(caller, cost_nanousd=40) for _ in range(3)]
 
     answers = [await store.hold(Hold(row=call, amount_nanousd=100, deadline_s=60)) for call in calls]
@@ -106,13 +106,13 @@ async def test_an_unpriced_call_passes_only_where_no_budget_is(store: BudgetStor
     hold = Hold(row=a_call(caller), amount_nanousd=None, deadline_s=60)
 
     assert (await store.hold(hold)).granted
-    await store.open(caller.tenant_id, f"goal:{caller.goal_id}", limit_nanousd=1, period=Period.TOTAL, soft=None)
+    await store.open(caller.tenant_id, f"goal:{caller.goal_id}", limit_nanousd=1, period=Period.TOTAL)
     assert (await store.hold(replace(hold, row=a_call(caller)))).price_missing
 
 
 async def test_a_release_gives_back_what_was_held(store: BudgetStore) -> None:
     caller = a_caller(goal_id=new_id())
-    await store.open(caller.tenant_id, f"goal:{caller.goal_id}", limit_nanousd=100, period=Period.TOTAL, soft=None)
+    await store.open(caller.tenant_id, f"goal:{caller.goal_id}", limit_nanousd=100, period=Period.TOTAL)
     call = a_call(caller)
     await store.hold(Hold(row=call, amount_nanousd=100, deadline_s=60))
 

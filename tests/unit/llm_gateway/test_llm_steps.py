@@ -14,6 +14,7 @@ from tests.fakes.llm_gateway_circuits import MemoryCircuitStore
 from tests.fakes.llm_gateway_provider import ScriptedProvider, a_completion
 from tests.fakes.llm_gateway_stores import MemoryBudgetStore, MemoryPrices
 
+from cognitionos.kernel.clock import utc_now
 from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
@@ -90,6 +91,9 @@ class Bench:
         self.budgets = Budgets(
             store=self.store,
             prices=MemoryPrices(self.prices),  # type: ignore[arg-type]
+            resolve=resolve,
+            has_place=lambda candidate: attempts.deployments.has_place(candidate.deployment),
+            now=utc_now,
             observe=self.observed.append,
             refused=self.refused.append,
             encode=encode,

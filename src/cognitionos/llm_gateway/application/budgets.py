@@ -1,75 +1,98 @@
 """Money around a call: held before it starts, settled after it, in PostgreSQL, exact under concurrency."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.errors import DomainError
 from cognitionos.kernel.money import usd_text
-from cognitionos.llm_gateway.application.call import Started
+from cognitionos.llm_gateway.application.call import Resolve, Started
 from cognitionos.llm_gateway.application.ports import BudgetStore, Encode, Monotonic, Observe, Prices, Refused
-from cognitionos.llm_gateway.domain.budget import Exposure, Held, Hold, Period, Spend, exposure
+from cognitionos.llm_gateway.domain.budget import Exposure, Held, Hold, Period, Spend, Terms, exposure
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
-from cognitionos.llm_gateway.domain.errors import BudgetExhausted, PriceUnknown
+from cognitionos.llm_gateway.domain.errors import BudgetExhausted, BudgetHalted, HoldLost, PriceUnknown
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price
-from cognitionos.llm_gateway.domain.route import Candidate
+from cognitionos.llm_gateway.domain.route import FOR_MONEY, Candidate
+from cognitionos.platform.logging import get_logger
+
+log = get_logger(__name__)
 
 LONGEST_WAIT_S = 30.0
 LOOK_AGAIN_S = 0.25
+MOST_TOLD = 10_000
 LONGEST_STREAM_S = 3600.0
 """A stream may go on beyond the deadline of its first piece; its hold must not count as abandoned meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
-    """A hold in place. `limit` is the completion limit to send upstream (None: the model's own)."""
+    """A hold in place. `limit` is the completion limit to send upstream (None: the model's own).
 
+    `call` is the call as it goes on: by another route where a budget past its soft share has a cheaper model answer.
+    `queues`: whoever sends it says so first (`Budgets.sends`).
+    """
+
+    call: Started
     limit: int | None
     lowered: bool
     amount_nanousd: int | None
+    queues: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Budgets:
-    """Holds and settlements of this process, and the budgets themselves."""
+    """Holds and settlements of this process, and the budgets themselves.
+
+    `resolve` gives the route of a cheaper model, `has_place` says whether a call to a candidate goes out at once.
+    """
 
     store: BudgetStore
     prices: Prices
+    resolve: Resolve
+    has_place: Callable[[Candidate], bool]
     observe: Observe
     refused: Refused
     encode: Encode
     monotonic: Monotonic
+    now: Clock
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
+    _told: set[tuple[UUID, str, datetime | None]] = field(default_factory=set)
 
     async def hold(self, call: Started, request: ChatRequest) -> Granted:
         """Hold the route's dearest bound on every budget of the caller, before anything is sent.
 
         Where it does not fit: waits for other holds to shrink, then lowers the completion limit, then raises
-        `BudgetExhausted`. Raises `PriceUnknown` for an unpriced model under a budget.
+        `BudgetExhausted`. Raises `BudgetHalted` for a run that is not critical near a budget's end, `PriceUnknown` for
+        an unpriced model under a budget.
         """
-        prices = await self._prices(call.caller.tenant_id, call.route.candidates)
-        if None in prices:
-            return await self._hold_unpriced(call, request)
-        wanted = exposure(request, [price for price in prices if price is not None], encode=self.encode)
-        held = await self._wait_for_room(call, wanted, deadline_s=request.deadline_s)
+        wish = await self._wish(call, request)
+        held = await self._try(wish)
+        if held.downgrade_to is not None:
+            wish = await self._cheaper(wish, held.downgrade_to)
+            held = await self._try(wish)
+        if wish.bound is not None and not (held.granted or held.halted):
+            wish, held = await self._wait_for_room(wish, held)
         if held.granted:
-            return Granted(limit=wanted.limit, lowered=False, amount_nanousd=wanted.amount_nanousd)
-        lowered = wanted.lowered_to(held.left_nanousd)
-        if lowered is not None and (held := await self._try(call, lowered.amount_nanousd, request.deadline_s)).granted:
-            return Granted(limit=lowered.limit, lowered=True, amount_nanousd=lowered.amount_nanousd)
-        raise self._exhausted(held, wanted)
+            return wish.granted
+        raise await self._refusal(wish, held)
+
+    async def sends(self, granted: Granted) -> None:
+        """Say that the call goes to its provider now, where it had to queue; raises `HoldLost` if it may not."""
+        if granted.queues and not await self.store.send(granted.call.call_id):
+            raise HoldLost("The hold of this call was closed while it queued; try again.", retry_after_s=1)
 
     async def hold_amount(self, call: Started, amount_nanousd: int | None, *, deadline_s: float) -> None:
         """Hold exactly `amount_nanousd` (None: price unknown) or raise; no waiting, nothing to lower."""
-        held = await self._try(call, amount_nanousd, deadline_s)
-        if held.price_missing:
-            raise _unpriced(call.route.candidates[0].name, held)
+        wish = _Wish(call=call, bound=None, amount_nanousd=amount_nanousd, deadline_s=deadline_s, stays=True)
+        held = await self._try(wish)
         if not held.granted:
-            raise self._exhausted(held, None)
+            raise await self._refusal(wish, held)
 
     async def settle(self, call: Call) -> None:
         """Book the call: ledger row, cost and release are one commit. Returns when they are durable.
@@ -90,10 +113,19 @@ class Budgets:
             await asyncio.gather(*self._background, return_exceptions=True)
 
     async def open(
-        self, tenant_id: UUID, subject: str, *, limit_nanousd: int, period: Period, soft: float | None = None
+        self,
+        tenant_id: UUID,
+        subject: str,
+        *,
+        limit_nanousd: int,
+        period: Period,
+        terms: Terms | None = None,
+        given: Collection[str] = (),
     ) -> UUID:
-        """Make the budget of `subject`, or change its limit; a budget of the same period is one and the same."""
-        return await self.store.open(tenant_id, subject, limit_nanousd=limit_nanousd, period=period, soft=soft)
+        """Make the budget of `subject`, or change its limit and the `given` terms; one of each period."""
+        return await self.store.open(
+            tenant_id, subject, limit_nanousd=limit_nanousd, period=period, terms=terms, given=given
+        )
 
     async def spent(self, tenant_id: UUID, subject: str) -> Spend:
         """What `subject` has spent and still holds."""
@@ -102,6 +134,15 @@ class Budgets:
     async def price(self, tenant_id: UUID, candidate: Candidate) -> Price | None:
         """The price that a call to `candidate` is billed at."""
         return await self.prices.price(tenant_id, candidate)
+
+    async def check_cheaper(self, tenant_id: UUID, model: str) -> None:
+        """Raise for a model that no route leads to, and `PriceUnknown` for one that nobody knows the price of."""
+        candidates = (await self.resolve(tenant_id, model)).candidates
+        if None in await self._prices(tenant_id, candidates):
+            raise PriceUnknown(
+                f"Nobody knows what {model} costs, so it cannot be the cheaper one. Set it: PUT /v1/prices/{model}.",
+                fields={"downgrade_to": "a model with a known price"},
+            )
 
     async def bill(self, call: Call, candidate: Candidate) -> None:
         """Price the call at `candidate` and settle it."""
@@ -112,31 +153,84 @@ class Budgets:
     async def _prices(self, tenant_id: UUID, candidates: Sequence[Candidate]) -> list[Price | None]:
         return [await self.prices.price(tenant_id, candidate) for candidate in candidates]
 
-    async def _hold_unpriced(self, call: Started, request: ChatRequest) -> Granted:
-        held = await self._try(call, None, request.deadline_s)
-        if held.price_missing:
-            candidates = call.route.candidates
-            prices = await self._prices(call.caller.tenant_id, candidates)
-            raise _unpriced(next(each.name for each, price in zip(candidates, prices, strict=True) if not price), held)
-        return Granted(limit=request.max_tokens, lowered=False, amount_nanousd=None)
+    async def _wish(self, call: Started, request: ChatRequest, *, stays: bool = False) -> "_Wish":
+        """What the call wants to hold: its dearest bound; None where a price is missing."""
+        prices = await self._prices(call.caller.tenant_id, call.route.candidates)
+        known = [price for price in prices if price is not None]
+        if len(known) < len(prices):
+            return _Wish(
+                call=call,
+                bound=None,
+                amount_nanousd=None,
+                deadline_s=request.deadline_s,
+                stays=stays,
+                request=request,
+                limit=request.max_tokens,
+            )
+        bound = exposure(request, known, encode=self.encode)
+        return _Wish(
+            call=call,
+            bound=bound,
+            amount_nanousd=bound.amount_nanousd,
+            deadline_s=request.deadline_s,
+            stays=stays,
+            request=request,
+            limit=bound.limit,
+        )
 
-    async def _wait_for_room(self, call: Started, wanted: Exposure, *, deadline_s: float) -> Held:
-        amount, give_up = wanted.amount_nanousd, self.monotonic() + min(deadline_s, LONGEST_WAIT_S)
-        while True:
+    async def _cheaper(self, wish: "_Wish", model: str) -> "_Wish":
+        """The same call with `model`; with its own where that is not to be had or not cheaper."""
+        same = replace(wish, stays=True)
+        if wish.request is None:
+            return same
+        try:
+            route = await self.resolve(wish.call.caller.tenant_id, model)
+        except DomainError as error:
+            log.warning("downgrade_failed", model=model, reason=str(error))
+            return same
+        route = replace(route, asked=wish.call.route.asked, reason=FOR_MONEY)
+        call = replace(wish.call, route=route, cache_key=None)  # its answer is not the one that was asked for
+        other = await self._wish(call, wish.request, stays=True)
+        if other.amount_nanousd is None:
+            log.warning("downgrade_failed", model=model, reason="nobody knows what it costs")
+            return same
+        is_cheaper = wish.amount_nanousd is None or other.amount_nanousd < wish.amount_nanousd
+        return other if is_cheaper else same
+
+    async def _wait_for_room(self, wish: "_Wish", held: Held) -> "tuple[_Wish, Held]":
+        """Ask again as other holds shrink: for all of it, or for as much as there will be. At the end, for what is."""
+        give_up = self.monotonic() + min(wish.deadline_s, LONGEST_WAIT_S)
+        while (fits := wish.lowered_to(held.room_nanousd)) is not None and self.monotonic() < give_up:
             self._freed.clear()
-            held = await self._try(call, amount, deadline_s)
-            if held.granted or amount > held.room_nanousd or self.monotonic() >= give_up:
-                return held
+            held = await self._try(fits)
+            if held.granted:
+                return fits, held
+            if held.halted:
+                return wish, held
+            if held.room_nanousd < (fits.amount_nanousd or 0):
+                continue
             try:
                 async with asyncio.timeout(LOOK_AGAIN_S):
                     await self._freed.wait()
             except TimeoutError:
                 continue  # another process may have settled: look again
+        fits = wish.lowered_to(held.left_nanousd)
+        if fits is None:
+            return wish, held
+        return fits, await self._try(fits)
 
-    async def _try(self, call: Started, amount_nanousd: int | None, deadline_s: float) -> Held:
-        row = call.row(outcome="lost", usage=Usage(estimated=True), priced=amount_nanousd is not None)
-        lasts_s = max(deadline_s, LONGEST_STREAM_S) if call.streamed else deadline_s
-        hold = Hold(row=row, amount_nanousd=amount_nanousd, deadline_s=lasts_s)
+    async def _try(self, wish: "_Wish") -> Held:
+        call, amount = wish.call, wish.amount_nanousd
+        row = call.row(outcome="lost", usage=Usage(estimated=True), priced=amount is not None)
+        wish.queues = not self.has_place(call.route.candidates[0])
+        hold = Hold(
+            row=row,
+            amount_nanousd=amount,
+            deadline_s=max(wish.deadline_s, LONGEST_STREAM_S) if call.streamed else wish.deadline_s,
+            halts=call.caller.run_id is not None and not call.caller.critical,
+            downgraded=wish.stays,
+            sent=not wish.queues,
+        )
         holding = asyncio.ensure_future(self.store.hold(hold))
         try:
             return await asyncio.shield(holding)
@@ -154,26 +248,94 @@ class Budgets:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _exhausted(self, held: Held, wanted: Exposure | None) -> BudgetExhausted:
+    async def _refusal(self, wish: "_Wish", held: Held) -> DomainError:
+        if held.price_missing:
+            return await self._unpriced(wish.call, held)
         self.refused((held.subject or "").partition(":")[0])
-        return _exhausted(held, wanted)
+        after_s = (held.resets_at - self.now()).total_seconds() if held.resets_at else None
+        if held.halted:
+            return _halted(held, after_s)
+        await self._tell(wish.call.caller.tenant_id, held)
+        return _exhausted(held, wish, after_s)
+
+    async def _tell(self, tenant_id: UUID, held: Held) -> None:
+        """Have the alert written, by the first refusal of this process in the period."""
+        place = (tenant_id, f"{held.period} {held.subject}", held.resets_at)
+        if held.subject is None or place in self._told:
+            return
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        if held.room_nanousd <= 0:  # nothing is left to come back: later refusals say nothing new
+            self._told.add(place)
+        await self.store.exhausted(tenant_id, held.subject, held.period)
+
+    async def _unpriced(self, call: Started, held: Held) -> PriceUnknown:
+        candidates = call.route.candidates
+        prices = await self._prices(call.caller.tenant_id, candidates)
+        model = next((each.name for each, price in zip(candidates, prices, strict=True) if not price), "")
+        return PriceUnknown(
+            f"Nobody knows what {model} costs, and {held.subject} has a budget. Set it: PUT /v1/prices/{model}."
+        )
 
 
-def _exhausted(held: Held, wanted: Exposure | None) -> BudgetExhausted:
-    need = f"; the call may cost up to {usd_text(wanted.amount_nanousd)}" if wanted else ""
+@dataclass(slots=True, kw_only=True)
+class _Wish:
+    """What one call asks to hold. `stays`: with this model, whatever it costs. `bound` None: nothing can be lowered."""
+
+    call: Started
+    bound: Exposure | None
+    amount_nanousd: int | None
+    deadline_s: float
+    stays: bool = False
+    request: ChatRequest | None = None
+    limit: int | None = None
+    lowered: bool = False
+    queues: bool = False
+
+    @property
+    def granted(self) -> Granted:
+        return Granted(
+            call=self.call,
+            limit=self.limit,
+            lowered=self.lowered,
+            amount_nanousd=self.amount_nanousd,
+            queues=self.queues,
+        )
+
+    def lowered_to(self, amount_nanousd: int) -> "_Wish | None":
+        """The same for at most `amount_nanousd`; None where too little would be left."""
+        if self.bound is None or self.bound.amount_nanousd <= amount_nanousd:
+            return self
+        bound = self.bound.lowered_to(amount_nanousd)
+        if bound is None:
+            return None
+        return replace(self, bound=bound, amount_nanousd=bound.amount_nanousd, limit=bound.limit, lowered=True)
+
+
+def _exhausted(held: Held, wish: _Wish, after_s: float | None) -> BudgetExhausted:
+    need = f"; the call may cost up to {usd_text(wish.amount_nanousd)}" if wish.amount_nanousd is not None else ""
     return BudgetExhausted(
-        f"The budget of {held.subject} has {usd_text(max(held.left_nanousd, 0))} USD left{need}. "
-        + _when(held.resets_at),
+        f"The {_named(held)} has {usd_text(max(held.left_nanousd, 0))} USD left{need}. {_when(held.resets_at)}",
         subject=held.subject or "",
         resets_at=held.resets_at,
+        retry_after_s=after_s,
     )
+
+
+def _halted(held: Held, after_s: float | None) -> BudgetHalted:
+    return BudgetHalted(
+        f"The {_named(held)} is nearly used up: {usd_text(max(held.left_nanousd, 0))} USD are left, which it keeps for "
+        f'critical runs and plain calls. {_when(held.resets_at)} Or raise its limit, or start the run with "critical": '
+        "true.",
+        subject=held.subject or "",
+        resets_at=held.resets_at,
+        retry_after_s=after_s,
+    )
+
+
+def _named(held: Held) -> str:
+    return f"budget of {held.subject}" + ("" if held.period is Period.TOTAL else f" for a {held.period}")
 
 
 def _when(resets_at: datetime | None) -> str:
     return f"It starts anew at {resets_at.isoformat()}." if resets_at else "It does not start anew: raise its limit."
-
-
-def _unpriced(model: str, held: Held) -> PriceUnknown:
-    return PriceUnknown(
-        f"Nobody knows what {model} costs, and {held.subject} has a budget. Set it: PUT /v1/prices/{model}."
-    )

@@ -125,9 +125,11 @@ class Completion:
 
     async def _from_provider(self, call: Started, request: ChatRequest, ticket: Ticket) -> ChatResult:
         granted = await self.budgets.hold(call, request)
+        call = granted.call
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
 
         async def ask(provider: Provider, candidate: Candidate) -> Answer:
+            await self.budgets.sends(granted)
             return await provider.chat(asked, model=candidate.model)
 
         try:
@@ -186,11 +188,12 @@ class Completion:
     ) -> None:
         """Keep an answer that may be kept (`wire` None: it may not) and hand it to those who wait for it.
 
-        What a lowered limit made is nobody else's; what another model than the first said is for those who wait only.
+        What the end of a budget made (a lower limit, a cheaper model) is nobody else's; what another model than the
+        first said is for those who wait only.
         """
         if ticket.ask is None:
             return
-        if wire is None or granted.lowered:
+        if wire is None or granted.lowered or granted.call.downgraded:
             ticket.everybodys()
         elif done.candidate.name == ticket.ask.model:
             ticket.keep(self.encode(wire), model=done.candidate.name, cost_nanousd=cost_nanousd)
@@ -235,6 +238,7 @@ def result_of(
         route=way,
         simulated=simulated,
         limit_lowered=limit_lowered,
+        downgraded=call.downgraded,
         latency_ms=call.elapsed_ms,
         wire=wire,
     )

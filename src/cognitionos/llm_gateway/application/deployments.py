@@ -48,6 +48,11 @@ class Deployments:
             raise
         return slot
 
+    def has_place(self, deployment: str) -> bool:
+        """Whether a call would enter at once, as far as this process knows."""
+        bulkhead = self._bulkheads.get(deployment)
+        return bulkhead is None or bulkhead.taken < bulkhead.places
+
     async def settled(self) -> None:
         """Wait for what goes on in the background."""
         while self._background:

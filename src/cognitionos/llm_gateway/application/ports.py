@@ -1,11 +1,11 @@
 """Where the use cases meet providers, stores and clocks. Each has a twin in `tests/fakes`."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend
+from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend, Terms
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.circuit import Circuit
 from cognitionos.llm_gateway.domain.ledger import Call
@@ -92,10 +92,25 @@ class BudgetStore(Protocol):
         """Give back a hold whose call never started; nothing is booked."""
         ...
 
+    async def send(self, call_id: UUID) -> bool:
+        """Note that a call which queued goes to its provider now. False: its hold is gone, so it must not."""
+        ...
+
+    async def exhausted(self, tenant_id: UUID, subject: str, period: Period) -> None:
+        """Note that a budget near its end refused a call: an alert, once in its period."""
+        ...
+
     async def open(
-        self, tenant_id: UUID, subject: str, *, limit_nanousd: int, period: Period, soft: float | None
+        self,
+        tenant_id: UUID,
+        subject: str,
+        *,
+        limit_nanousd: int,
+        period: Period,
+        terms: Terms | None = None,
+        given: Collection[str] = (),
     ) -> UUID:
-        """Make the budget of `subject`, or change its limit."""
+        """Make the budget of `subject`, or change its limit and the `given` terms. Raises `TimeZoneUnknown`."""
         ...
 
     async def spend(self, tenant_id: UUID, subject: str) -> Spend:

@@ -40,6 +40,7 @@ class ChatStream:
     route: str
     simulated: bool
     limit_lowered: bool
+    downgraded: bool = False
     cost_nanousd: int | None
     events: AsyncGenerator[bytes, None]
 
@@ -103,7 +104,8 @@ class Streaming:
     async def _asked(self, call: Started, request: ChatRequest, ticket: Ticket) -> ChatStream:
         """A provider's stream. From its first piece on the flow closes the ticket."""
         granted = await self.completion.budgets.hold(call, request)
-        done = await self._attempt(call, replace(request, max_tokens=granted.limit))
+        call = granted.call
+        done = await self._attempt(granted, replace(request, max_tokens=granted.limit))
         flow = self._flow(call, request, granted, done, ticket)
         await anext(flow)  # from here on closing it bills it, even before its first event is fetched
         return self._stream(
@@ -139,14 +141,16 @@ class Streaming:
             route=way,
             simulated=simulated,
             limit_lowered=limit_lowered,
+            downgraded=call.downgraded,
             cost_nanousd=cost_nanousd,
             events=events,
         )
 
-    async def _attempt(self, call: Started, request: ChatRequest) -> Attempted[_Opened]:
-        steps = self.completion
+    async def _attempt(self, granted: Granted, request: ChatRequest) -> Attempted[_Opened]:
+        steps, call = self.completion, granted.call
 
         async def ask(provider: Provider, candidate: Candidate) -> _Opened:
+            await steps.budgets.sends(granted)
             chunks = provider.stream(request, model=candidate.model)
             async for first in chunks:
                 return _Opened(first, chunks)

@@ -8,10 +8,16 @@ from cognitionos.kernel.errors import Invalid, LimitExceeded, NotFound, Unavaila
 class BudgetExhausted(LimitExceeded):
     """A budget cannot cover the call's upper bound. `subject` names it, `resets_at` says when it starts anew."""
 
-    def __init__(self, detail: str, *, subject: str, resets_at: datetime | None = None) -> None:
-        super().__init__(detail)
+    def __init__(
+        self, detail: str, *, subject: str, resets_at: datetime | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
         self.subject = subject
         self.resets_at = resets_at
+
+
+class BudgetHalted(BudgetExhausted):
+    """A budget is so near its end that it keeps the rest for critical runs and plain calls."""
 
 
 class PriceUnknown(Invalid):
@@ -40,6 +46,18 @@ class InvalidChatRequest(Invalid):
 
 class BudgetNotFound(NotFound):
     """This tenant has no such budget."""
+
+
+class HoldLost(Unavailable):
+    """A call queued for so long that its hold was closed; nothing was sent."""
+
+
+class AlertNotFound(NotFound):
+    """This tenant has no such alert."""
+
+
+class TimeZoneUnknown(Invalid):
+    """No time zone has this name."""
 
 
 class ProviderFailure(Exception):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 DEFAULT = "default"
+FOR_MONEY = "budget"
+"""The reason of a route that a budget past its soft share chose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,8 @@ def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:
         headers["x-cognitionos-simulated"] = "true"
     if answer.limit_lowered:
         headers["x-cognitionos-limit-lowered"] = "true"
+    if answer.downgraded:
+        headers["x-cognitionos-downgraded"] = "true"
     return headers
 
 

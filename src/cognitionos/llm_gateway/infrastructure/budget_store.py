@@ -1,14 +1,16 @@
 """Holds, settlements and budgets in PostgreSQL: one function call for each batch (hold.sql, settle.sql)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 
 from cognitionos.kernel.errors import Unavailable
-from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend
+from cognitionos.llm_gateway.domain.budget import EXHAUSTED_SHARE, Held, Hold, Period, Spend, Terms
+from cognitionos.llm_gateway.domain.errors import TimeZoneUnknown
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
 from cognitionos.platform.crash_points import crash_point, declare
@@ -28,22 +30,40 @@ SETTLE_AGAIN_S = (0.1, 0.5, 2.0)
 """Waits before a settlement is tried again: the answer was given by the provider, so its bill must not be lost."""
 
 _HOLD = "SELECT * FROM llm_hold(%s::jsonb)"
-_SETTLE = "SELECT llm_settle(%s::jsonb)"
+_SETTLE = "SELECT raised FROM llm_settle(%s::jsonb)"
 _RELEASE = "SELECT llm_release(%s)"
-_SWEEP = "SELECT llm_sweep_holds(%s, %s)"
+_SEND = "SELECT llm_send(%s)"
+_SWEEP = "SELECT booked, released, raised FROM llm_sweep_holds(%s, %s)"
+_ROLL = """
+SELECT llm_roll_budgets(ARRAY(SELECT id FROM budgets WHERE subject = %(subject)s AND period = %(period)s FOR UPDATE),
+  clock_timestamp())
+"""
 _OPEN = """
-INSERT INTO budgets (tenant_id, subject, period, limit_nanousd, soft, resets_at)
-VALUES (%(tenant_id)s, %(subject)s, %(period)s, %(limit)s, COALESCE(%(soft)s::numeric, 0.8),
-  CASE WHEN %(period)s <> 'total' THEN (date_trunc(%(period)s, now() AT TIME ZONE 'UTC')
-    + ('1 ' || %(period)s)::interval) AT TIME ZONE 'UTC' END)
-ON CONFLICT (tenant_id, subject, period) DO UPDATE SET limit_nanousd = EXCLUDED.limit_nanousd,
-  soft = COALESCE(%(soft)s::numeric, budgets.soft)
+INSERT INTO budgets (tenant_id, subject, period, limit_nanousd, soft, halt, downgrade_to, time_zone, resets_at)
+VALUES (%(tenant_id)s, %(subject)s, %(period)s, %(limit)s, %(soft)s, %(halt)s, %(downgrade_to)s, %(time_zone)s,
+  llm_next_reset(%(period)s, COALESCE(%(time_zone)s, (SELECT time_zone FROM budget_settings), 'UTC'), now()))
+ON CONFLICT (tenant_id, subject, period) DO UPDATE SET limit_nanousd = excluded.limit_nanousd,
+  soft = CASE WHEN 'soft' = ANY (%(given)s) THEN excluded.soft ELSE budgets.soft END,
+  halt = CASE WHEN 'halt' = ANY (%(given)s) THEN excluded.halt ELSE budgets.halt END,
+  downgrade_to = CASE WHEN 'downgrade_to' = ANY (%(given)s) THEN excluded.downgrade_to ELSE budgets.downgrade_to END,
+  time_zone = CASE WHEN 'time_zone' = ANY (%(given)s) THEN excluded.time_zone ELSE budgets.time_zone END,
+  resets_at = CASE WHEN 'time_zone' = ANY (%(given)s) THEN excluded.resets_at ELSE budgets.resets_at END
 RETURNING id
 """
 _SPEND = """
-SELECT limit_nanousd, held_nanousd, spent_nanousd, calls FROM budgets WHERE subject = %s
-ORDER BY limit_nanousd - held_nanousd - spent_nanousd LIMIT 1
+SELECT limit_nanousd, CASE WHEN over THEN 0 ELSE held_nanousd END, CASE WHEN over THEN 0 ELSE spent_nanousd END,
+  CASE WHEN over THEN 0 ELSE calls END
+FROM (SELECT *, resets_at IS NOT NULL AND resets_at <= now() AS over FROM budgets WHERE subject = %s) AS b
+ORDER BY limit_nanousd - CASE WHEN over THEN 0 ELSE held_nanousd + spent_nanousd END LIMIT 1
 """
+_EXHAUSTED = f"""
+INSERT INTO budget_alerts
+  (tenant_id, budget_id, subject, period, threshold, share, window_start, resets_at, limit_nanousd, spent_nanousd)
+SELECT tenant_id, id, subject, period, 'exhausted', 1, window_start, resets_at, limit_nanousd, spent_nanousd
+FROM budgets WHERE subject = %s AND period = %s AND limit_nanousd > 0
+  AND spent_nanousd >= COALESCE(halt_nanousd, limit_nanousd * {EXHAUSTED_SHARE})
+ON CONFLICT DO NOTHING
+"""  # noqa: S608 - a number of ours
 _COLUMN_OF_SUBJECT = {
     "tenant": "tenant_id",
     "project": "project_id",
@@ -58,11 +78,15 @@ _TEXT_COLUMNS = frozenset({"user_id", "task_id"})
 
 
 class PostgresBudgetStore:
-    """The money of every process. `owner` is this process: its holds are swept when it gives no sign of life."""
+    """The money of every process. `owner` is this process: its holds are swept when it gives no sign of life.
 
-    def __init__(self, database: Database, *, owner: UUID) -> None:
+    `raised` is told when a settlement or a refusal made an alert.
+    """
+
+    def __init__(self, database: Database, *, owner: UUID, raised: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._owner = owner
+        self._raised = raised
         self._holds: GroupCommit[Hold, Held] = GroupCommit(self._hold)
         self._settlements: GroupCommit[Call, None] = GroupCommit(self._settle)
 
@@ -79,13 +103,43 @@ class PostgresBudgetStore:
         async with self._database.connection() as connection:
             await connection.execute(_RELEASE, (call_id,))
 
-    async def open(
-        self, tenant_id: UUID, subject: str, *, limit_nanousd: int, period: Period, soft: float | None = None
-    ) -> UUID:
-        """Make the budget of `subject`, or change its limit. Calls settled before it was made do not count."""
-        values = {"tenant_id": tenant_id, "subject": subject, "period": str(period), "limit": limit_nanousd}
+    async def send(self, call_id: UUID) -> bool:
+        """Note that a call which queued goes to its provider now. False: its hold is gone, so it must not."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(_SEND, (call_id,))).fetchone()
+        return bool(row and row[0])
+
+    async def exhausted(self, tenant_id: UUID, subject: str, period: Period) -> None:
+        """Note that a budget near its end refused a call: an alert, once in its period."""
         async with self._database.transaction(tenant_id) as connection:
-            row = await (await connection.execute(_OPEN, values | {"soft": soft})).fetchone()
+            made = (await connection.execute(_EXHAUSTED.encode(), (subject, str(period)))).rowcount
+        if made:
+            self._raised()
+
+    async def open(
+        self,
+        tenant_id: UUID,
+        subject: str,
+        *,
+        limit_nanousd: int,
+        period: Period,
+        terms: Terms | None = None,
+        given: Collection[str] = (),
+    ) -> UUID:
+        """Make the budget of `subject`, or change its limit and the `given` terms.
+
+        Calls held before it was made do not count. Raises `TimeZoneUnknown`.
+        """
+        terms = terms or Terms()
+        values = {"tenant_id": tenant_id, "subject": subject, "period": str(period), "limit": limit_nanousd}
+        values |= {"soft": terms.soft, "halt": terms.halt, "downgrade_to": terms.downgrade_to}
+        async with self._database.transaction(tenant_id) as connection:
+            await connection.execute(_ROLL, values)
+            try:
+                values |= {"time_zone": terms.time_zone, "given": list(given)}
+                row = await (await connection.execute(_OPEN, values)).fetchone()
+            except psycopg.errors.InvalidParameterValue as error:
+                raise unknown_zone(terms.time_zone) from error
         if row is None:
             raise Unavailable("the budget was not stored")
         return UUID(str(row[0]))
@@ -106,10 +160,18 @@ class PostgresBudgetStore:
         return Spend(limit_nanousd=None, held_nanousd=0, spent_nanousd=sums[0], calls=sums[1])
 
     async def sweep(self, *, dead_after_s: float = DEAD_AFTER_S) -> int:
-        """Give a sign of life, then close the holds of dead processes: booked at their amount, marked estimated."""
+        """Give a sign of life, then close the holds of dead processes; gives how many.
+
+        A call that was sent is booked at its amount and marked as an estimate, one that still queued is released.
+        """
         async with self._database.connection() as connection:
             row = await (await connection.execute(_SWEEP, (self._owner, dead_after_s))).fetchone()
-        return int(row[0]) if row else 0
+        booked, released, raised = row or (0, 0, 0)
+        if booked or released:
+            log.warning("holds_of_dead_processes_closed", booked=booked, released=released)
+        if raised:
+            self._raised()
+        return int(booked + released)
 
     async def drain(self) -> None:
         """Wait until every hold and settlement under way is committed."""
@@ -125,6 +187,9 @@ class PostgresBudgetStore:
                 "amount": hold.amount_nanousd,
                 "owner": self._owner,
                 "expires_s": hold.deadline_s + GRACE_S,
+                "halts": hold.halts,
+                "downgraded": hold.downgraded,
+                "sent": hold.sent,
                 "facts": ledger_row(hold.row),
             }
             for hold in holds
@@ -153,25 +218,28 @@ class PostgresBudgetStore:
 
     async def _write(self, rows: str) -> None:
         async with self._database.connection() as connection:
-            await connection.execute(_SETTLE, (rows,))
+            row = await (await connection.execute(_SETTLE, (rows,))).fetchone()
+        if row and row[0]:
+            self._raised()
 
 
 class HoldSweeper:
     """This process's sign of life, and the sweep that closes the holds of processes that give none."""
 
-    def __init__(self, store: PostgresBudgetStore) -> None:
+    def __init__(
+        self, store: PostgresBudgetStore, *, every_s: float = SWEEP_EVERY_S, dead_after_s: float = DEAD_AFTER_S
+    ) -> None:
         self._store = store
+        self._every_s = every_s
+        self._dead_after_s = dead_after_s
         self._loop: asyncio.Task[None] | None = None
 
     async def run_once(self) -> int:
         """One sweep; how many holds it closed."""
-        closed = await self._store.sweep()
-        if closed:
-            log.warning("holds_of_dead_processes_booked", holds=closed)
-        return closed
+        return await self._store.sweep(dead_after_s=self._dead_after_s)
 
     async def open(self) -> None:
-        """Sweep now and then every 5 s on the running loop, in every process that holds."""
+        """Sweep now and then every few seconds on the running loop, in every process that holds."""
         self._loop = asyncio.create_task(self._run(), name="llm_gateway.hold_sweeper")
 
     async def close(self) -> None:
@@ -187,7 +255,7 @@ class HoldSweeper:
                 await self.run_once()
             except Exception as error:  # noqa: BLE001 - the sweep of the next round is the remedy, whatever it was
                 log.warning("hold_sweep_failed", reason=str(error))
-            await asyncio.sleep(SWEEP_EVERY_S)
+            await asyncio.sleep(self._every_s)
 
 
 def ledger_row(call: Call) -> dict[str, Any]:
@@ -243,13 +311,23 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value).replace("\0", "")
 
 
+def unknown_zone(name: str | None) -> TimeZoneUnknown:
+    """The refusal of a time zone."""
+    return TimeZoneUnknown(
+        f"There is no time zone '{name}'.", fields={"time_zone": "a name of the IANA list, such as Europe/Berlin"}
+    )
+
+
 def _held(row: Sequence[Any]) -> Held:
-    _, outcome, subject, left, room, resets_at = row
+    _, outcome, subject, left, room, resets_at, period, downgrade_to = row
     return Held(
         granted=outcome == "held",
         price_missing=outcome == "price_unknown",
+        halted=outcome == "halted",
+        downgrade_to=downgrade_to,
         subject=subject,
-        left_nanousd=left,
-        room_nanousd=room,
+        period=Period(period) if period else Period.TOTAL,
+        left_nanousd=left or 0,
+        room_nanousd=room or 0,
         resets_at=resets_at,
     )

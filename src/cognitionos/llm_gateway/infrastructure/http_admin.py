@@ -1,24 +1,20 @@
-"""Prices, budgets and usage over HTTP."""
+"""Prices and usage over HTTP."""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
 import msgspec
-from litestar import Controller, Router, get, post, put
+from litestar import Controller, Router, get, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from cognitionos.kernel.errors import Invalid
-from cognitionos.kernel.money import nanousd
 from cognitionos.kernel.principal import Permission, Principal
-from cognitionos.llm_gateway.application.budgets import Budgets
-from cognitionos.llm_gateway.domain.budget import Period
 from cognitionos.llm_gateway.infrastructure.prices import PriceBook
-from cognitionos.llm_gateway.infrastructure.queries import BudgetView, GroupBy, Usage, UsageQueries
+from cognitionos.llm_gateway.infrastructure.queries import GroupBy, Usage, UsageQueries
 from cognitionos.platform.http_api import instance, requires
 
-SUBJECTS = ("tenant", "project", "api_key", "user", "goal", "workflow", "run", "task", "agent_run")
 DEAREST_USD = Decimal(10**9)
 Usd = Annotated[
     Decimal,
@@ -28,11 +24,6 @@ Usd = Annotated[
     ),
 ]
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
-Subject = Annotated[str, msgspec.Meta(max_length=300, pattern=f"^({'|'.join(SUBJECTS)}):[^\\x00]+$")]
-
-
-class SubjectRefused(Invalid):
-    """A budget on something that is not the caller's."""
 
 
 class SetPrice(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -54,23 +45,8 @@ class PriceView(msgspec.Struct, frozen=True):
     version: int
 
 
-class OpenBudget(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A hard limit on what a subject (`api_key:ID`, `goal:ID`, `user:NAME`, ...) may spend in a period."""
-
-    subject: Subject
-    limit_usd: Usd
-    period: Period = Period.TOTAL
-    soft: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
-
-
-class BudgetList(msgspec.Struct, frozen=True):
-    """The tenant's budgets."""
-
-    budgets: list[BudgetView]
-
-
 class MoneyRoutes(Controller):
-    """What calls cost, what they may cost, what they did cost."""
+    """What calls cost and did cost."""
 
     path = "/v1"
     tags = ("money",)
@@ -97,35 +73,6 @@ class MoneyRoutes(Controller):
         name = model.lstrip("/")
         return PriceView(model=name, version=await prices.put(who.tenant_id, name, {**rates, **limits}))
 
-    @post("/budgets", guards=[requires(Permission.BUDGETS_WRITE)], summary="Open or change a budget", status_code=201)
-    async def open_budget(
-        self,
-        data: JSONBody[OpenBudget],
-        budgets: NamedDependency[Budgets],
-        usage_queries: NamedDependency[UsageQueries],
-        who: NamedDependency[Principal],
-    ) -> BudgetView:
-        """A subject has one budget per period: posting again changes its limit and keeps what was spent."""
-        _check_usd(data.limit_usd, "limit_usd")
-        kind, _, identifier = data.subject.partition(":")
-        if kind == "tenant" and identifier != str(who.tenant_id):
-            raise SubjectRefused("This is not your tenant.", fields={"subject": f"tenant:{who.tenant_id} is yours"})
-        budget_id = await budgets.open(
-            who.tenant_id, data.subject, limit_nanousd=nanousd(data.limit_usd), period=data.period, soft=data.soft
-        )
-        found = await usage_queries.budgets(who.tenant_id, subject=data.subject)
-        return next(each for each in found if each.id == budget_id)
-
-    @get("/budgets", guards=[requires(Permission.USAGE_READ)], summary="List budgets")
-    async def list_budgets(
-        self,
-        usage_queries: NamedDependency[UsageQueries],
-        who: NamedDependency[Principal],
-        subject: FromQuery[str | None] = None,
-    ) -> BudgetList:
-        """With what is spent, held and left of each."""
-        return BudgetList(budgets=await usage_queries.budgets(who.tenant_id, subject=subject))
-
     @get("/usage", guards=[requires(Permission.USAGE_READ)], summary="Sum up usage")
     async def usage(
         self,
@@ -139,13 +86,12 @@ class MoneyRoutes(Controller):
         return await usage_queries.usage(who.tenant_id, group_by, since=since, until=until)
 
 
-def routes(*, budgets: Budgets, prices: PriceBook, usage: UsageQueries) -> Router:
+def routes(*, prices: PriceBook, usage: UsageQueries) -> Router:
     """The router."""
     return Router(
         "/",
         route_handlers=[MoneyRoutes],
         dependencies={
-            "budgets": instance(budgets),
             "prices": instance(prices),
             "usage_queries": instance(usage),
         },

@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from cognitionos.llm_gateway.domain.circuit import CircuitState
 from cognitionos.llm_gateway.domain.ledger import Call
-from cognitionos.llm_gateway.domain.route import OWN
+from cognitionos.llm_gateway.domain.route import FOR_MONEY, OWN
 
 CALLS = Counter("cognitionos_llm_calls_total", "Calls to models that ended", ["provider", "model", "outcome", "cache"])
 LATENCY = Histogram(
@@ -31,6 +31,8 @@ TOOL_CALLS_RECOVERED = Counter(
     "cognitionos_llm_tool_calls_recovered_total", "Answers whose tool calls were written as text", ["provider", "model"]
 )
 BUDGET_REFUSALS = Counter("cognitionos_budget_refusals_total", "Calls refused for money", ["kind"])
+BUDGET_ALERTS = Counter("cognitionos_budget_alerts_total", "Shares of budgets reached, told once each", ["threshold"])
+BUDGET_DOWNGRADES = Counter("cognitionos_budget_downgrades_total", "Calls given to a cheaper model for money")
 CACHE_ERRORS = Counter("cognitionos_llm_cache_errors_total", "Look-ups and stores that failed: no Redis, no cache")
 CIRCUIT_STATE = Gauge(
     "cognitionos_llm_circuit_state", "0 closed, 1 half-open, 2 open; of the installation's deployments", ["deployment"]
@@ -56,6 +58,8 @@ def observe(call: Call) -> None:
     _latency(call.provider, call.kind).observe(call.latency_ms / 1000)
     if call.route_reason == "fallback":
         FALLBACKS.inc()
+    elif call.route_reason == FOR_MONEY:
+        BUDGET_DOWNGRADES.inc()
     usage = call.usage
     for kind, count in (("prompt", usage.prompt), ("completion", usage.completion), ("cached", usage.cached)):
         if count:

@@ -1,4 +1,4 @@
-"""Reads of the ledger and the budgets, straight to what the API answers."""
+"""Reads of the ledger, straight to what the API answers."""
 
 from datetime import datetime
 from typing import Literal
@@ -51,21 +51,6 @@ class Usage(msgspec.Struct, frozen=True):
     total_usd: str
 
 
-class BudgetView(msgspec.Struct, frozen=True):
-    """One budget and its state; money in exact decimal dollars."""
-
-    id: UUID
-    subject: str
-    period: str
-    limit_usd: str
-    soft: float
-    spent_usd: str
-    held_usd: str
-    left_usd: str
-    calls: int
-    resets_at: datetime | None
-
-
 class UsageQueries:
     """The tenant's own rows only, by row-level security."""
 
@@ -107,28 +92,3 @@ class UsageQueries:
             for row in rows
         ]
         return Usage(group_by=group_by, groups=groups, total_usd=usd_text(rows[0]["total"] if rows else 0))
-
-    async def budgets(self, tenant_id: UUID, *, subject: str | None = None) -> list[BudgetView]:
-        """The tenant's budgets, those of `subject` only where it is given."""
-        query = """
-            SELECT id, subject, period, limit_nanousd, soft, spent_nanousd, held_nanousd, calls, resets_at
-            FROM budgets WHERE %(subject)s::text IS NULL OR subject = %(subject)s ORDER BY created_at, id LIMIT 1000
-        """
-        async with self._database.transaction(tenant_id) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            rows = await (await cursor.execute(query, {"subject": subject})).fetchall()
-        return [
-            BudgetView(
-                id=row["id"],
-                subject=row["subject"],
-                period=row["period"],
-                limit_usd=usd_text(row["limit_nanousd"]),
-                soft=float(row["soft"]),
-                spent_usd=usd_text(row["spent_nanousd"]),
-                held_usd=usd_text(row["held_nanousd"]),
-                left_usd=usd_text(row["limit_nanousd"] - row["spent_nanousd"] - row["held_nanousd"]),
-                calls=row["calls"],
-                resets_at=row["resets_at"],
-            )
-            for row in rows
-        ]
