@@ -37,3 +37,8 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
 def default_data_dir() -> Path:
     """The directory that a command works on when nobody names one."""
     return Path(os.environ.get("COGNITIONOS_DATA_DIR") or ".data")
+
+
+def default_port() -> str:
+    """Where the API listens when nothing else is said (`COGNITIONOS_PORT`, 8080)."""
+    return os.environ.get("COGNITIONOS_PORT", "8080")

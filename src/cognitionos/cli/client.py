@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from cognitionos.cli.arguments import default_port
 from cognitionos.cli.note import KEY_FILE, running_stack
 from cognitionos.kernel.errors import Invalid, NotFound, Unavailable
 
@@ -124,7 +125,10 @@ def _plain(text: str) -> str:
 
 
 def find_server(*, url: str | None, key: str | None, data_dir: Path) -> Api | None:
-    """The API to talk to: as given, else by COGNITIONOS_URL and COGNITIONOS_API_KEY, else the stack of `data_dir`."""
+    """The API to talk to: as given, else by COGNITIONOS_URL and COGNITIONOS_API_KEY, else the stack of `data_dir`.
+
+    A key alone is for the server on this machine.
+    """
     url = url or os.environ.get("COGNITIONOS_URL")
     key = key or os.environ.get("COGNITIONOS_API_KEY")
     if url and not key:
@@ -132,6 +136,8 @@ def find_server(*, url: str | None, key: str | None, data_dir: Path) -> Api | No
     if url and key:
         return Api(url, key)
     running, key_file = running_stack(data_dir), data_dir / KEY_FILE
+    if key:
+        return Api(running["url"] if running else f"http://127.0.0.1:{default_port()}", key)
     return Api(running["url"], key_file.read_text().strip()) if running and key_file.exists() else None
 
 

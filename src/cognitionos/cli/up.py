@@ -6,11 +6,9 @@ import os
 import sys
 from dataclasses import asdict
 
-from cognitionos.cli.arguments import Commands, add_command, add_data_argument
+from cognitionos.cli.arguments import Commands, add_command, add_data_argument, default_port
 from cognitionos.cli.note import KEY_FILE
 from cognitionos.cli.settings import read_settings
-
-DEFAULT_PORT = 8080
 
 
 def register(commands: Commands) -> None:
@@ -30,7 +28,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--port",
         type=int,
-        default=os.environ.get("COGNITIONOS_PORT", DEFAULT_PORT),
+        default=default_port(),
         help="default: %(default)s; 0: any free port",
     )
     parser.add_argument(

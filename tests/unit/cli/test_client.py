@@ -38,3 +38,10 @@ def test_the_data_directory_of_the_environment_is_everybodys(monkeypatch: pytest
 
     monkeypatch.delenv("COGNITIONOS_DATA_DIR")
     assert default_data_dir() == Path(".data")
+
+
+def test_a_key_alone_is_for_the_server_on_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("COGNITIONOS_URL", raising=False)
+    monkeypatch.setenv("COGNITIONOS_PORT", "8123")
+
+    assert client.find_server(url=None, key="cog_x", data_dir=tmp_path) == client.Api("http://127.0.0.1:8123", "cog_x")
