@@ -20,6 +20,7 @@ class HttpClient:
         """Make the session on the running loop."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, resolver=self._resolver),
+            cookie_jar=aiohttp.DummyCookieJar(),  # what one provider's server sets is no business of another call
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             trust_env=False,
             auto_decompress=True,

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
 import msgspec
@@ -25,6 +26,8 @@ _SECRET_NAMES = frozenset(
 _SECRET_TEXT = re.compile(
     r"\b(cog_[0-9A-Za-z]+_|sk-|Bearer\s+)[0-9A-Za-z_\-.~+/=]{8,}|(?<=://)([^:/@\s]+):[^@/\s]+(?=@)"
 )
+_MAYBE_SECRET = ("cog_", "sk-", "Bearer", "://")
+"""Without one of these in it no text matches `_SECRET_TEXT`; to look for them costs a tenth of the pattern."""
 _REDACTED = "[redacted]"
 _GATHER_S = 0.02
 
@@ -84,9 +87,34 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
+class FrequentLine:
+    """The line of one event that is written for every request: the fields and the redaction of any other line, without
+    the chain of processors, which costs ten times as much. Its caller hands over what the context would have added.
+    """
+
+    def __init__(self, module: str, event: str, *, level: int = logging.INFO) -> None:
+        self._known = {"module": module, "event": event, "level": logging.getLevelName(level).lower()}
+        self._level = level
+
+    def write(self, fields: EventDict) -> None:
+        """Write it, if lines of its level are wanted."""
+        if self._level >= _threshold.level:
+            now = datetime.now(UTC).replace(tzinfo=None)
+            event = redact(None, "", {**self._known, "timestamp": f"{now.isoformat()}Z", **fields})
+            _writer.write(_json(event) + "\n")
+
+
+class _Threshold:
+    level = logging.INFO
+
+
+_threshold = _Threshold()
+
+
 def configure(settings: Settings) -> None:
     """Send our lines and those of the libraries to stderr as JSON. Called once by each entry point."""
     level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    _threshold.level = level
     structlog.configure(
         processors=[*_shared(), structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(_json)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -113,7 +141,7 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if name.lower() in _SECRET_NAMES:
             event[name] = _REDACTED
-        elif isinstance(value, str):
+        elif isinstance(value, str) and any(map(value.__contains__, _MAYBE_SECRET)):
             event[name] = _SECRET_TEXT.sub(_hide, value)
     return event
 

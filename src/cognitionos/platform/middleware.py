@@ -21,10 +21,10 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from cognitionos.kernel.principal import Principal
 from cognitionos.platform import telemetry
 from cognitionos.platform.http_api import PUBLIC, NoCredential
-from cognitionos.platform.logging import get_logger
+from cognitionos.platform.logging import FrequentLine
 from cognitionos.platform.rate_limit import REFUSED, WINDOW_S, RateLimited, RateLimiter
 
-log = get_logger("cognitionos.access")
+access = FrequentLine("cognitionos.access", "request")
 
 Authenticate = Callable[[str], Awaitable[Principal]]
 
@@ -38,6 +38,7 @@ SECONDS = Histogram(
 ANSWER_HEADERS = "answer_headers"
 ADMITTED = "admitted"
 """In a request's state: it was counted against its key's rate before the framework saw it."""
+_TRACE_ID = "trace_id"
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
@@ -81,7 +82,8 @@ class Observed:
     async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
         carrier = {name: value for name in ("traceparent", "tracestate") if (value := header(scope, name.encode()))}
         with telemetry.span(f"{scope.get('method', '')} HTTP", kind="server", carrier=carrier) as span:
-            bind_contextvars(trace_id=telemetry.trace_id())
+            scope["state"][_TRACE_ID] = trace_id = telemetry.trace_id()
+            bind_contextvars(trace_id=trace_id)
             await self._app(scope, receive, send)
             span.update_name(f"{scope.get('method', '')} {_route(scope)}")
             span.set_attribute("http.route", _route(scope))
@@ -198,4 +200,23 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
     counter, histogram = _metrics(method, route, status)
     counter.inc()
     histogram.observe(seconds)
-    log.info("request", method=method, route=route, path=scope["path"], status=status, ms=round(seconds * 1000, 2))
+    access.write(
+        {
+            "method": method,
+            "route": route,
+            "path": scope["path"],
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            **_whose(scope),
+        }
+    )
+
+
+def _whose(scope: Scope) -> dict[str, object]:
+    state, who = scope["state"], scope.get("user")
+    whose: dict[str, object] = {"request_id": state["request_id"]}
+    if isinstance(who, Principal):
+        whose["tenant"] = who.tenant_id
+    if _TRACE_ID in state:
+        whose[_TRACE_ID] = state[_TRACE_ID]
+    return whose

@@ -4,6 +4,7 @@ The window is the usual two-bucket estimate: the current bucket's count plus the
 lies in the last `WINDOW_S` seconds. It guards load, not money, so it fails open to a per-process window (counted).
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -126,6 +127,7 @@ class _Credit:
     second: int = 0
     seen: int = 0
     pace: int = 0
+    asking: "asyncio.Future[None] | None" = None
 
     def count(self, now: float) -> None:
         """Note a request; `pace` is the number of the second before."""
@@ -154,14 +156,23 @@ class RateLimiter:
         now = self._clock()
         credit = self._credit(key)
         credit.count(now)
+        if credit.asking is not None and credit.left < 1:
+            await asyncio.wait((credit.asking,))  # another request is taking ahead already
         if credit.left > 0 and now < credit.until:
             credit.left -= 1
             remaining = credit.shared_remaining + credit.left
             return Grant(granted=1, limit=limit, remaining=remaining, reset_s=max(0.0, credit.reset_at - now))
         ahead = min(int(credit.pace * AHEAD_S), limit // _SMALLEST_SHARE)
-        grant = await self._take(key, limit, 1 + ahead)
-        credit.left, credit.until = max(0, grant.granted - 1), now + 2 * AHEAD_S
-        credit.shared_remaining, credit.reset_at = grant.remaining, now + grant.reset_s
+        if ahead < 1:
+            return await self._take(key, limit, 1)
+        credit.asking = asking = asyncio.get_running_loop().create_future()
+        try:
+            grant = await self._take(key, limit, 1 + ahead)
+            credit.left, credit.until = max(0, grant.granted - 1), now + 2 * AHEAD_S
+            credit.shared_remaining, credit.reset_at = grant.remaining, now + grant.reset_s
+        finally:
+            asking.set_result(None)
+            credit.asking = None
         return replace(grant, remaining=grant.remaining + credit.left)
 
     async def _take(self, key: str, limit: int, count: int) -> Grant:

@@ -61,3 +61,27 @@ def test_nobody_reading_stops_nothing() -> None:
 
     lines.write("gone\n")
     lines.drain()
+
+
+def test_a_frequent_line_has_what_any_other_line_has(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.configure(Settings(log_level="info"))
+    seen: list[str] = []
+
+    logging.FrequentLine("here", "request").write({"path": "/v1/x?token=cog_0123456789abc_0123456789", "key": "k"})
+    logging.get_logger("here").info("request", path="/v1/x?token=cog_0123456789abc_0123456789", key="k")
+
+    eventually_sync(lambda: seen.extend(capsys.readouterr().err.splitlines()) or len(seen) == 2)
+    lines = [json.loads(line) for line in seen]
+    assert [sorted(line) for line in lines] == [sorted(lines[0])] * 2
+    assert {**lines[0], "timestamp": ""} == {**lines[1], "timestamp": ""}
+    assert "[redacted]" in lines[0]["path"]
+
+
+def test_a_frequent_line_is_not_written_below_the_wanted_level(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.configure(Settings(log_level="error"))
+
+    logging.FrequentLine("here", "request").write({"path": "/v1/x"})
+    logging.get_logger("here").error("broken")
+
+    said = eventually_sync(lambda: capsys.readouterr().err)
+    assert [json.loads(line)["event"] for line in said.splitlines()] == ["broken"]

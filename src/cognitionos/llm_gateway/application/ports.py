@@ -21,9 +21,15 @@ class Answer:
     usage: Usage | None
 
 
+TOGETHER = b"\n\ndata: "
+"""Between the texts of events that are given as one: what stands between them in a stream of server-sent events."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """One event of a streamed answer. `data` is its JSON text; `text` the words it adds to the first choice.
+
+    Where the request allows it, several events that came together: `data` is their texts with `TOGETHER` between.
 
     `tokens` is a count of the pieces of output in it (text, reasoning, tool arguments); `bare_usage` says that it
     carries usage and nothing else.

@@ -10,7 +10,7 @@ from cognitionos.llm_gateway.application.budgets import Granted
 from cognitionos.llm_gateway.application.cache import Ticket
 from cognitionos.llm_gateway.application.call import Started
 from cognitionos.llm_gateway.application.completion import Completion
-from cognitionos.llm_gateway.application.ports import Chunk, Provider
+from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk, Provider
 from cognitionos.llm_gateway.domain.answer import COMPLETE, as_chunks, whole
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.cached import Kept
@@ -67,7 +67,7 @@ class _Tally:
     def add(self, chunk: Chunk) -> None:
         self.tokens += chunk.tokens
         self.plain = self.plain and chunk.plain
-        self.head = self.head or chunk.data
+        self.head = self.head or chunk.data.partition(TOGETHER)[0]
         if chunk.text:
             self.texts.append(chunk.text)
         self.finish_reason = chunk.finish_reason or self.finish_reason

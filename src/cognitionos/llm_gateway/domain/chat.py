@@ -58,6 +58,7 @@ class Caller:
 class ChatRequest:
     """What to ask a model. `model` None means the default; `extra` holds every further field, passed on unchanged.
 
+    `together`: events of a stream that arrive at one moment may be given as one, as `Chunk.data` says.
     `role` is who asks, for the defaults that a tenant has given that role.
     `limit_field` is the name under which the caller gave `max_tokens`; None lets the provider choose the name it takes.
     `native` is the request as its caller wrote it for Anthropic's Messages API: who speaks it sends that and
@@ -73,6 +74,7 @@ class ChatRequest:
     max_tokens: int | None = None
     limit_field: str | None = None
     include_usage: bool = False
+    together: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     native: Mapping[str, Any] | None = None
     unseen_bytes: int = 0

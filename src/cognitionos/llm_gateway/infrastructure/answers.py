@@ -79,4 +79,6 @@ def embedding_headers(embeddings: Embeddings) -> Mapping[str, str]:
 
 def _ascii(text: str) -> str:
     """A caller's own word for a model, fit for a header: no control character, nothing beyond ASCII."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(each if " " <= each <= "~" else "?" for each in text)

@@ -2,6 +2,7 @@
 
 import base64
 from array import array
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -208,7 +209,7 @@ def hot_chat(gateway: Gateway) -> HotRoute:
             raise NotPlain from error
         caller, asked = caller_of(who, data.user), chat_request(fields)
         if data.stream:
-            stream = await gateway.stream(caller, asked)
+            stream = await gateway.stream(caller, replace(asked, together=True))
             return EventStream(stream, stream_headers(stream)).send_all
         result = await gateway.complete(caller, asked)
         headers = [(name.encode(), value.encode()) for name, value in answer_headers(result).items()]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -13,7 +13,7 @@ import msgspec
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_text
 from cognitionos.platform.http import HttpClient
-from cognitionos.platform.telemetry import inject
+from cognitionos.platform.telemetry import in_trace, inject
 
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
 _NO_CREDIT = "credit balance is too low"
@@ -39,42 +39,66 @@ class JsonServer:
         self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """The JSON object that `body` is answered with."""
-        async with self.sent(path, body, headers=headers) as response:
-            return await _json(response)
+        try:
+            async with await self._open(path, body, headers) as response:
+                return await _json(response)
+        except aiohttp.ClientError as error:
+            raise _no_answer(error) from error
 
     @asynccontextmanager
     async def sent(
         self, path: str, body: Mapping[str, Any] | None, *, headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """The response to a request (GET without a body), once its status is 200."""
-        carried = dict(self._headers) if headers is None else {**self._headers, **headers}
-        inject(carried)
         try:
-            async with self._http.session.request(
-                "GET" if body is None else "POST",
-                self.base_url + path,
-                data=None if body is None else encode(body),
-                headers=carried,
-                allow_redirects=False,
-            ) as response:
-                if response.status != 200:
-                    raise await _refusal(response)
+            async with await self._open(path, body, headers) as response:
                 yield response
         except aiohttp.ClientError as error:
-            raise ProviderFailure(f"no answer ({type(error).__name__})", why="no-answer") from error
+            raise _no_answer(error) from error
+
+    async def _open(
+        self, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None
+    ) -> aiohttp.ClientResponse:
+        """The response, once its status is 200; whoever takes it releases it."""
+        carried = self._headers if headers is None else {**self._headers, **headers}
+        if in_trace():
+            carried = dict(carried)
+            inject(carried)
+        response = await self._http.session.request(
+            "GET" if body is None else "POST",
+            self.base_url + path,
+            data=None if body is None else encode(body),
+            headers=carried,
+            allow_redirects=False,
+        )
+        if response.status != 200:
+            async with response:
+                raise await _refusal(response)
+        return response
+
+
+def _no_answer(error: aiohttp.ClientError) -> ProviderFailure:
+    return ProviderFailure(f"no answer ({type(error).__name__})", why="no-answer")
 
 
 async def server_sent_events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
     """The `data` of each server-sent event (WHATWG HTML, section 9.2); comments and other fields are skipped."""
+    async with aclosing(arriving_events(content)) as arriving:
+        async for arrived in arriving:
+            for data in arrived:
+                yield data
+
+
+async def arriving_events(content: aiohttp.StreamReader) -> AsyncGenerator[list[bytes], None]:
+    """The same events; those together that arrived together."""
     rest = b""
     async for part in content.iter_any():
         lines = (rest + part).split(b"\n")
         rest = lines.pop()
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip()
+        if data := [line[5:].strip() for line in lines if line.startswith(b"data:")]:
+            yield data
     if rest.startswith(b"data:"):
-        yield rest[5:].strip()
+        yield [rest[5:].strip()]
 
 
 async def _json(response: aiohttp.ClientResponse) -> dict[str, Any]:

@@ -43,6 +43,7 @@ CIRCUITS_OPENED = Counter("cognitionos_llm_circuits_opened_total", "Circuits tha
 _calls = lru_cache(1024)(CALLS.labels)
 _latency = lru_cache(256)(LATENCY.labels)
 _tokens = lru_cache(16)(TOKENS.labels)
+_cost = lru_cache(256)(COST.labels)
 _saved = lru_cache(16)(SAVED.labels)
 _cache_age = lru_cache(16)(CACHE_AGE.labels)
 
@@ -65,7 +66,7 @@ def observe(call: Call) -> None:
         if count:
             _tokens(kind).inc(count)
     if call.cost_nanousd:
-        COST.labels(call.provider).inc(call.cost_nanousd / 1e9)
+        _cost(call.provider).inc(call.cost_nanousd / 1e9)
     if call.saved_nanousd:
         _saved(call.cache).inc(call.saved_nanousd / 1e9)
     if call.cache_age_s is not None:

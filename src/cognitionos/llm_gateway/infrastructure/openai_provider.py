@@ -6,12 +6,12 @@ from typing import Any
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
-from cognitionos.llm_gateway.infrastructure.json_server import JsonServer, server_sent_events
-from cognitionos.llm_gateway.infrastructure.openai_schema import read_chunk, read_usage
+from cognitionos.llm_gateway.infrastructure.json_server import JsonServer, arriving_events
+from cognitionos.llm_gateway.infrastructure.openai_schema import read_usage
+from cognitionos.llm_gateway.infrastructure.openai_stream import given_together, read_arrived
 from cognitionos.platform.http import HttpClient
 
 OPENAI_URL = "https://api.openai.com/v1"
-_DONE = b"[DONE]"
 
 
 class OpenAIProvider:
@@ -43,12 +43,15 @@ class OpenAIProvider:
         body["stream_options"] = (body.get("stream_options") or {}) | {"include_usage": True}
         finished = False
         async with self._server.sent("/chat/completions", body) as response:
-            async for data in server_sent_events(response.content):
-                if data == _DONE:
+            async for arrived in arriving_events(response.content):
+                read = read_arrived(arrived, keep_usage=request.include_usage)
+                for chunk in given_together(read.chunks) if request.together else read.chunks:
+                    finished = finished or chunk.finish_reason is not None
+                    yield chunk
+                if read.failure is not None:
+                    raise read.failure
+                if read.is_last:
                     return
-                chunk = read_chunk(data, keep_usage=request.include_usage)
-                finished = finished or chunk.finish_reason is not None
-                yield chunk
         if not finished:
             raise ProviderFailure("the stream was cut")
 

@@ -1,0 +1,58 @@
+"""Events of a stream that arrived at one moment, given on as one: a send for each costs more than all else about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
+from cognitionos.llm_gateway.domain.errors import ProviderFailure
+from cognitionos.llm_gateway.infrastructure.openai_schema import read_chunk
+
+_DONE = b"[DONE]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """What arrived at one moment; `failure` came after `chunks`, `is_last` says that nothing follows."""
+
+    chunks: Sequence[Chunk]
+    is_last: bool = False
+    failure: ProviderFailure | None = None
+
+
+def read_arrived(events: Sequence[bytes], *, keep_usage: bool) -> Arrived:
+    """The events read, as far as they can be."""
+    chunks: list[Chunk] = []
+    for data in events:
+        if data == _DONE:
+            return Arrived(chunks=chunks, is_last=True)
+        try:
+            chunks.append(read_chunk(data, keep_usage=keep_usage))
+        except ProviderFailure as failure:
+            return Arrived(chunks=chunks, failure=failure)
+    return Arrived(chunks=chunks)
+
+
+def given_together(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+    """The same events in fewer chunks; one that carries usage and nothing else stays apart."""
+    if len(chunks) < 2:
+        return chunks
+    last = len(chunks) - 1 if chunks[-1].bare_usage else len(chunks)
+    spoken = chunks[:last]
+    if any(each.bare_usage for each in spoken):
+        return chunks
+    return [_joined(spoken), *chunks[last:]] if spoken else chunks
+
+
+def _joined(chunks: Sequence[Chunk]) -> Chunk:
+    usage, reason, tokens, plain = None, None, 0, True
+    for each in chunks:
+        usage, reason = each.usage or usage, each.finish_reason or reason
+        tokens, plain = tokens + each.tokens, plain and each.plain
+    return Chunk(
+        data=TOGETHER.join([each.data for each in chunks]),
+        text="".join([each.text for each in chunks]),
+        tokens=tokens,
+        finish_reason=reason,
+        usage=usage,
+        plain=plain,
+    )
