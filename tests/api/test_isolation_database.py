@@ -30,6 +30,8 @@ DISPATCHED = {
     "outbox": {"SELECT", "UPDATE"},
     "projects": {"SELECT"},
     "runs": {"SELECT"},
+    "semantic_answers": {"SELECT", "DELETE"},
+    "semantic_reuses": {"SELECT", "DELETE"},
     "tasks": {"SELECT", "UPDATE"},
     "tenants": {"SELECT"},
 }

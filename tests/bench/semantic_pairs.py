@@ -1,6 +1,6 @@
 """The labelled pairs of questions beside this file, made from hand-written groups.
 
-`python -m tests.bench.semantic_pairs` writes `semantic_pairs/seen.jsonl` and `held_out.jsonl` anew from the `.txt` files.
+`python -m tests.bench.semantic_pairs` writes `seen.jsonl` and `held_out.jsonl` there anew from the `.txt` files.
 A group is a question, others that mean the same, and near ones that mean something else. Every two of those that mean
 the same are a pair of label 1; the question and its first paraphrase with each near one are pairs of label 0.
 """

@@ -1,0 +1,130 @@
+"""What may not be reused, whatever the similarity: each guard by itself, on pairs that differ in its one thing."""
+
+from itertools import chain
+
+import pytest
+from tests.bench.semantic_pairs import PARTS, pairs_of
+
+from cognitionos.llm_gateway.domain.semantic_guards import GUARDS, objection
+from cognitionos.llm_gateway.domain.semantic_text import read
+
+REFUSED = {
+    "numbers": [
+        ("Can I return it after 30 days?", "Can I return it after 60 days?"),
+        ("How do I install Python 3.11?", "How do I install Python 3.12?"),
+        ("Give me three ideas for dinner", "Give me five ideas for dinner"),
+        ("What is 5 kg of flour in cups?", "What is 5 lb of flour in cups?"),
+        ("Who was the second president?", "Who was the third president?"),
+        ("How much is $100 worth?", "How much is €100 worth?"),
+        ("Is 1,000 a lot?", "Is 10,000 a lot?"),
+    ],
+    "negation": [
+        ("What should I eat before a test?", "What should I not eat before a test?"),
+        ("Why does my dog bark?", "Why doesn't my dog bark?"),
+        ("Can I fly with a passport?", "Can I fly without a passport?"),
+        ("How do I always win?", "How do I never win?"),
+    ],
+    "names": [
+        ("What is the capital of Australia?", "What is the capital of Austria?"),
+        ("How tall is the tower in Paris?", "How tall is the tower in London?"),
+        ("What does HTTP stand for?", "What does FTP stand for?"),
+        ("How do I reset my iPhone?", "How do I reset my iPad?"),
+    ],
+    "dates": [
+        ("When do you open on Sunday?", "When do you open on Monday?"),
+        ("What was sold in May last year?", "What was sold in June last year?"),
+        ("What is the weather today?", "What is the weather tomorrow?"),
+        ("How often is it watered daily?", "How often is it watered weekly?"),
+    ],
+    "literals": [
+        ("What does `git rebase` do?", "What does `git merge` do?"),
+        ('What does "break a leg" mean?', 'What does "bite the dust" mean?'),
+        ("Where is config.yaml read?", "Where is config.json read?"),
+        ("What does ls --all print?", "What does ls --color print?"),
+    ],
+    "markers": [
+        ("What should I eat before a run?", "What should I eat after a run?"),
+        ("Is the shop only open today?", "Is the shop open today?"),
+        ("What is the next step after login?", "What is the previous step after login?"),
+        ("Can all users see it?", "Can users see it?"),
+    ],
+    "persons": [("What is his name?", "What is her name?")],
+    "kind": [
+        ("How do I reset my password?", "Why do I reset my password?"),
+        ("When is the museum open?", "Where is the museum open?"),
+        ("How long does delivery take?", "How much does delivery cost?"),
+        ("Can dogs eat grapes?", "How many grapes can dogs eat?"),
+        ("Are dividends taxed here?", "How are dividends taxed here?"),
+    ],
+    "time": [("What is the price of gold?", "What was the price of gold?")],
+    "opposites": [
+        ("How do I enable dark mode?", "How do I disable dark mode?"),
+        ("How do I increase the limit?", "How do I decrease the limit?"),
+        ("What is the maximum speed here?", "What is the minimum speed here?"),
+        ("How do I turn the alarm on?", "How do I turn the alarm off?"),
+        ("What are the benefits of tea?", "What are the risks of tea?"),
+        ("Is the water safe?", "Is the water unsafe?"),
+    ],
+    "siblings": [
+        ("Do you have it in blue?", "Do you have it in green?"),
+        ("how do i sort a list in python", "how do i sort a list in ruby"),
+        ("is my mother covered by the plan", "is my brother covered by the plan"),
+    ],
+    "direction": [
+        ("How do I get from paris to london?", "How do I get from london to paris?"),
+        ("How do I convert a string to an integer?", "How do I convert an integer to a string?"),
+        ("Do cats hunt mice?", "Do mice hunt cats?"),
+        ("How long is shipping from canada?", "How long is shipping to canada?"),
+    ],
+    "language": [
+        ("Wie kann ich mein Passwort ändern?", "Wie kann ich meinen Namen ändern?"),
+        ("Как сменить пароль?", "Как сменить имя?"),
+        ("Passwort ändern bitte", "Namen ändern bitte"),
+    ],
+}
+ALLOWED = [
+    ("How do I reset my password?", "What is the way to reset my password?"),
+    ("Can I return it after 30 days?", "May I return it after thirty days?"),
+    ("How do I turn on two-factor authentication?", "How do I enable two-factor authentication?"),
+    ("Why is the sky blue?", "What is the reason that the sky is blue?"),
+    ("What is the difference between TCP and UDP?", "What is the difference between UDP and TCP?"),
+    ("When is the best time to visit Iceland?", "What is the best time to visit Iceland?"),
+    ("What should I do if my flight is delayed?", "What should I do when my flight is delayed?"),
+    ("What is the US budget?", "What is the budget of the United States?"),
+    ("How Do I Cancel My Order", "how do I cancel my order?"),
+    ("How much does 5 kilograms cost?", "How much does 5 kg cost?"),
+    ("Wie ändere ich mein Passwort?", "Wie  ändere ich mein Passwort"),
+]
+
+
+@pytest.mark.parametrize(("guard", "one", "other"), [(guard, *pair) for guard in REFUSED for pair in REFUSED[guard]])
+def test_a_guard_refuses_either_way_round(guard: str, one: str, other: str) -> None:
+    agrees = GUARDS[guard]
+
+    assert not agrees(read(one), read(other))
+    assert not agrees(read(other), read(one))
+
+
+@pytest.mark.parametrize(("one", "other"), ALLOWED)
+def test_no_guard_objects_to_the_same_question_in_other_words(one: str, other: str) -> None:
+    assert objection(read(one), read(other)) is None
+
+
+def test_every_guard_is_shown_by_a_pair_that_it_refuses() -> None:
+    assert REFUSED.keys() == GUARDS.keys()
+
+
+def test_every_guard_says_the_same_either_way_round_and_agrees_with_itself() -> None:
+    pairs = [each for part in PARTS for each in pairs_of(part)]
+    readings = {text: read(text) for text in chain(*((each.text_a, each.text_b) for each in pairs))}
+
+    for each in pairs:
+        one, other = readings[each.text_a], readings[each.text_b]
+        for guard in GUARDS.values():
+            assert guard(one, other) == guard(other, one)
+    assert [text for text, reading in readings.items() if objection(reading, reading)] == []
+
+
+@pytest.mark.parametrize("text", ["", " ", "?", "'", "`", "\x00", "5", "I'm", "🦊🦊", "a" * 5000, "-- -", "``''\"\""])
+def test_any_text_can_be_read(text: str) -> None:
+    assert objection(read(text), read(text)) is None
