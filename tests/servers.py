@@ -141,8 +141,8 @@ def _embedded(*, postgres: bool, redis: bool) -> Iterator[TestServers]:
 
 @contextlib.contextmanager
 def _in_containers(*, postgres: bool, redis: bool) -> Iterator[TestServers]:
-    from testcontainers.postgres import PostgresContainer
-    from testcontainers.redis import RedisContainer
+    from testcontainers.community.postgres import PostgresContainer
+    from testcontainers.community.redis import RedisContainer
 
     postgres_url = redis_url = ""
     with contextlib.ExitStack() as stack:
