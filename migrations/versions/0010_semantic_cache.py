@@ -19,7 +19,7 @@ SETTINGS = """
 CREATE TABLE semantic_settings (
   tenant_id uuid PRIMARY KEY,
   enabled boolean NOT NULL,
-  error_bound double precision NOT NULL CHECK (error_bound IN (0.01, 0.02, 0.05)),
+  error_bound double precision NOT NULL CHECK (error_bound BETWEEN 0 AND 1),
   ttl_s int NOT NULL CHECK (ttl_s > 0),
   shadow_rate double precision NOT NULL CHECK (shadow_rate BETWEEN 0 AND 1),
   judged_since timestamptz NOT NULL DEFAULT now(),
