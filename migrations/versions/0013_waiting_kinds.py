@@ -29,6 +29,7 @@ CREATE TABLE approvals (
   default_decision text NOT NULL,
   status text NOT NULL,
   token_hash bytea,
+  token_for text,
   created_at timestamptz NOT NULL,
   deadline_at timestamptz NOT NULL,
   decided_at timestamptz,

@@ -24,6 +24,7 @@ from cognitionos.planning.infrastructure import http as planning_http
 from cognitionos.platform import (
     health,
     http_api,
+from cognitionos.planning.infrastructure import http_approvals
     http_catalogue,
     http_document,
     http_problems,
@@ -105,6 +106,9 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         http_responses.routes(services.llm_gateway.gateway, now=services.base.now),
         http_models.routes(
             own_models=services.llm_gateway.own_models,
+        http_semantic.routes(
+            rulebook=services.llm_gateway.semantic.rulebook, store=services.llm_gateway.semantic.store
+        ),
             catalogue=services.llm_gateway.catalogue,
             keys=services.llm_gateway.provider_keys,
         ),

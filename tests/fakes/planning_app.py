@@ -15,7 +15,7 @@ from cognitionos.composition import base as platform
 from cognitionos.composition import planning
 from cognitionos.composition.planning import PlanningServices
 from cognitionos.kernel.principal import Principal
-from cognitionos.planning.infrastructure import http
+from cognitionos.planning.infrastructure import http, http_approvals
 from cognitionos.platform import http_api, http_problems
 from cognitionos.platform.config import Settings
 
@@ -68,7 +68,10 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
                 queries=services.queries,
                 event_streams=services.event_streams,
                 read_file=agents.read_file,
-            )
+            ),
+            http_approvals.routes(
+                approvals=services.approvals, queries=services.approval_queries, signals=services.run_signals
+            ),
         ],
         dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,

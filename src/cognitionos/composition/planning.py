@@ -9,19 +9,26 @@ from cognitionos.composition.memory import CONSOLIDATION
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
 from cognitionos.memory.facade import Memory
 from cognitionos.planning.application.agent_tasks import AgentTasks
+from cognitionos.planning.application.approvals import Approvals
 from cognitionos.planning.application.engine import Engine
 from cognitionos.planning.application.goals import Goals
 from cognitionos.planning.application.http_tasks import HttpTasks, SendHttp
+from cognitionos.planning.application.nested_tasks import NestedTasks
 from cognitionos.planning.application.planner import Planner
 from cognitionos.planning.application.ports import Handler
 from cognitionos.planning.application.run_control import RunControl
+from cognitionos.planning.application.run_signals import RunSignals
 from cognitionos.planning.application.runs import Runs
 from cognitionos.planning.application.values import PURE
 from cognitionos.planning.application.workflows import Workflows
+from cognitionos.planning.infrastructure.approval_queries import ApprovalQueries
+from cognitionos.planning.infrastructure.approval_store import PostgresApprovals
 from cognitionos.planning.infrastructure.event_feed import EventFeed
 from cognitionos.planning.infrastructure.http_events import EventStreams
+from cognitionos.planning.infrastructure.nested_queries import NestedQueries
 from cognitionos.planning.infrastructure.queries import PlanningQueries
 from cognitionos.planning.infrastructure.repository import PlanningWork
+from cognitionos.planning.infrastructure.signal_store import PostgresSignals
 from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
 from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
 from cognitionos.platform.unit_of_work import units_of_work
@@ -38,6 +45,9 @@ class PlanningServices:
     runs: Runs
     run_control: RunControl
     workflows: Workflows
+    approvals: Approvals
+    approval_queries: ApprovalQueries
+    run_signals: RunSignals
     queries: PlanningQueries
     workflow_queries: WorkflowQueries
     event_streams: EventStreams
@@ -81,6 +91,11 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         runs=runs,
         run_control=RunControl(begin=begin, signals=base.signals, set_aside=agents.set_aside, now=base.now),
         workflows=Workflows(begin=begin, runs=runs, now=base.now, new_id=base.new_id),
+        approvals=Approvals(store=PostgresApprovals(database=base.database), signals=base.signals, now=base.now),
+        approval_queries=ApprovalQueries(database=base.database),
+        run_signals=RunSignals(
+            store=PostgresSignals(database=base.database), signals=base.signals, now=base.now, new_id=base.new_id
+        ),
         queries=queries,
         workflow_queries=WorkflowQueries(database=base.database),
         event_streams=EventStreams(queries=queries, feed=feed),
@@ -105,7 +120,13 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp) 
 
     handlers: dict[str, Handler] = {
         "plan": Planner(ask=agents.ask, recall=recall_the_latest),
-        "agent": AgentTasks(perform=agents.perform, recall=recall, upstream=store.upstream),
+        "agent": AgentTasks(
+            perform=agents.perform,
+            recall=recall,
+            upstream=store.upstream,
+            decisions=PostgresApprovals(database=base.database).decisions,
+        ),
+        "workflow": NestedTasks(runs=NestedQueries(database=base.database)),
         "http": HttpTasks(send=send_http),
     }
     return Engine(

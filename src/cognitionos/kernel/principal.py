@@ -12,6 +12,7 @@ class Permission(StrEnum):
     GOALS_WRITE = "goals:write"
     RUNS_READ = "runs:read"
     RUNS_WRITE = "runs:write"
+    APPROVALS_DECIDE = "approvals:decide"
     AGENTS_READ = "agents:read"
     MODELS_CALL = "models:call"
     MODELS_ADMIN = "models:admin"

@@ -5,17 +5,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cognitionos.agents.facade import Assignment
+from cognitionos.agents.facade import Assignment, NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.facade import LeaseLost as AgentLeaseLost
 from cognitionos.agents.facade import Outcome as AgentOutcome
 from cognitionos.planning.application.ports import Recall, Report, Upstream
+from cognitionos.planning.domain.approval import Ask
+from cognitionos.planning.domain.reference import STATE
 from cognitionos.planning.domain.step import text_of
-from cognitionos.planning.domain.task import ClaimedTask, LeaseLost, Succeeded
+from cognitionos.planning.domain.task import ClaimedTask, LeaseLost, Outcome, Postponed, Succeeded
 
 MEMORIES = 5
 _REMEMBERING = frozenset({"executor"})
 
 Perform = Callable[[Assignment], Awaitable[AgentOutcome]]
+Decisions = Callable[[ClaimedTask], Awaitable[Mapping[str, ToolDecision]]]
+"""What people decided about the tool calls of a task, by key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +29,10 @@ class AgentTasks:
     perform: Perform
     recall: Recall
     upstream: Upstream
+    decisions: Decisions
 
-    async def __call__(self, task: ClaimedTask, report: Report) -> Succeeded:
-        """What the agent gave. Its own errors pass through, to be weighed by the task's policy."""
+    async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
+        """What the agent gave, or what it waits for. Its own errors pass through, to be weighed by the policy."""
         before = await self.upstream(task)
         role, instructions = str(task.spec.get("role", "executor")), str(task.spec.get("instructions", ""))
         memories: Sequence[str] = ()
@@ -39,6 +44,8 @@ class AgentTasks:
             api_key_id=task.api_key_id,
             user=task.user,
             goal_id=task.goal_id,
+            workflow=before.workflow,
+            critical=before.critical,
             run_id=task.run_id,
             task_id=task.id,
             task_key=task.key,
@@ -52,12 +59,31 @@ class AgentTasks:
             review=task.spec.get("review") is True,
             deadline_s=task.timeout_s,
             report=report,
+            approvals=await self.decisions(task) if STATE in task.spec else {},
         )
         try:
             outcome = await self.perform(assignment)
         except AgentLeaseLost as error:
             raise LeaseLost(error.detail) from error
+        except NeedsApproval as needed:
+            return parked_for(needed.requests)
         return Succeeded(output={"text": outcome.text, "artifacts": _artifacts(outcome)}, details=_details(outcome))
+
+
+def parked_for(requests: Sequence[ToolApproval]) -> Postponed:
+    """Waiting for people to decide about tool calls; with the exact arguments before their eyes."""
+    asks = tuple(
+        Ask(
+            key=each.key,
+            prompt=f"May {each.tool} be used? {each.reason}",
+            details={"tool": each.tool, "arguments": each.arguments, "step": each.step_key},
+            deadline_s=each.deadline_s,
+            default=each.default,
+        )
+        for each in requests
+    )
+    state = {"asked": [ask.key for ask in asks]}
+    return Postponed(state=state, after_s=min(ask.deadline_s for ask in asks), asks=asks)
 
 
 def _shown(output: Any) -> str:

@@ -44,7 +44,7 @@ class RunRepository(Protocol):
         result_key: str | None = None,
     ) -> None: ...
     async def locked(self, run_id: UUID) -> Run: ...
-    async def cancel(self, run: Run, now: datetime) -> None: ...
+    async def cancel(self, run: Run, now: datetime) -> Sequence[Run]: ...
     async def pause(self, run: Run, *, stops_now: bool, now: datetime) -> None: ...
     async def resume(self, run: Run, now: datetime) -> None: ...
     async def ended_badly(self, run_id: UUID) -> list[tuple[UUID, int]]: ...
@@ -118,11 +118,14 @@ class Runs:
         return run.id
 
     async def cancel(self, who: Principal, run_id: UUID) -> None:
-        """End the run, and its goal with it; what runs of it stops within a second. Raises `RunAlreadyFinished`."""
+        """End the run, and its goal and the runs below it; what runs of them stops within a second.
+
+        Raises `RunAlreadyFinished`.
+        """
         now = self.now()
         async with self.begin(who.tenant_id) as work:
             run = await work.runs.locked(run_id)
-            await work.runs.cancel(run, now)
+            nested = await work.runs.cancel(run, now)
             statement = None
             if run.goal_id is not None:
                 goal = await work.goals.locked(run.goal_id)
@@ -131,5 +134,9 @@ class Runs:
             work.publish(run.finished(now, statement=statement))
         crash_point(CANCEL_COMMITTED)
         log.info("run_cancelled", run_id=str(run_id))
+            work.publish(*(each.finished(now, statement=None) for each in nested))
         await self.signals.send(LEASES)
-        await self.signals.send(run_channel(run_id))
+        for each in (run_id, *(each.id for each in nested)):
+            await self.signals.send(run_channel(each))
+        if run.parent_task_id is not None:
+            await self.signals.send(TASKS)

@@ -66,7 +66,7 @@ class Workflows:
         """
         async with self.begin(who.tenant_id) as work:
             workflow = await work.workflows.get(name, version)
-        _check_run_input(workflow, run_input)
+        check_run_input(workflow, run_input)
         origin = StartedFrom(
             workflow=workflow.name, version=workflow.version, input=run_input, result_key=workflow.result_key
         )
@@ -81,7 +81,8 @@ def _checked_digest(tasks: Mapping[str, DeclaredTask]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_run_input(workflow: Workflow, run_input: Any) -> None:
+def check_run_input(workflow: Workflow, run_input: Any) -> None:
+    """Raise `InvalidRunInput` unless a run of `workflow` can start with `run_input`."""
     fault = None
     if any(found is None for _, found in walked(run_input, "input")):
         fault = "is nested too deeply"

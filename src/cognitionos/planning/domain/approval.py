@@ -104,8 +104,13 @@ def settle(approval: Approval, decision: Decision) -> bool:
         return False
     if approval.status is not ApprovalStatus.PENDING:
         raise ApprovalAlreadyDecided(f"The approval {approval.id} is {approval.status} already.")
-    if approval.approvers and decision.by not in approval.approvers:
-        raise NotAnApprover(f"The approval {approval.id} is for: {', '.join(approval.approvers)}.")
+    must_be_approver(approval, decision.by)
     if approval.deadline_at <= decision.at:
         raise ApprovalAlreadyDecided(f"The approval {approval.id} ran out at {approval.deadline_at.isoformat()}.")
     return True
+
+
+def must_be_approver(approval: Approval, person: str) -> None:
+    """Raise `NotAnApprover` where the approval names others."""
+    if approval.approvers and person not in approval.approvers:
+        raise NotAnApprover(f"The approval {approval.id} is for: {', '.join(approval.approvers)}.")

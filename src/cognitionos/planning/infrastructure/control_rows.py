@@ -8,21 +8,36 @@ from psycopg import AsyncConnection
 
 from cognitionos.planning.domain.run import Run
 from cognitionos.planning.infrastructure import run_rows
+from cognitionos.planning.infrastructure.rows import uuid_array
 
 Connection = AsyncConnection[Any]
 
 _RELEASE = "UPDATE tasks SET status = 'ready' WHERE run_id = %s AND status = 'paused'"
-_ENDED_BADLY = "SELECT id, fence FROM tasks WHERE run_id = %s AND status IN ('failed', 'cancelled') ORDER BY id"
-_OPEN_AGAIN = """
+_BADLY = """a.run_id = %s AND a.status IN ('failed', 'cancelled') AND NOT (
+  a.spec -> '$state' ? 'collect'
+  AND EXISTS (SELECT FROM tasks m WHERE m.id = ANY(a.dependents) AND m.status = 'succeeded')
+)"""
+_ENDED_BADLY = f"SELECT a.id, a.fence FROM tasks a WHERE {_BADLY} ORDER BY a.id"  # noqa: S608 - a constant
+# what a task waited for is forgotten, what it is of a map stays; a map waits for its items again
+_OPEN_AGAIN = f"""
 UPDATE tasks t SET pending_deps = n.pending, status = CASE WHEN n.pending = 0 THEN 'ready' ELSE 'pending' END,
   ready_at = CASE WHEN n.pending = 0 THEN now() END, attempt = 0, failures = 0, error = NULL, output = NULL,
-  output_payload = NULL, details = NULL, started_at = NULL, finished_at = NULL
+  output_payload = NULL, details = NULL, started_at = NULL, finished_at = NULL,
+  spec = t.spec - '$state' || coalesce((
+    SELECT jsonb_build_object('$state', jsonb_object_agg(s.key, s.value)) FROM jsonb_each(t.spec -> '$state') s
+    WHERE s.key IN ('item', 'index', 'collect', 'items') HAVING count(*) > 0), '{{}}')
 FROM (
-  SELECT a.id, a.position, (
+  SELECT a.id, a.position, a.is_held::int + (
     SELECT count(*) FROM tasks d WHERE d.id = ANY(a.dependencies) AND d.status NOT IN ('succeeded', 'skipped')
-  ) AS pending
-  FROM tasks a WHERE a.run_id = %s AND a.status IN ('failed', 'cancelled')
-) AS n WHERE t.id = n.id RETURNING t.key, t.position
+  ) + CASE WHEN a.spec -> '$state' ? 'items' THEN (
+    SELECT count(*) FROM tasks i WHERE i.run_id = a.run_id AND i.dependents = ARRAY[a.id]
+      AND i.spec -> '$state' ? 'item' AND i.status <> 'succeeded'
+  ) ELSE 0 END AS pending
+  FROM tasks a WHERE {_BADLY}
+) AS n WHERE t.id = n.id RETURNING t.key, t.position, t.id
+"""  # noqa: S608 - a constant
+_SET_ASIDE = """
+UPDATE approvals SET key = key || '/' || id WHERE task_id = ANY(%s::uuid[]) AND status <> 'pending'
 """
 
 
@@ -45,4 +60,5 @@ async def ended_badly(connection: Connection, run_id: UUID) -> list[tuple[UUID, 
 async def open_again(connection: Connection, run: Run) -> Sequence[str]:
     """Let the tasks that failed or were cancelled start anew; gives their keys, in order."""
     rows = await (await connection.execute(_OPEN_AGAIN, (run.id,))).fetchall()
-    return [key for key, _ in sorted(rows, key=lambda row: int(row[1]))]
+    await connection.execute(_SET_ASIDE, (uuid_array([row[2] for row in rows]),))
+    return [row[0] for row in sorted(rows, key=lambda row: int(row[1]))]

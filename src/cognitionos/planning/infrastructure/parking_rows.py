@@ -34,6 +34,11 @@ _DECIDED = """
 SELECT status, decided_by, comment, decided_at FROM approvals
 WHERE task_id = %s AND key = ANY(%s) AND status IN ('approved', 'rejected') ORDER BY decided_at DESC LIMIT 1
 """
+_NOT_AFTER_DEADLINE = """
+UPDATE tasks SET ready_at = least(ready_at, (
+  SELECT min(deadline_at) FROM approvals WHERE task_id = %(task)s AND key = ANY(%(keys)s) AND status = 'pending'
+)) WHERE id = %(task)s
+"""
 _EXPIRED = "UPDATE approvals SET status = 'expired' WHERE task_id = ANY(%s::uuid[]) AND status = 'pending'"
 _CANCEL_APPROVALS = "UPDATE approvals SET status = 'cancelled' WHERE run_id = ANY(%s::uuid[]) AND status = 'pending'"
 _KEPT_SIGNAL = """
@@ -47,7 +52,7 @@ UPDATE tasks SET ready_at = now(),
 WHERE id = %s AND status IN ('ready', 'paused')
 """
 _PARKED_FOR_SIGNAL = """
-SELECT id FROM tasks WHERE run_id = %s AND status IN ('ready', 'paused') AND kind = 'wait'
+SELECT id, key FROM tasks WHERE run_id = %s AND status IN ('ready', 'paused') AND kind = 'wait'
   AND spec -> '$state' ->> 'signal' = %s AND NOT (spec -> '$state' ? 'payload') ORDER BY position LIMIT 1
 """
 _KEEP_SIGNAL = """
@@ -92,14 +97,14 @@ async def wake(connection: Connection, task_id: UUID, state: Mapping[str, Any]) 
 async def deliver_signal(
     connection: Connection, run: Run, *, signal_id: UUID, name: str, payload: Any, sent_by: str | None, at: datetime
 ) -> str | None:
-    """Give the signal to the task that waits for it, else keep it; the task's id as text if one waited."""
+    """Give the signal to the task that waits for it, else keep it; the key of the task if one waited."""
     row = await (await connection.execute(_PARKED_FOR_SIGNAL, (run.id, name))).fetchone()
-    task_id = row[0] if row else None
+    task_id, task_key = row or (None, None)
     values = (signal_id, run.tenant_id, run.id, name, jsonb(payload), sent_by, at, task_id)
     await connection.execute(_KEEP_SIGNAL, values)
     if task_id is not None:
         await wake(connection, task_id, {"payload": payload})
-    return None if task_id is None else str(task_id)
+    return task_key
 
 
 async def cancel_approvals(connection: Connection, run_ids: Sequence[UUID]) -> None:
@@ -120,6 +125,7 @@ async def _ask(connection: Connection, step: Step, asked: Asked) -> None:
 async def _decided_already(connection: Connection, task_id: UUID, keys: list[str]) -> bool:
     row = await (await connection.execute(_DECIDED, (task_id, keys))).fetchone()
     if row is None:
+        await connection.execute(_NOT_AFTER_DEADLINE, {"task": task_id, "keys": keys})
         return False
     status, by, comment, at = row
     return await wake(connection, task_id, {"decision": status, "by": by, "comment": comment, "at": at.isoformat()})
@@ -144,9 +150,9 @@ async def _start_nested(connection: Connection, step: Step, nesting: Nesting) ->
         created_at=step.now,
     )
     run.grow(len(graph))
-    result = next((task.id for task in graph if task.spec.key == nested.result_key), None)
+    run.result_task_id = next((task.id for task in graph if task.spec.key == nested.result_key), None)
     who = (run.id, run.tenant_id, run.project_id, run.api_key_id, run.user)
-    state = (run.status, run.total_tasks, run.open_tasks, result, step.now)
+    state = (run.status, run.total_tasks, run.open_tasks, run.result_task_id, step.now)
     origin = (nested.workflow, nested.version, jsonb(nested.input))
     values = (*who, *state, *origin, parent.id, nesting.task.id, parent.depth + 1)
     await connection.execute(_NEW_RUN, values)

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from cognitionos.kernel.money import usd_text
 from cognitionos.planning.domain.goal import GoalNotFound
 from cognitionos.planning.domain.run import RunNotFound, RunStatus
+from cognitionos.planning.infrastructure.shown_status import shown_status
 from cognitionos.planning.infrastructure.views import (
     ArtifactView,
     EventView,
@@ -35,12 +36,14 @@ Spent = Callable[[UUID, str], Awaitable[int]]
 PricedAs = Callable[[int, int], tuple[str, int] | None]
 """What prompt and completion tokens would have cost on a priced model: its name and nano-dollars."""
 
-_GOALS = """
-SELECT id, status, title, run_id, '/v1/goals/' || id AS href, created_at, finished_at FROM goals
-WHERE (%(after)s::uuid IS NULL OR id < %(after)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+_GOALS = f"""
+SELECT id, {shown_status("g.status", "g.run_id")} AS status, title, run_id, '/v1/goals/' || id AS href, created_at,
+  finished_at
+FROM goals g WHERE (%(after)s::uuid IS NULL OR id < %(after)s)
+  AND (%(status)s::text IS NULL OR {shown_status("g.status", "g.run_id")} = %(status)s)
 ORDER BY id DESC LIMIT %(limit)s
-"""
-_GOAL = "SELECT * FROM goals WHERE id = %s"
+"""  # noqa: S608 - constants
+_GOAL = f"SELECT *, {shown_status('g.status', 'g.run_id')} AS shown FROM goals g WHERE id = %s"  # noqa: S608 - constants
 _PLAN = "SELECT output -> 'tasks' AS tasks FROM tasks WHERE run_id = %s AND kind = 'plan' ORDER BY position LIMIT 1"
 _MODELS = """
 SELECT coalesce(array_agg(DISTINCT details ->> 'model') FILTER (WHERE details ? 'model'), '{}') AS models,
@@ -53,12 +56,14 @@ _PROMPTS = """
 SELECT DISTINCT p.key, p.value FROM tasks t, jsonb_each_text(t.details -> 'prompt_versions') p
 WHERE t.run_id = %s AND t.details ? 'prompt_versions'
 """
-_RUNS = """
-SELECT id, status, goal_id, '/v1/runs/' || id AS href, total_tasks, created_at, started_at, finished_at FROM runs
-WHERE (%(after)s::uuid IS NULL OR id < %(after)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+_RUNS = f"""
+SELECT id, {shown_status("r.status", "r.id")} AS status, goal_id, '/v1/runs/' || id AS href, total_tasks, created_at,
+  started_at, finished_at
+FROM runs r WHERE (%(after)s::uuid IS NULL OR id < %(after)s)
+  AND (%(status)s::text IS NULL OR {shown_status("r.status", "r.id")} = %(status)s)
 ORDER BY id DESC LIMIT %(limit)s
-"""
-_RUN = "SELECT * FROM runs WHERE id = %s"
+"""  # noqa: S608 - constants
+_RUN = f"SELECT *, {shown_status('r.status', 'r.id')} AS shown FROM runs r WHERE id = %s"  # noqa: S608 - constants
 _COUNTS = "SELECT status, count(*) AS number FROM tasks WHERE run_id = %s GROUP BY status"
 _TASKS = """
 SELECT t.id, t.key, t.kind, t.spec ->> 'title' AS title, t.status, t.attempt,
@@ -225,7 +230,7 @@ def _goal_view(
     made = [_artifact(base, file) for file in files if file.origin == "output"]
     return GoalView(
         id=row["id"],
-        status=RunStatus(row["status"]),
+        status=RunStatus(row["shown"]),
         title=row["title"],
         statement=row["statement"],
         run_id=row["run_id"],
@@ -256,8 +261,9 @@ def _run_view(
     base = f"/v1/runs/{row['id']}"
     return RunView(
         id=row["id"],
-        status=RunStatus(row["status"]),
+        status=RunStatus(row["shown"]),
         goal_id=row["goal_id"],
+        parent_run_id=row["parent_run_id"],
         workflow=_workflow(row["workflow"], row["workflow_version"]),
         href=base,
         events_href=f"{base}/events",

@@ -48,6 +48,8 @@ class Recording:
         following = Following(connection=self.connection, pure=self.pure, now=self.now)
         ready = await following.follow(live, held)
         facts = await self._finish(steps.values())
+        for step in steps.values():
+            await parking_rows.store_asked(self.connection, step)
         ready |= await self._wake_parents(steps.values())
         nested = await self._cancel_below(steps.values())
         facts += [run.finished(self.now, statement=None) for run in nested]
@@ -102,7 +104,6 @@ class Recording:
         ready = False
         for step in steps:
             if step.events:
-                await parking_rows.store_asked(self.connection, step)
                 ready |= await run_rows.store_step(self.connection, step)
                 if not step.run.status.is_final:
                     ready |= await parking_rows.store_parked(self.connection, step)

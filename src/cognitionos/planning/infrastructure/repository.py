@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cognitionos.planning.domain.goal import Goal, GoalNotFound
 from cognitionos.planning.domain.run import Run, RunEvent, RunNotFound
 from cognitionos.planning.domain.task import TaskSpec, in_order
-from cognitionos.planning.infrastructure import control_rows, run_rows, tables
+from cognitionos.planning.infrastructure import control_rows, nested_rows, parking_rows, run_rows, tables
 from cognitionos.planning.infrastructure.workflow_rows import WorkflowRows
 from cognitionos.platform.unit_of_work import UnitOfWork
 
@@ -79,13 +79,20 @@ class Runs:
             raise RunNotFound(f"There is no run {run_id}.")
         return run
 
-    async def cancel(self, run: Run, now: datetime) -> None:
-        """Cancel a locked run with every task that has not ended. Raises `RunAlreadyFinished`."""
+    async def cancel(self, run: Run, now: datetime) -> Sequence[Run]:
+        """Cancel a locked run with every task that has not ended, and the runs below it; gives those.
+
+        The task that waits for it goes on. Raises `RunAlreadyFinished`.
+        """
         events = run.cancel(now)
         connection = await self._work.connection()
+        nested = await nested_rows.cancel_below(connection, run, now)
         await run_rows.cancel_open_tasks(connection, run)
+        if run.parent_task_id is not None:
+            await parking_rows.wake(connection, run.parent_task_id, {})
         await run_rows.append_events(connection, run, events, at=now)
         await self._work.session.flush()
+        return nested
 
     async def pause(self, run: Run, *, stops_now: bool, now: datetime) -> None:
         """Pause a locked run. Raises `RunAlreadyFinished`."""

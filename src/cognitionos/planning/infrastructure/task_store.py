@@ -33,7 +33,7 @@ _HAND_BACK = "SELECT hand_back_tasks(%s)"
 _STATEMENT = "SELECT statement FROM goals WHERE id = %s"
 _OUTPUTS = """
 SELECT d.key, coalesce(p.body, d.output) FROM tasks t JOIN tasks d ON d.id = ANY(t.dependencies)
-LEFT JOIN payloads p ON p.id = d.output_payload WHERE t.id = %s ORDER BY d.position
+LEFT JOIN payloads p ON p.id = d.output_payload WHERE t.id = %s AND d.status <> 'skipped' ORDER BY d.position
 """
 
 IN_RECORD = declare("engine.in_record")
@@ -74,7 +74,7 @@ class PostgresTaskStore:
     async def upstream(self, task: ClaimedTask) -> Before:
         """See `Upstream`."""
         async with self.database.transaction(task.tenant_id) as connection:
-            goal = await (await connection.execute(_STATEMENT, (task.goal_id,))).fetchone()
+            run = await (await connection.execute(_RUN_AND_GOAL, (task.run_id,))).fetchone()
             outputs = await (await connection.execute(_OUTPUTS, (task.id,))).fetchall()
         return Before(statement=goal[0] if goal else None, outputs=dict(outputs))
 

@@ -115,6 +115,7 @@ class TaskCounts(msgspec.Struct, frozen=True, kw_only=True):
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
+    skipped: int = 0
 
 
 class WorkflowRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,12 +129,14 @@ class WorkflowRef(msgspec.Struct, frozen=True, kw_only=True):
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """A run, whole. `prompts` are the versions that its agents used, by name.
 
-    `workflow` is null for the run of a goal. Outputs are with the tasks; `result_text` is the text in the last one's.
+    `workflow` is null for the run of a goal, `parent_run_id` unless a task of another run started this one. Outputs are
+    with the tasks; `result_text` is the text in the last one's.
     """
 
     id: UUID
     status: RunStatus
     goal_id: UUID | None
+    parent_run_id: UUID | None
     workflow: WorkflowRef | None
     href: str
     events_href: str

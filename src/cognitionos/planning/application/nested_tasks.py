@@ -1,0 +1,82 @@
+"""The kind `workflow`: starts a run of a workflow, waits for it without a slot, and ends as it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from cognitionos.kernel.errors import Invalid
+from cognitionos.planning.application.ports import Report
+from cognitionos.planning.application.values import FOREVER_S
+from cognitionos.planning.application.workflows import check_run_input
+from cognitionos.planning.domain.reference import STATE
+from cognitionos.planning.domain.run import RunStatus
+from cognitionos.planning.domain.task import ClaimedTask, Failed, NestedRun, Outcome, Postponed, Problem, Succeeded
+from cognitionos.planning.domain.workflow import Workflow
+
+DEEPEST_NESTING = 20
+LOOK_AGAIN_S = 30.0
+_CANCELLED = {"type": "/problems/nested-run-cancelled", "title": "Nested run cancelled"}
+
+
+class NestedTooDeeply(Invalid):
+    """Runs start runs down to a depth of 20; a workflow that starts itself comes to this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedEnd:
+    """How far a nested run is; `output` is that of its last task, or of its last tasks by key."""
+
+    status: RunStatus
+    output: Any
+    error: Mapping[str, str] | None
+
+
+class NestedRuns(Protocol):
+    """What a task needs to know of workflows and runs."""
+
+    async def workflow(self, tenant_id: UUID, name: str, version: int | None) -> Workflow:
+        """The version, else the latest, or `WorkflowNotFound`."""
+
+    async def depth(self, tenant_id: UUID, run_id: UUID) -> int:
+        """How many runs are above this one."""
+
+    async def end(self, tenant_id: UUID, run_id: UUID) -> NestedEnd:
+        """How far the run is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedTasks:
+    """Does tasks of kind `workflow`: `{"workflow": "name" or "name@version", "input"}`."""
+
+    runs: NestedRuns
+
+    async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
+        """First the run, started in the commit that parks this task; when it has ended, its end."""
+        started = task.spec.get(STATE, {}).get("run_id")
+        if started is None:
+            return await self._start(task)
+        end = await self.runs.end(task.tenant_id, UUID(started))
+        if not end.status.is_final:
+            return Postponed(state={"run_id": started}, after_s=LOOK_AGAIN_S)
+        if end.status is RunStatus.SUCCEEDED:
+            return Succeeded(output=end.output, details={"run_id": started})
+        error = end.error or {**_CANCELLED, "detail": f"The run {started} was cancelled."}
+        return Failed(problem=Problem(**error))
+
+    async def _start(self, task: ClaimedTask) -> Outcome:
+        depth = await self.runs.depth(task.tenant_id, task.run_id)
+        if depth >= DEEPEST_NESTING:
+            raise NestedTooDeeply(f"The run {task.run_id} is nested {depth} deep; that is the limit.")
+        name, _, version = str(task.spec["workflow"]).partition("@")
+        workflow = await self.runs.workflow(task.tenant_id, name, int(version) if version else None)
+        run_input = task.spec.get("input")
+        check_run_input(workflow, run_input)
+        nested = NestedRun(
+            workflow=workflow.name,
+            version=workflow.version,
+            input=run_input,
+            tasks=tuple(workflow.specs()),
+            result_key=workflow.result_key,
+        )
+        return Postponed(state={}, after_s=FOREVER_S, nested=nested)

@@ -1,0 +1,50 @@
+"""What tasks of kind `workflow` read."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from cognitionos.planning.application.nested_tasks import NestedEnd
+from cognitionos.planning.domain.run import RunNotFound, RunStatus
+from cognitionos.planning.domain.workflow import Workflow
+from cognitionos.planning.infrastructure.run_rows import output_of
+from cognitionos.planning.infrastructure.workflow_rows import workflow_in
+from cognitionos.platform.database import Database
+
+_END = "SELECT status, error, result_task_id FROM runs WHERE id = %s"
+_DEPTH = "SELECT depth FROM runs WHERE id = %s"
+_LAST = """
+SELECT t.key, coalesce(p.body, t.output) FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload
+WHERE t.run_id = %s AND t.dependents = '{}' AND t.status = 'succeeded' ORDER BY t.position
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedQueries:
+    """`NestedRuns` over PostgreSQL."""
+
+    database: Database
+
+    async def workflow(self, tenant_id: UUID, name: str, version: int | None) -> Workflow:
+        """See `NestedRuns.workflow`."""
+        async with self.database.transaction(tenant_id) as connection:
+            return await workflow_in(connection, name, version)
+
+    async def depth(self, tenant_id: UUID, run_id: UUID) -> int:
+        """See `NestedRuns.depth`."""
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_DEPTH, (run_id,))).fetchone()
+        return int(row[0]) if row else 0
+
+    async def end(self, tenant_id: UUID, run_id: UUID) -> NestedEnd:
+        """See `NestedRuns.end`."""
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_END, (run_id,))).fetchone()
+            if row is None:
+                raise RunNotFound(f"There is no run {run_id}.")
+            output: Any = None
+            if row[0] == RunStatus.SUCCEEDED and row[2] is not None:
+                output = await output_of(connection, row[2])
+            elif row[0] == RunStatus.SUCCEEDED:
+                output = dict(await (await connection.execute(_LAST, (run_id,))).fetchall())
+        return NestedEnd(status=RunStatus(row[0]), output=output, error=row[1])
