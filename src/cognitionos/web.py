@@ -106,9 +106,6 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         http_responses.routes(services.llm_gateway.gateway, now=services.base.now),
         http_models.routes(
             own_models=services.llm_gateway.own_models,
-        http_semantic.routes(
-            rulebook=services.llm_gateway.semantic.rulebook, store=services.llm_gateway.semantic.store
-        ),
             catalogue=services.llm_gateway.catalogue,
             keys=services.llm_gateway.provider_keys,
         ),
@@ -120,6 +117,11 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             toolbox=services.agents.toolbox,
             queries=services.agents.queries,
             must_exist=services.planning.queries.must_exist,
+        ),
+        http_approvals.routes(
+            approvals=services.planning.approvals,
+            queries=services.planning.approval_queries,
+            signals=services.planning.run_signals,
         ),
         planning_http.routes(
             goals=services.planning.goals,

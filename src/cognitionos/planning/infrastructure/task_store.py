@@ -74,7 +74,7 @@ class PostgresTaskStore:
     async def upstream(self, task: ClaimedTask) -> Before:
         """See `Upstream`."""
         async with self.database.transaction(task.tenant_id) as connection:
-            run = await (await connection.execute(_RUN_AND_GOAL, (task.run_id,))).fetchone()
+            goal = await (await connection.execute(_STATEMENT, (task.goal_id,))).fetchone()
             outputs = await (await connection.execute(_OUTPUTS, (task.id,))).fetchall()
         return Before(statement=goal[0] if goal else None, outputs=dict(outputs))
 
