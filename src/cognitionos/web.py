@@ -21,10 +21,10 @@ from cognitionos.llm_gateway.infrastructure import (
 )
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
+from cognitionos.planning.infrastructure import http_approvals
 from cognitionos.platform import (
     health,
     http_api,
-from cognitionos.planning.infrastructure import http_approvals
     http_catalogue,
     http_document,
     http_problems,
