@@ -132,9 +132,9 @@ class Runs:
                 work.publish(goal.cancel(now))
                 statement = goal.statement
             work.publish(run.finished(now, statement=statement))
+            work.publish(*(each.finished(now, statement=None) for each in nested))
         crash_point(CANCEL_COMMITTED)
         log.info("run_cancelled", run_id=str(run_id))
-            work.publish(*(each.finished(now, statement=None) for each in nested))
         await self.signals.send(LEASES)
         for each in (run_id, *(each.id for each in nested)):
             await self.signals.send(run_channel(each))
