@@ -18,6 +18,7 @@ from cognitionos.llm_gateway.infrastructure import (
     http_models,
     http_openai,
     http_responses,
+    http_semantic,
 )
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
@@ -101,6 +102,9 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             book=services.llm_gateway.budget_book,
             queries=services.llm_gateway.budget_queries,
             alerts=services.llm_gateway.alerts,
+        ),
+        http_semantic.routes(
+            rulebook=services.llm_gateway.semantic.rulebook, store=services.llm_gateway.semantic.store
         ),
         http_anthropic.routes(services.llm_gateway.gateway),
         http_responses.routes(services.llm_gateway.gateway, now=services.base.now),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from cognitionos.composition.base import Base, Resource
+from cognitionos.composition.semantic_cache import SemanticServices
+from cognitionos.composition.semantic_cache import build as build_semantic
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.cache import AnswerCaches
@@ -20,7 +22,7 @@ from cognitionos.llm_gateway.domain.backoff import Backoff
 from cognitionos.llm_gateway.domain.chat import Usage
 from cognitionos.llm_gateway.domain.circuit import CircuitRules
 from cognitionos.llm_gateway.facade import Gateway
-from cognitionos.llm_gateway.infrastructure import metrics
+from cognitionos.llm_gateway.infrastructure import metrics, wordllama_provider
 from cognitionos.llm_gateway.infrastructure.alerts import BudgetAlerts
 from cognitionos.llm_gateway.infrastructure.budget_book import BudgetBook
 from cognitionos.llm_gateway.infrastructure.budget_queries import BudgetQueries
@@ -72,6 +74,7 @@ class LlmGatewayServices:
     provider_keys: ProviderKeys
     caches: AnswerCaches
     cache_upkeep: CacheUpkeep
+    semantic: SemanticServices
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -85,6 +88,7 @@ class LlmGatewayServices:
             self.providers,
             self.catalogue,
             self.cache_upkeep,
+            self.semantic,
             _Unfinished(self.budgets),
         )
 
@@ -132,6 +136,8 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     attempts = _attempts(base.settings, catalogue, circuits, backoff or Backoff())
     budgets = _budgets(base, store, prices, catalogue, attempts)
     caches, upkeep = _caches(base)
+    semantic = build_semantic(base, local=providers.by_name[wordllama_provider.NAME], voids=caches.voids)
+    caches.further = (semantic.cache,)
     return LlmGatewayServices(
         gateway=_gateway(base, providers, catalogue, budgets, attempts, table, caches),
         providers=providers,
@@ -149,6 +155,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         provider_keys=keys,
         caches=caches,
         cache_upkeep=upkeep,
+        semantic=semantic,
     )
 
 

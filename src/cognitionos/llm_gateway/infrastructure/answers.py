@@ -55,6 +55,8 @@ def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:
         "x-cognitionos-attempts": str(answer.attempts),
         "x-cognitionos-route": _ascii(answer.route),
     }
+    if answer.similarity is not None:
+        headers["x-cognitionos-similarity"] = f"{answer.similarity:.4f}"
     if answer.simulated:
         headers["x-cognitionos-simulated"] = "true"
     if answer.limit_lowered:
