@@ -20,6 +20,7 @@ async def unheard(_kind: str, _data: dict[str, Any]) -> None:
 class Identity:
     """Which task is worked on, for whom, and by which right. The same (run_id, task_id) continues from its journal.
 
+    `workflow` names the declared workflow of the run; a `critical` run goes on where a budget halts others.
     `approvals` are the decisions about this task's tool calls so far, by `ToolApproval.key`.
     """
 
@@ -35,6 +36,8 @@ class Identity:
     role: str
     deadline_s: float
     report: Report = unheard
+    workflow: str | None = None
+    critical: bool = False
     approvals: Mapping[str, ToolDecision] = field(default_factory=dict)
 
 

@@ -59,6 +59,8 @@ class Session:
             run_id=who.run_id,
             task_id=who.task_id,
             agent_run_id=self.state.agent_run_id,
+            workflow=who.workflow,
+            critical=who.critical,
         )
 
     @property

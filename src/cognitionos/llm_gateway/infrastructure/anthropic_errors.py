@@ -1,6 +1,7 @@
 """Errors in Anthropic's shape ("Errors" in its API reference), with our own `type` as `code`."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -17,13 +18,18 @@ _TYPES = {
 }
 
 
-class AnthropicErrorDetail(msgspec.Struct, frozen=True):
-    """`code` is the `type` of our own problem documents, `param` the field that is wrong."""
+class AnthropicErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """`code` is the `type` of our own problem documents, `param` the field that is wrong.
+
+    A refusal for money names the budget, and when it resets.
+    """
 
     type: str
     message: str
     code: str
     param: str | None
+    budget: str | msgspec.UnsetType = msgspec.UNSET
+    resets_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class AnthropicErrorBody(msgspec.Struct, frozen=True):
@@ -36,13 +42,16 @@ class AnthropicErrorBody(msgspec.Struct, frozen=True):
 
 def render(problem: Problem, request_id: str) -> tuple[AnthropicErrorBody, Mapping[str, str]]:
     """The problem as Anthropic would say it; a refusal for money says that trying again is useless."""
-    for_money = isinstance(problem.error, BudgetExhausted)
+    error = problem.error
+    for_money = isinstance(error, BudgetExhausted)
     usual = "invalid_request_error" if problem.status < 500 else "api_error"
     detail = AnthropicErrorDetail(
         type="billing_error" if for_money else _TYPES.get(problem.status, usual),
         message=problem.detail,
         code=problem.slug,
         param=problem.errors[0].field if problem.errors else None,
+        budget=error.subject if isinstance(error, BudgetExhausted) else msgspec.UNSET,
+        resets_at=error.resets_at if isinstance(error, BudgetExhausted) else msgspec.UNSET,
     )
     headers = {"request-id": request_id} | ({"x-should-retry": "false"} if for_money else {})
     return AnthropicErrorBody(error=detail, request_id=request_id), headers

@@ -1,6 +1,7 @@
 """Errors in OpenAI's shape ("Error codes" in its API reference); the SDKs choose their exception by status."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -19,13 +20,15 @@ _TYPES = {
 }
 
 
-class OpenAIErrorDetail(msgspec.Struct, frozen=True):
-    """`code` is the `type` of our own problem documents."""
+class OpenAIErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """`code` is the `type` of our own problem documents. A refusal for money names the budget, and when it resets."""
 
     message: str
     type: str
     param: str | None
     code: str
+    budget: str | msgspec.UnsetType = msgspec.UNSET
+    resets_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class OpenAIErrorBody(msgspec.Struct, frozen=True):
@@ -36,12 +39,15 @@ class OpenAIErrorBody(msgspec.Struct, frozen=True):
 
 def render(problem: Problem, _: str) -> tuple[OpenAIErrorBody, Mapping[str, str]]:
     """The problem as OpenAI would say it; a refusal for money says that trying again is useless."""
-    for_money = isinstance(problem.error, BudgetExhausted)
+    error = problem.error
+    for_money = isinstance(error, BudgetExhausted)
     detail = OpenAIErrorDetail(
         message=problem.detail,
         type="insufficient_quota" if for_money else _TYPES.get(problem.status, "api_error"),
         param=problem.errors[0].field if problem.errors else None,
         code=problem.slug,
+        budget=error.subject if isinstance(error, BudgetExhausted) else msgspec.UNSET,
+        resets_at=error.resets_at if isinstance(error, BudgetExhausted) else msgspec.UNSET,
     )
     return OpenAIErrorBody(error=detail), {"x-should-retry": "false"} if for_money else {}
 

@@ -44,6 +44,8 @@ class AgentTasks:
             api_key_id=task.api_key_id,
             user=task.user,
             goal_id=task.goal_id,
+            workflow=before.workflow,
+            critical=before.critical,
             run_id=task.run_id,
             task_id=task.id,
             task_key=task.key,

@@ -42,12 +42,16 @@ class PutFile(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What somebody asks for. `inputs` are `(name, media type, base64 content)`."""
+    """What somebody asks for. `inputs` are `(name, media type, base64 content)`.
+
+    `critical`: it goes on where a budget near its end halts other runs.
+    """
 
     statement: str
     budget_usd: str | float | None = None
     title: str | None = None
     inputs: Sequence[tuple[str, str, str]] = ()
+    critical: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,9 @@ class Goals:
             )
         async with self.begin(who.tenant_id) as work:
             work.goals.add(goal)
-            await work.runs.start(_run_of(goal), [_plan_task(goal, files)], events=[_queued(goal)], new_id=self.new_id)
+            run = _run_of(goal, critical=submission.critical)
+            task = _plan_task(goal, files, critical=submission.critical)
+            await work.runs.start(run, [task], events=[_queued(goal)], new_id=self.new_id)
             work.publish(goal.submitted())
             crash_point(BEFORE_COMMIT)
         crash_point(AFTER_COMMIT)
@@ -112,7 +118,7 @@ class Goals:
         )
 
 
-def _run_of(goal: Goal) -> Run:
+def _run_of(goal: Goal, *, critical: bool) -> Run:
     return Run(
         id=goal.run_id,
         tenant_id=goal.tenant_id,
@@ -121,14 +127,14 @@ def _run_of(goal: Goal) -> Run:
         api_key_id=goal.api_key_id,
         user=goal.user,
         created_at=goal.created_at,
+        critical=critical,
     )
 
 
-def _plan_task(goal: Goal, files: Sequence[InputFile]) -> TaskSpec:
+def _plan_task(goal: Goal, files: Sequence[InputFile], *, critical: bool) -> TaskSpec:
     inputs = [{"name": file.name, "media_type": file.media_type, "bytes": len(file.content)} for file in files]
-    return TaskSpec(
-        key=PLAN_KEY, kind="plan", spec={"title": "Make a plan", "statement": goal.statement, "inputs": inputs}
-    )
+    spec = {"title": "Make a plan", "statement": goal.statement, "inputs": inputs}
+    return TaskSpec(key=PLAN_KEY, kind="plan", spec=spec | ({"critical": True} if critical else {}))
 
 
 def _queued(goal: Goal) -> RunEvent:

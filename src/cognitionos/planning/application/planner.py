@@ -74,6 +74,7 @@ class Planner:
             api_key_id=task.api_key_id,
             user=task.user,
             goal_id=task.goal_id,
+            critical=task.spec.get("critical") is True,
             run_id=task.run_id,
             task_id=task.id,
             task_key=task.key,

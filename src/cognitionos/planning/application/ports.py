@@ -26,10 +26,15 @@ Recall = Callable[[UUID, UUID, str, int], Awaitable[Sequence[str]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """What a task builds on: its run's goal, and the outputs of the tasks it depends on, by key."""
+    """What a task builds on: its run's goal, and the outputs of the tasks it depends on, by key.
+
+    Of its run also the workflow's name, and whether it is critical.
+    """
 
     statement: str | None
     outputs: Mapping[str, Any]
+    workflow: str | None = None
+    critical: bool = False
 
 
 Upstream = Callable[[ClaimedTask], Awaitable[Before]]

@@ -82,6 +82,7 @@ class StartedFrom:
     version: int
     input: Any
     result_key: str | None
+    critical: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ class Runs:
         )
         if origin is not None:
             run.workflow, run.workflow_version, run.input = origin.workflow, origin.version, origin.input
+            run.critical = origin.critical
         async with self.begin(who.tenant_id) as work:
             await work.runs.start(
                 run,

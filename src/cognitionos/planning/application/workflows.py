@@ -59,7 +59,9 @@ class Workflows:
         log.info("workflow_declared", workflow=name, version=workflow.version, tasks=len(tasks))
         return workflow
 
-    async def start(self, who: Principal, name: str, *, version: int | None, run_input: Any) -> tuple[UUID, Workflow]:
+    async def start(
+        self, who: Principal, name: str, *, version: int | None, run_input: Any, critical: bool = False
+    ) -> tuple[UUID, Workflow]:
         """Start a run of the workflow's `version`, else of the latest; gives its id.
 
         Raises `WorkflowNotFound`, and `InvalidRunInput` naming what a task refers to and `run_input` lacks.
@@ -68,7 +70,11 @@ class Workflows:
             workflow = await work.workflows.get(name, version)
         check_run_input(workflow, run_input)
         origin = StartedFrom(
-            workflow=workflow.name, version=workflow.version, input=run_input, result_key=workflow.result_key
+            workflow=workflow.name,
+            version=workflow.version,
+            input=run_input,
+            result_key=workflow.result_key,
+            critical=critical,
         )
         return await self.runs.start(who, workflow.specs(), origin=origin), workflow
 

@@ -86,6 +86,7 @@ class Run:
     parent_run_id: UUID | None = None
     parent_task_id: UUID | None = None
     depth: int = 0
+    critical: bool = False
 
     def grow(self, tasks: int) -> None:
         """Take in `tasks` more."""

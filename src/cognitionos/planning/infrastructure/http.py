@@ -38,12 +38,16 @@ class InputFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class SubmitGoal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What is to be done. `budget_usd`, a decimal text or a number, is what its model calls may cost at most."""
+    """What is to be done. `budget_usd`, a decimal text or a number, is what its model calls may cost at most.
+
+    `critical`: it goes on where a budget near its end halts other runs.
+    """
 
     statement: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_STATEMENT)]
     budget_usd: str | int | float | None = None
     title: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TITLE)] | None = None
     inputs: Annotated[list[InputFile], msgspec.Meta(max_length=MOST_FILES)] = []
+    critical: bool = False
 
 
 class GoalRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +80,7 @@ class GoalRoutes(Controller):
             budget_usd=data.budget_usd,
             title=data.title,
             inputs=[(file.name, file.media_type, file.content_base64) for file in data.inputs],
+            critical=data.critical,
         )
         goal = await goals.submit(who, submission)
         href, run_href = f"/v1/goals/{goal.id}", f"/v1/runs/{goal.run_id}"

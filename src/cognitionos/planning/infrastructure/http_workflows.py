@@ -51,11 +51,15 @@ class DeclareWorkflow(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class StartRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which workflow to run, and on what. Without `version` the latest."""
+    """Which workflow to run, and on what. Without `version` the latest.
+
+    `critical`: it goes on where a budget near its end halts other runs.
+    """
 
     workflow: str
     version: Version | None = None
     input: Any = None
+    critical: bool = False
 
 
 class WorkflowView(WorkflowSummary, frozen=True, kw_only=True):
@@ -135,7 +139,9 @@ class WorkflowRoutes(Controller):
 )
 async def start_run(data: JSONBody[StartRun], workflows: NamedDependency[Workflows], who: Who) -> Response[RunRef]:
     """Workers carry it out; follow it at `events_href`. What its tasks refer to must be in `input`."""
-    run_id, workflow = await workflows.start(who, data.workflow, version=data.version, run_input=data.input)
+    run_id, workflow = await workflows.start(
+        who, data.workflow, version=data.version, run_input=data.input, critical=data.critical
+    )
     href = f"/v1/runs/{run_id}"
     body = RunRef(
         id=run_id,

@@ -83,6 +83,7 @@ runs = Table(
     Column("parent_run_id", Uuid),
     Column("parent_task_id", Uuid),
     Column("depth", Integer, nullable=False),
+    Column("critical", Boolean, nullable=False),
 )
 
 mapper_registry = registry(metadata=metadata)

@@ -30,7 +30,9 @@ RELAY_WITHIN_S = 1.0
 _CLAIM = "SELECT * FROM claim_tasks(%s, %s, %s, %s)"
 _RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
 _HAND_BACK = "SELECT hand_back_tasks(%s)"
-_STATEMENT = "SELECT statement FROM goals WHERE id = %s"
+_RUN_AND_GOAL = """
+SELECT r.workflow, r.critical, g.statement FROM runs r LEFT JOIN goals g ON g.id = r.goal_id WHERE r.id = %s
+"""
 _OUTPUTS = """
 SELECT d.key, coalesce(p.body, d.output) FROM tasks t JOIN tasks d ON d.id = ANY(t.dependencies)
 LEFT JOIN payloads p ON p.id = d.output_payload WHERE t.id = %s AND d.status <> 'skipped' ORDER BY d.position
@@ -74,9 +76,10 @@ class PostgresTaskStore:
     async def upstream(self, task: ClaimedTask) -> Before:
         """See `Upstream`."""
         async with self.database.transaction(task.tenant_id) as connection:
-            goal = await (await connection.execute(_STATEMENT, (task.goal_id,))).fetchone()
+            run = await (await connection.execute(_RUN_AND_GOAL, (task.run_id,))).fetchone()
             outputs = await (await connection.execute(_OUTPUTS, (task.id,))).fetchall()
-        return Before(statement=goal[0] if goal else None, outputs=dict(outputs))
+        workflow, critical, statement = run or (None, False, None)
+        return Before(statement=statement, outputs=dict(outputs), workflow=workflow, critical=critical)
 
     async def known(self, tenant_id: UUID, wanted: Mapping[UUID, Wanted]) -> dict[UUID, Known]:
         """See `TaskStore.known`."""
