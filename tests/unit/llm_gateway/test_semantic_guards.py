@@ -56,6 +56,10 @@ REFUSED = {
         ("Can dogs eat grapes?", "How many grapes can dogs eat?"),
         ("Are dividends taxed here?", "How are dividends taxed here?"),
     ],
+    "modality": [
+        ("Can I take both pills?", "Should I take both pills?"),
+        ("Do I need to renew it?", "Can I renew it?"),
+    ],
     "time": [("What is the price of gold?", "What was the price of gold?")],
     "opposites": [
         ("How do I enable dark mode?", "How do I disable dark mode?"),
@@ -64,6 +68,7 @@ REFUSED = {
         ("How do I turn the alarm on?", "How do I turn the alarm off?"),
         ("What are the benefits of tea?", "What are the risks of tea?"),
         ("Is the water safe?", "Is the water unsafe?"),
+        ("How do I get into the house?", "How do I get out of the house?"),
     ],
     "siblings": [
         ("Do you have it in blue?", "Do you have it in green?"),
@@ -74,6 +79,7 @@ REFUSED = {
         ("How do I get from paris to london?", "How do I get from london to paris?"),
         ("How do I convert a string to an integer?", "How do I convert an integer to a string?"),
         ("Do cats hunt mice?", "Do mice hunt cats?"),
+        ("What are the best songs by adele?", "What are the best songs about adele?"),
         ("How long is shipping from canada?", "How long is shipping to canada?"),
     ],
     "language": [

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from cognitionos.llm_gateway.domain.semantic_text import Reading, stem
-from cognitionos.llm_gateway.domain.semantic_words import DIRECTIONS, KINDS, OPPOSITES, words
+from cognitionos.llm_gateway.domain.semantic_words import DIRECTIONS, KINDS, OPPOSITES, STRICT_DIRECTIONS, words
 
 Guard = Callable[[Reading, Reading], bool]
 """Whether the two may be the same question."""
@@ -76,6 +76,12 @@ def same_kind(one: Reading, other: Reading) -> bool:
     return one.measure == other.measure or not (one.measure and other.measure)
 
 
+def same_modality(one: Reading, other: Reading) -> bool:
+    """Not one whether something may be and the other whether it should, has to or is going to be."""
+    asks = one.kind == other.kind == "whether" and one.modals and other.modals
+    return not asks or bool(one.modals & other.modals)
+
+
 def same_time(one: Reading, other: Reading) -> bool:
     """Not one about what was and the other about what is."""
     return not (_only_past(one) and _only_present(other)) and not (_only_past(other) and _only_present(one))
@@ -113,6 +119,7 @@ GUARDS: dict[str, Guard] = {
     "markers": same_markers,
     "persons": same_persons,
     "kind": same_kind,
+    "modality": same_modality,
     "time": same_time,
     "opposites": no_opposites,
     "siblings": no_sibling,
@@ -157,9 +164,11 @@ def _agree_on_roles(one: Reading, other: Reading) -> bool:
         mine, others = _heads(one, direction), _heads(other, direction)
         if (mine - others) & {*other.content} and (others - mine) & {*one.content}:
             return False
-    away, towards = (_heads(one, each) for each in ("from", "to"))
-    away_there, towards_there = (_heads(other, each) for each in ("from", "to"))
-    return not ((away - towards) & (towards_there - away_there) or (towards - away) & (away_there - towards_there))
+    for head in {head for _, head in one.roles} & {head for _, head in other.roles}:
+        mine, others = ({each for each, at in reading.roles if at == head} for reading in (one, other))
+        if not mine & others and mine <= STRICT_DIRECTIONS and others <= STRICT_DIRECTIONS:
+            return False
+    return True
 
 
 def _heads(reading: Reading, direction: str) -> set[str]:

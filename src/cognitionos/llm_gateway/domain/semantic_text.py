@@ -13,6 +13,7 @@ from cognitionos.llm_gateway.domain.semantic_words import (
     FOREIGN,
     GRAMMAR,
     MARKERS,
+    MODALS,
     NEGATIONS,
     NUMBERS,
     PAST,
@@ -90,6 +91,7 @@ class Reading:
     literals: tuple[str, ...]
     markers: frozenset[str]
     persons: frozenset[str]
+    modals: frozenset[str]
     roles: frozenset[tuple[str, str]]
     kind: str
     measure: str
@@ -127,6 +129,7 @@ def read(text: str) -> Reading:
         literals=tuple(sorted(each.lower for each in tokens if each.kind in {"code", "quote", "flag"} or _is_id(each))),
         markers=_markers(words),
         persons=frozenset(PERSONS[word] for word in words if word in PERSONS),
+        modals=frozenset(MODALS[word] for word in words if word in MODALS),
         roles=_roles(words, frozenset(content)),
         kind=kind,
         measure=_measure_of(lowered) if kind in {"amount", "what"} else "",

@@ -233,6 +233,17 @@ PERSONS = {
     "us": "we",
     "our": "we",
 }
+MODALS = {
+    word: names[0]
+    for names in (
+        ("can", "could", "may", "might", "able", "possible", "possibly", "allowed", "permitted"),
+        ("should", "ought", "better"),
+        ("must", "need", "needed", "required", "necessary", "mandatory", "obligatory"),
+        ("will", "would"),
+    )
+    for word in names
+}
+"""Whether something may be, had better be, has to be or is going to be."""
 PAST = words("was were did had")
 PRESENT = words("is are do does will am")
 DIRECTIONS = {
@@ -254,13 +265,17 @@ DIRECTIONS = {
     "on": "on",
     "without": "without",
     "instead": "instead",
+    "about": "about",
 }
+STRICT_DIRECTIONS = words("by about against without with from to than")
+"""Of these one does not stand for another before the same word: songs by Adele, about Adele."""
 """Words that say which part the next word plays."""
 
 OPPOSITES = frozenset(
     words(pair.replace("/", " "))
     for pair in words(
         """
+        in/out into/out
         increase/decrease increase/reduce increase/lower raise/lower raise/reduce raise/decrease rise/fall rise/drop
         gain/lose win/lose enable/disable activate/deactivate on/off start/stop start/end start/finish begin/end
         begin/stop open/close open/shut opening/closing lock/unlock block/unblock install/uninstall
