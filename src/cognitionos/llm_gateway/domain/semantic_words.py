@@ -38,56 +38,18 @@ FOREIGN = words("""
     """) - words("die as do in on no a to me we so is was am be at i co je")
 """Small words of other languages: who writes with them is not judged by English rules."""
 
-NUMBERS = {
-    "zero": "0",
-    "two": "2",
-    "three": "3",
-    "four": "4",
-    "five": "5",
-    "six": "6",
-    "seven": "7",
-    "eight": "8",
-    "nine": "9",
-    "ten": "10",
-    "eleven": "11",
-    "twelve": "12",
-    "thirteen": "13",
-    "fourteen": "14",
-    "fifteen": "15",
-    "sixteen": "16",
-    "seventeen": "17",
-    "eighteen": "18",
-    "nineteen": "19",
-    "twenty": "20",
-    "thirty": "30",
-    "forty": "40",
-    "fifty": "50",
-    "sixty": "60",
-    "seventy": "70",
-    "eighty": "80",
-    "ninety": "90",
-    "hundred": "100",
-    "thousand": "1000",
-    "million": "1000000",
-    "billion": "1000000000",
-    "dozen": "12",
-    "once": "1x",
-    "twice": "2x",
-    "thrice": "3x",
-    "half": "1/2",
-    "quarter": "1/4",
-    "double": "2x",
-    "triple": "3x",
-    "second": "2.",
-    "third": "3.",
-    "fourth": "4.",
-    "fifth": "5.",
-    "sixth": "6.",
-    "seventh": "7.",
-    "eighth": "8.",
-    "ninth": "9.",
-    "tenth": "10.",
-}
+NUMBERS = dict(
+    pair.split("=")
+    for pair in words(
+        """
+        zero=0 two=2 three=3 four=4 five=5 six=6 seven=7 eight=8 nine=9 ten=10 eleven=11 twelve=12 thirteen=13
+        fourteen=14 fifteen=15 sixteen=16 seventeen=17 eighteen=18 nineteen=19 twenty=20 thirty=30 forty=40 fifty=50
+        sixty=60 seventy=70 eighty=80 ninety=90 hundred=100 thousand=1000 million=1000000 billion=1000000000
+        dozen=12 once=1x twice=2x thrice=3x half=1/2 quarter=1/4 double=2x triple=3x second=2. third=3. fourth=4.
+        fifth=5. sixth=6. seventh=7. eighth=8. ninth=9. tenth=10.
+        """
+    )
+)
 """Numbers written out ("one" is mostly a pronoun and left out; an ordinal ends in a point)."""
 UNITS = {
     unit: names[0]
