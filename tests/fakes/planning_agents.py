@@ -1,7 +1,7 @@
 """Agents, gateway and memory as planning sees them: scripted, in memory. The real ones have suites of their own."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -73,6 +73,12 @@ class ScriptedAgents:
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
         """Remember which."""
         self.anew += [task_id for task_id, _ in tasks]
+
+    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
+        """All of them."""
+        for (tenant, run, name), file in list(self.kept.items()):
+            if (tenant, run) == (tenant_id, run_id):
+                self.kept[tenant_id, to_run, name] = file
 
     async def put_file(
         self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes, origin: Any = "input"

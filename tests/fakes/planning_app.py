@@ -15,7 +15,7 @@ from cognitionos.composition import base as platform
 from cognitionos.composition import planning
 from cognitionos.composition.planning import PlanningServices
 from cognitionos.kernel.principal import Principal
-from cognitionos.planning.infrastructure import http, http_approvals
+from cognitionos.planning.infrastructure import http, http_approvals, http_run_control
 from cognitionos.platform import http_api, http_problems
 from cognitionos.platform.config import Settings
 
@@ -62,7 +62,6 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
             http.routes(
                 goals=services.goals,
                 runs=services.runs,
-                run_control=services.run_control,
                 workflows=services.workflows,
                 workflow_queries=services.workflow_queries,
                 queries=services.queries,
@@ -72,6 +71,7 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
             http_approvals.routes(
                 approvals=services.approvals, queries=services.approval_queries, signals=services.run_signals
             ),
+            http_run_control.routes(services.control, services.queries),
         ],
         dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cognitionos.agents.facade import Agents
+from cognitionos.composition import run_control
 from cognitionos.composition.base import Background, Base, Resource
 from cognitionos.composition.memory import CONSOLIDATION
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
@@ -16,7 +17,6 @@ from cognitionos.planning.application.http_tasks import HttpTasks, SendHttp
 from cognitionos.planning.application.nested_tasks import NestedTasks
 from cognitionos.planning.application.planner import Planner
 from cognitionos.planning.application.ports import Handler
-from cognitionos.planning.application.run_control import RunControl
 from cognitionos.planning.application.run_signals import RunSignals
 from cognitionos.planning.application.runs import Runs
 from cognitionos.planning.application.values import PURE
@@ -25,6 +25,7 @@ from cognitionos.planning.infrastructure.approval_queries import ApprovalQueries
 from cognitionos.planning.infrastructure.approval_store import PostgresApprovals
 from cognitionos.planning.infrastructure.event_feed import EventFeed
 from cognitionos.planning.infrastructure.http_events import EventStreams
+from cognitionos.planning.infrastructure.http_run_control import ControlParts
 from cognitionos.planning.infrastructure.nested_queries import NestedQueries
 from cognitionos.planning.infrastructure.queries import PlanningQueries
 from cognitionos.planning.infrastructure.repository import PlanningWork
@@ -43,7 +44,7 @@ class PlanningServices:
 
     goals: Goals
     runs: Runs
-    run_control: RunControl
+    control: ControlParts
     workflows: Workflows
     approvals: Approvals
     approval_queries: ApprovalQueries
@@ -89,7 +90,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
     return PlanningServices(
         goals=goals,
         runs=runs,
-        run_control=RunControl(begin=begin, signals=base.signals, set_aside=agents.set_aside, now=base.now),
+        control=run_control.build(base, begin=begin, gateway=gateway, agents=agents),
         workflows=Workflows(begin=begin, runs=runs, now=base.now, new_id=base.new_id),
         approvals=Approvals(store=PostgresApprovals(database=base.database), signals=base.signals, now=base.now),
         approval_queries=ApprovalQueries(database=base.database),

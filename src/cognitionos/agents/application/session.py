@@ -122,7 +122,9 @@ class Session:
         answer, _, number = step_key.rpartition(".")
         step = self.steps.get(answer)
         calls = step.content.get("tool_calls") or () if step is not None else ()
-        return str(calls[int(number)]["function"]["arguments"]) if number.isdecimal() and int(number) < len(calls) else ""
+        return (
+            str(calls[int(number)]["function"]["arguments"]) if number.isdecimal() and int(number) < len(calls) else ""
+        )
 
     def tool_context(self, step_key: str) -> ToolContext:
         """On whose behalf the tool call at this place is made."""

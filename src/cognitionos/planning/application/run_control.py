@@ -8,7 +8,7 @@ from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.engine import TASKS, run_channel
 from cognitionos.planning.application.runs import Begin, Work
-from cognitionos.planning.domain.run import Run
+from cognitionos.planning.domain.run import Run, RunStatus
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.signals import Signals
@@ -30,11 +30,18 @@ class RunControl:
     now: Clock
 
     async def pause(self, who: Principal, run_id: UUID, *, stops_now: bool) -> None:
-        """Start no more tasks; what runs ends, with `stops_now` after its next step. Raises `RunAlreadyFinished`."""
+        """Start no more tasks, here and in nested runs; what runs ends, with `stops_now` after its next step.
+
+        Raises `RunAlreadyFinished`.
+        """
         async with self.begin(who.tenant_id) as work:
             run = await work.runs.locked(run_id)
             await work.runs.pause(run, stops_now=stops_now, now=self.now())
             await _goal_follows(work, run)
+            for nested in await work.runs.nested(run_id):
+                below = await work.runs.locked(nested)
+                if not below.status.is_final:
+                    await work.runs.pause(below, stops_now=stops_now, now=self.now())
         log.info("run_paused", run_id=str(run_id), stops_now=stops_now)
         await self.signals.send(run_channel(run_id))
 
@@ -44,6 +51,10 @@ class RunControl:
             run = await work.runs.locked(run_id)
             await work.runs.resume(run, self.now())
             await _goal_follows(work, run)
+            for nested in await work.runs.nested(run_id):
+                below = await work.runs.locked(nested)
+                if below.status is RunStatus.PAUSED:
+                    await work.runs.resume(below, self.now())
         log.info("run_resumed", run_id=str(run_id))
         await self._go_on(run_id)
 

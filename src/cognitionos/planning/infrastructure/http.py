@@ -13,13 +13,11 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from cognitionos.kernel.principal import Permission
 from cognitionos.planning.application.goals import Goals, Submission
-from cognitionos.planning.application.run_control import RunControl
 from cognitionos.planning.application.runs import Runs
 from cognitionos.planning.application.workflows import Workflows
 from cognitionos.planning.domain.goal import LONGEST_STATEMENT, LONGEST_TITLE, MOST_FILES
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.infrastructure.http_events import EventStreams, run_events
-from cognitionos.planning.infrastructure.http_run_control import RunControlRoutes
 from cognitionos.planning.infrastructure.http_runs import RunRoutes
 from cognitionos.planning.infrastructure.http_workflows import WorkflowRoutes, start_run
 from cognitionos.planning.infrastructure.queries import NewestFirst, PlanningQueries, ReadFile
@@ -163,7 +161,6 @@ def routes(
     *,
     goals: Goals,
     runs: Runs,
-    run_control: RunControl,
     workflows: Workflows,
     queries: PlanningQueries,
     workflow_queries: WorkflowQueries,
@@ -173,11 +170,10 @@ def routes(
     """Everything of planning."""
     return Router(
         "/",
-        route_handlers=[GoalRoutes, RunRoutes, RunControlRoutes, WorkflowRoutes, start_run, run_events],
+        route_handlers=[GoalRoutes, RunRoutes, WorkflowRoutes, start_run, run_events],
         dependencies={
             "goals": instance(goals),
             "runs": instance(runs),
-            "run_control": instance(run_control),
             "workflows": instance(workflows),
             "workflow_queries": instance(workflow_queries),
             "planning_queries": instance(queries),

@@ -1,17 +1,33 @@
 """Pausing, resuming and retrying runs over HTTP."""
 
+from dataclasses import dataclass, fields
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, post
+from litestar import Controller, Router, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from cognitionos.kernel.principal import Permission
+from cognitionos.planning.application.forks import Forks
 from cognitionos.planning.application.run_control import RunControl
+from cognitionos.planning.infrastructure.critical_path_queries import CriticalPathQueries
+from cognitionos.planning.infrastructure.http_forks import ForkRoutes
 from cognitionos.planning.infrastructure.queries import PlanningQueries
+from cognitionos.planning.infrastructure.snapshots import Snapshots
 from cognitionos.planning.infrastructure.views import RunView
-from cognitionos.platform.http_api import Who, problems, requires
+from cognitionos.platform.http_api import Who, instance, problems, requires
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlParts:
+    """What the routes of run control use."""
+
+    run_control: RunControl
+    forks: Forks
+    snapshots: Snapshots
+    critical_paths: CriticalPathQueries
+
 
 Now = Annotated[
     bool | None, QueryParameter(description="agents stop after their next step, not at the end of their task")
@@ -61,3 +77,13 @@ class RunControlRoutes(Controller):
         """Do again what failed or was cancelled; what had succeeded stays. Its goal goes on with it."""
         await run_control.retry(who, run_id)
         return await planning_queries.run(who.tenant_id, run_id)
+
+
+def routes(parts: ControlParts, queries: PlanningQueries) -> Router:
+    """Everything of run control."""
+    given = {field.name: instance(getattr(parts, field.name)) for field in fields(parts)}
+    return Router(
+        "/",
+        route_handlers=[RunControlRoutes, ForkRoutes],
+        dependencies={**given, "planning_queries": instance(queries)},
+    )

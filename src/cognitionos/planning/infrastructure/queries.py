@@ -50,7 +50,7 @@ SELECT coalesce(array_agg(DISTINCT details ->> 'model') FILTER (WHERE details ? 
   coalesce(bool_or((details ->> 'simulated')::boolean), false) AS simulated,
   coalesce(sum((details ->> 'prompt_tokens')::bigint), 0)::bigint AS prompt_tokens,
   coalesce(sum((details ->> 'completion_tokens')::bigint), 0)::bigint AS completion_tokens
-FROM tasks WHERE run_id = %s AND details IS NOT NULL
+FROM tasks WHERE run_id = %s AND details IS NOT NULL AND reused_from IS NULL
 """
 _PROMPTS = """
 SELECT DISTINCT p.key, p.value FROM tasks t, jsonb_each_text(t.details -> 'prompt_versions') p
@@ -68,8 +68,8 @@ _COUNTS = "SELECT status, count(*) AS number FROM tasks WHERE run_id = %s GROUP 
 _TASKS = """
 SELECT t.id, t.key, t.kind, t.spec ->> 'title' AS title, t.status, t.attempt,
   ARRAY(SELECT d.key FROM tasks d WHERE d.id = ANY(t.dependencies) ORDER BY d.position) AS depends_on,
-  t.output, t.output_payload IS NOT NULL AS output_omitted, t.details, t.error, t.created_at, t.started_at,
-  t.finished_at, t.position
+  t.output, t.output_payload IS NOT NULL AS output_omitted, t.details, t.error, t.reused_from, t.created_at,
+  t.started_at, t.finished_at, t.position
 FROM tasks t WHERE t.run_id = %s AND t.position > %s ORDER BY t.position LIMIT %s
 """
 _EVENTS = """
@@ -265,6 +265,8 @@ def _run_view(
         goal_id=row["goal_id"],
         parent_run_id=row["parent_run_id"],
         workflow=_workflow(row["workflow"], row["workflow_version"]),
+        forked_from=row["forked_from"],
+        forked_at=row["forked_at"],
         href=base,
         events_href=f"{base}/events",
         tasks_href=f"{base}/tasks",

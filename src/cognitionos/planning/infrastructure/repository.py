@@ -1,16 +1,18 @@
 """Goals and runs as aggregates, in one unit of work."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cognitionos.planning.domain.fork import ForkedTask, OldTask
 from cognitionos.planning.domain.goal import Goal, GoalNotFound
 from cognitionos.planning.domain.run import Run, RunEvent, RunNotFound
 from cognitionos.planning.domain.task import TaskSpec, in_order
-from cognitionos.planning.infrastructure import control_rows, nested_rows, parking_rows, run_rows, tables
+from cognitionos.planning.infrastructure import control_rows, fork_rows, nested_rows, parking_rows, run_rows, tables
 from cognitionos.planning.infrastructure.workflow_rows import WorkflowRows
 from cognitionos.platform.unit_of_work import UnitOfWork
 
@@ -110,6 +112,10 @@ class Runs:
         await run_rows.append_events(connection, run, events, at=now)
         await self._work.session.flush()
 
+    async def nested(self, run_id: UUID) -> list[UUID]:
+        """The runs below this one, each after the one that started it."""
+        return await control_rows.nested(await self._work.connection(), run_id)
+
     async def ended_badly(self, run_id: UUID) -> list[tuple[UUID, int]]:
         """The tasks that failed or were cancelled, each with its fencing number."""
         return await control_rows.ended_badly(await self._work.connection(), run_id)
@@ -120,6 +126,34 @@ class Runs:
         connection = await self._work.connection()
         events = run.retry(await control_rows.open_again(connection, run))
         await run_rows.append_events(connection, run, events, at=now)
+        await self._work.session.flush()
+
+    async def get(self, run_id: UUID) -> Run:
+        """The run, or `RunNotFound`."""
+        run = await self._work.session.get(Run, run_id)
+        if run is None:
+            raise RunNotFound(f"There is no run {run_id}.")
+        return run
+
+    async def snapshot_seq(self, run_id: UUID, name: str) -> int:
+        """Up to which event a snapshot goes, or `SnapshotNotFound`."""
+        return await fork_rows.snapshot_seq(await self._work.connection(), run_id, name)
+
+    async def old_tasks(self, run_id: UUID, *, seq: int | None) -> list[OldTask]:
+        """The run's tasks in order, as they were after event `seq`, else as they are."""
+        return await fork_rows.old_tasks(await self._work.connection(), run_id, seq=seq)
+
+    async def specs_of(self, run_id: UUID, keys: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """What these tasks were asked for as."""
+        return await fork_rows.specs_of(await self._work.connection(), run_id, keys)
+
+    async def start_forked(self, run: Run, tasks: Sequence[ForkedTask], *, events: Sequence[RunEvent]) -> None:
+        """Keep a forked run."""
+        self._work.session.add(run)
+        await self._work.session.flush()
+        connection = await self._work.connection()
+        await fork_rows.insert_forked(connection, run, tasks)
+        await run_rows.append_events(connection, run, events, at=run.created_at)
         await self._work.session.flush()
 
 

@@ -131,6 +131,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 
     `workflow` is null for the run of a goal, `parent_run_id` unless a task of another run started this one. Outputs are
     with the tasks; `result_text` is the text in the last one's.
+    `forked_from` is the run that it was made from, `forked_at` the task or snapshot where it begins.
     """
 
     id: UUID
@@ -138,6 +139,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     goal_id: UUID | None
     parent_run_id: UUID | None
     workflow: WorkflowRef | None
+    forked_from: UUID | None
+    forked_at: str | None
     href: str
     events_href: str
     tasks_href: str
@@ -156,7 +159,10 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of a run. `output` is left out of the list (`output_omitted`) when it is large."""
+    """A task of a run. `output` is left out of the list (`output_omitted`) when it is large.
+
+    `reused_from` is the task of an earlier run whose result was taken over.
+    """
 
     id: UUID
     key: str
@@ -169,6 +175,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     output_omitted: bool
     details: dict[str, Any] | None
     error: ProblemView | None
+    reused_from: UUID | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

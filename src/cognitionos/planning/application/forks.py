@@ -1,0 +1,113 @@
+"""Forks: a run done again from some task on, with what came before it reused."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.principal import Principal
+from cognitionos.planning.application.engine import TASKS
+from cognitionos.planning.application.runs import Begin
+from cognitionos.planning.domain.fork import ForkedTask, InvalidFork, changed_specs, done_again, forked
+from cognitionos.planning.domain.goal import Goal
+from cognitionos.planning.domain.run import Run, RunEvent
+from cognitionos.platform.logging import get_logger
+from cognitionos.platform.signals import Signals
+
+log = get_logger(__name__)
+SAME: Any = object()
+"""In place of an input: the one that the run had."""
+
+
+class CopyFiles(Protocol):
+    """Gives a run the files of another: `Agents.copy_files`."""
+
+    async def __call__(self, tenant_id: UUID, run_id: UUID, /, *, to_run: UUID, tasks: Collection[UUID]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkFrom:
+    """Where to begin: at a task, at a snapshot, or at what is changed; else at what had not ended well."""
+
+    task: str | None = None
+    snapshot: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    run_input: Any = SAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forks:
+    """Use cases of forks."""
+
+    begin: Begin
+    signals: Signals
+    copy_files: CopyFiles
+    open_budget: Callable[[UUID, str, int], Awaitable[None]]
+    now: Clock
+    new_id: Callable[[], UUID]
+
+    async def fork(self, who: Principal, run_id: UUID, start: ForkFrom) -> Run:
+        """A new run of the same tasks; only `start` and what depends on it is done again. Gives it, queued.
+
+        The run of a goal gets a goal of its own with the same budget. Raises `InvalidFork`, `SnapshotNotFound`.
+        """
+        async with self.begin(who.tenant_id) as work:
+            source = await work.runs.get(run_id)
+            seq = None if start.snapshot is None else await work.runs.snapshot_seq(run_id, start.snapshot)
+            tasks = await work.runs.old_tasks(run_id, seq=seq)
+            specs = await work.runs.specs_of(run_id, start.changes)
+            goal = None if source.goal_id is None else await work.goals.get(source.goal_id)
+        first = [*start.changes, *([start.task] if start.task is not None else [])]
+        made = changed_specs(tasks, specs, start.changes)
+        kept, again = done_again(tasks, start=first, input_changed=start.run_input is not SAME)
+        if not again:
+            raise InvalidFork("All of it had ended well; say from which task on it is to be done again.")
+        new = forked(kept, again, changes=made, new_id=self.new_id)
+        run = self._run(who, source, start, new)
+        copy = None if goal is None else self._goal(who, goal, run)
+        await self.copy_files(who.tenant_id, run_id, to_run=run.id, tasks=[t.old.id for t in new if t.is_reused])
+        if copy is not None:
+            await self.open_budget(who.tenant_id, copy.subject, copy.budget_nanousd)
+        data = {"forked_from": str(run_id), "reused": len(new) - len(again), "again": len(again)}
+        async with self.begin(who.tenant_id) as work:
+            if copy is not None:
+                work.goals.add(copy)
+                work.publish(copy.submitted())
+            await work.runs.start_forked(run, new, events=[RunEvent(kind="run.queued", data=data)])
+        log.info("run_forked", run_id=str(run.id), forked_from=str(run_id), again=len(again))
+        await self.signals.send(TASKS)
+        return run
+
+    def _run(self, who: Principal, source: Run, start: ForkFrom, tasks: list[ForkedTask]) -> Run:
+        return Run(
+            id=self.new_id(),
+            tenant_id=who.tenant_id,
+            project_id=who.project_id,
+            goal_id=None if source.goal_id is None else self.new_id(),
+            api_key_id=who.api_key_id,
+            user=who.user,
+            created_at=self.now(),
+            total_tasks=len(tasks),
+            open_tasks=sum(1 for task in tasks if not task.is_reused),
+            result_task_id=next((task.id for task in tasks if task.old.id == source.result_task_id), None),
+            workflow=source.workflow,
+            workflow_version=source.workflow_version,
+            input=source.input if start.run_input is SAME else start.run_input,
+            forked_from=source.id,
+            forked_at=start.task or start.snapshot,
+        )
+
+    def _goal(self, who: Principal, goal: Goal, run: Run) -> Goal:
+        return Goal(
+            id=run.goal_id or self.new_id(),
+            tenant_id=who.tenant_id,
+            project_id=who.project_id,
+            api_key_id=who.api_key_id,
+            user=who.user,
+            title=goal.title,
+            statement=goal.statement,
+            budget_nanousd=goal.budget_nanousd,
+            run_id=run.id,
+            created_at=run.created_at,
+        )

@@ -1,0 +1,180 @@
+"""Forks: a new run of an earlier run's tasks, of which only some are done again."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from cognitionos.kernel.errors import Conflict, Invalid, NotFound
+from cognitionos.planning.domain.kinds import KINDS, input_faults
+from cognitionos.planning.domain.reference import STATE, references_in
+
+
+class InvalidFork(Invalid):
+    """The fork cannot be made as it was asked for; `fields` says why."""
+
+
+class SnapshotNotFound(NotFound):
+    """The run has no snapshot of that name."""
+
+
+class SnapshotExists(Conflict):
+    """The run has a snapshot of that name already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldTask:
+    """A task of the run that is forked. `is_done`: it had ended well, and its output is there.
+
+    `reads_input`: it refers to the run's input. `items_of`: the key of the map whose item it is.
+    """
+
+    id: UUID
+    position: int
+    key: str
+    kind: str
+    is_done: bool
+    reads_input: bool
+    dependents: tuple[UUID, ...]
+    is_skipped: bool = False
+    items_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkedTask:
+    """A task of the new run. `spec` replaces the old one where it was changed."""
+
+    id: UUID
+    old: OldTask
+    position: int
+    is_reused: bool
+    dependencies: tuple[UUID, ...]
+    dependents: tuple[UUID, ...]
+    pending: int
+    skipped: int
+    spec: Mapping[str, Any] | None = None
+
+
+def done_again(
+    tasks: Sequence[OldTask], *, start: Collection[str], input_changed: bool
+) -> tuple[list[OldTask], frozenset[UUID]]:
+    """Which tasks the new run has, and which of them it does again: those in `start`, those that read a changed input,
+    those that had not ended well, and everything that comes after any of these.
+
+    What a plan or a map that is done again had brought about is left out: it will bring about its own.
+    Raises `InvalidFork` naming keys that are not there.
+    """
+    keys = {task.key for task in tasks}
+    unknown = [key for key in start if key not in keys]
+    if unknown:
+        shown = ", ".join(f"'{key[:100]}'" for key in unknown[:10])
+        raise InvalidFork(f"The run has no task {shown}.", fields={"from": f"there is no task {shown}"})
+    wanted = set(start)
+    first = [
+        task
+        for task in tasks
+        if task.key in wanted or not (task.is_done or task.is_skipped) or (input_changed and task.reads_input)
+    ]
+    again = _with_what_follows(first, {task.id: task for task in tasks})
+    replanned = min((task.position for task in tasks if task.kind == "plan" and task.id in again), default=None)
+    maps = {task.key for task in tasks if task.kind == "map" and task.id in again}
+    kept = [
+        task
+        for task in tasks
+        if (replanned is None or task.position <= replanned) and (task.items_of is None or task.items_of not in maps)
+    ]
+    return kept, frozenset(again) & {task.id for task in kept}
+
+
+def forked(
+    tasks: Sequence[OldTask],
+    again: Collection[UUID],
+    *,
+    changes: Mapping[str, Mapping[str, Any]],
+    new_id: Callable[[], UUID],
+) -> list[ForkedTask]:
+    """The tasks of the new run, in order, with edges among themselves."""
+    ids = {task.id: new_id() for task in tasks}
+    dependents = {task.id: [each for each in task.dependents if each in ids] for task in tasks}
+    parents: dict[UUID, list[OldTask]] = {task.id: [] for task in tasks}
+    for task in tasks:
+        for child in dependents[task.id]:
+            parents[child].append(task)
+    return [
+        ForkedTask(
+            id=ids[task.id],
+            old=task,
+            position=position,
+            is_reused=task.id not in again,
+            dependencies=tuple(ids[parent.id] for parent in parents[task.id] if parent.items_of is None),
+            dependents=tuple(ids[child] for child in dependents[task.id]),
+            pending=sum(1 for parent in parents[task.id] if parent.id in again) if task.id in again else 0,
+            skipped=sum(1 for parent in parents[task.id] if parent.is_skipped and parent.id not in again),
+            spec=changes.get(task.key),
+        )
+        for position, task in enumerate(tasks)
+    ]
+
+
+def _with_what_follows(first: Sequence[OldTask], tasks: Mapping[UUID, OldTask]) -> set[UUID]:
+    found = {task.id for task in first}
+    queue = deque(first)
+    while queue:
+        for child in queue.popleft().dependents:
+            if child in tasks and child not in found:
+                found.add(child)
+                queue.append(tasks[child])
+    return found
+
+
+def changed_specs(
+    tasks: Sequence[OldTask], specs: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Any]
+) -> dict[str, Mapping[str, Any]]:
+    """The new spec of each changed task: the changed fields in the old input; of a `value` the whole input.
+
+    Raises `InvalidFork` naming every fault; what an input refers to must come before its task.
+    """
+    by_key = {task.key: task for task in tasks}
+    faults: dict[str, str] = {}
+    made: dict[str, Mapping[str, Any]] = {}
+    for key, change in changes.items():
+        task = by_key.get(key)
+        if task is None:
+            faults[f"changes.{key[:100]}"] = "there is no such task"
+        elif KINDS.get(task.kind) is None and task.kind != "value":
+            faults[f"changes.{key}"] = f"the input of kind '{task.kind}' is not given by hand"
+        elif task.kind != "value" and not isinstance(change, Mapping):
+            faults[f"changes.{key}"] = "must be an object of fields"
+        else:
+            made[key] = {"input": change} if task.kind == "value" else {**specs.get(key, {}), **change}
+            faults |= _faults_of(task, made[key], tasks)
+    if faults:
+        raise InvalidFork("; ".join(f"{name}: {fault}" for name, fault in faults.items()), fields=faults)
+    return made
+
+
+def _faults_of(task: OldTask, spec: Mapping[str, Any], tasks: Sequence[OldTask]) -> dict[str, str]:
+    at = f"changes.{task.key}"
+    given = {name: value for name, value in spec.items() if name != STATE}
+    faults = {}
+    if task.kind != "value":
+        faults = {f"{at}{'.' if name else ''}{name}": fault for name, fault in input_faults(task.kind, given).items()}
+    try:
+        wanted = {reference.task for reference in references_in(given) if reference.task is not None}
+    except ValueError as fault:
+        return {at: str(fault)}
+    for key in wanted - _before(task, tasks):
+        faults[at] = f"'{key}' does not come before '{task.key}'"
+    return faults
+
+
+def _before(task: OldTask, tasks: Sequence[OldTask]) -> set[str]:
+    """The keys of what comes before `task`; `tasks` are in an order in which each comes after what it depends on."""
+    reaches = {task.id}
+    found: set[str] = set()
+    for each in reversed(tasks):
+        if not reaches.isdisjoint(each.dependents):
+            reaches.add(each.id)
+            found.add(each.key)
+    return found
