@@ -35,6 +35,8 @@ class Say:
     pause_s: float = 0.0
     cut_after: int | None = None
     error: dict[str, Any] | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the answer, and of each event of a stream."""
 
 
 @dataclass(kw_only=True)
@@ -138,10 +140,13 @@ async def _embeddings(request: web.Request) -> web.StreamResponse:
     if not isinstance(texts, list) or not texts or not isinstance(body.get("model"), str):
         raise Refusal("'input' must be a string or a non-empty list.", param="input")
     upstream.calls.append(body)
+    if "" in texts:
+        raise Refusal("'input' cannot be an empty string.", param="input")
+    size = body.get("dimensions", DIMENSIONS)
     data = []
     for index, text in enumerate(texts):
-        vector = [float((len(str(text)) + place) % 7) / 8 for place in range(DIMENSIONS)]
-        packed = base64.b64encode(struct.pack(f"<{DIMENSIONS}f", *vector)).decode()
+        vector = [float((len(str(text)) + place) % 7) / 8 for place in range(size)]
+        packed = base64.b64encode(struct.pack(f"<{size}f", *vector)).decode()
         shown = packed if body.get("encoding_format") == "base64" else vector
         data.append({"object": "embedding", "index": index, "embedding": shown})
     tokens = sum(len(str(text)) // 4 + 1 for text in texts)
@@ -208,7 +213,8 @@ def _completion(body: dict[str, Any], say: Say, number: int) -> dict[str, Any]:
         {"index": index, "message": message, "logprobs": None, "finish_reason": _finish_reason(say)}
         for index in range(body.get("n", 1))
     ]
-    return _head(body, number, "chat.completion") | {"choices": choices, "usage": _usage(body, say)}
+    whole = _head(body, number, "chat.completion") | say.fields
+    return whole | {"choices": choices, "usage": _usage(body, say)}
 
 
 async def _stream(
@@ -218,7 +224,7 @@ async def _stream(
     await response.prepare(request)
     upstream.open_streams += 1
     wants_usage = (body.get("stream_options") or {}).get("include_usage") is True
-    head = _head(body, number, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
+    head = _head(body, number, "chat.completion.chunk") | say.fields | ({"usage": None} if wants_usage else {})
     try:
         for count, delta in enumerate(_deltas(say)):
             if count == say.cut_after:

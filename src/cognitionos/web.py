@@ -10,21 +10,20 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
 from cognitionos.composition import Services, build
-from cognitionos.composition.planning import PlanningServices
-from cognitionos.llm_gateway.infrastructure import http_admin as money_http
 from cognitionos.llm_gateway.infrastructure import (
     http_anthropic,
     http_budgets,
     http_default_model,
     http_models,
     http_openai,
+    http_prices,
     http_responses,
     http_semantic,
+    http_usage,
 )
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
-from cognitionos.planning.infrastructure import http_approvals, http_run_control
-from cognitionos.planning.infrastructure.queries import ReadFile
+from cognitionos.planning.infrastructure import http_approvals
 from cognitionos.platform import (
     health,
     http_api,
@@ -85,6 +84,30 @@ def create_app(settings: Settings | None = None) -> Litestar:
     return middleware.observe(app, first=with_hot_routes)
 
 
+def _gateway_routes(services: Services) -> list[ControllerRouterHandler]:
+    gateway = services.llm_gateway
+    return [
+        http_default_model.routes(gateway.gateway),
+        http_openai.routes(gateway.gateway, gateway.catalogue),
+        http_prices.routes(gateway.prices, gateway.catalogue),
+        http_usage.routes(gateway.usage, services.base.now),
+        http_budgets.routes(
+            budgets=gateway.budgets,
+            book=gateway.budget_book,
+            queries=gateway.budget_queries,
+            alerts=gateway.alerts,
+        ),
+        http_semantic.routes(rulebook=gateway.semantic.rulebook, store=gateway.semantic.store),
+        http_anthropic.routes(gateway.gateway),
+        http_responses.routes(gateway.gateway, now=services.base.now),
+        http_models.routes(
+            own_models=gateway.own_models,
+            catalogue=gateway.catalogue,
+            keys=gateway.provider_keys,
+        ),
+    ]
+
+
 def _routes(services: Services) -> list[ControllerRouterHandler]:
     """Every route of the product."""
     return [
@@ -96,25 +119,7 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             api_keys=services.tenancy.api_keys,
             queries=services.tenancy.queries,
         ),
-        http_default_model.routes(services.llm_gateway.gateway),
-        http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.catalogue),
-        money_http.routes(prices=services.llm_gateway.prices, usage=services.llm_gateway.usage),
-        http_budgets.routes(
-            budgets=services.llm_gateway.budgets,
-            book=services.llm_gateway.budget_book,
-            queries=services.llm_gateway.budget_queries,
-            alerts=services.llm_gateway.alerts,
-        ),
-        http_semantic.routes(
-            rulebook=services.llm_gateway.semantic.rulebook, store=services.llm_gateway.semantic.store
-        ),
-        http_anthropic.routes(services.llm_gateway.gateway),
-        http_responses.routes(services.llm_gateway.gateway, now=services.base.now),
-        http_models.routes(
-            own_models=services.llm_gateway.own_models,
-            catalogue=services.llm_gateway.catalogue,
-            keys=services.llm_gateway.provider_keys,
-        ),
+        *_gateway_routes(services),
         memory_http.routes(
             remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries
         ),
@@ -124,26 +129,19 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             queries=services.agents.queries,
             must_exist=services.planning.queries.must_exist,
         ),
-        *_planning_routes(services.planning, services.agents.agents.read_file),
-    ]
-
-
-def _planning_routes(planning: PlanningServices, read_file: ReadFile) -> list[ControllerRouterHandler]:
-    """Goals, workflows, runs, and what people decide about them."""
-    return [
         http_approvals.routes(
-            approvals=planning.approvals,
-            queries=planning.approval_queries,
-            signals=planning.run_signals,
+            approvals=services.planning.approvals,
+            queries=services.planning.approval_queries,
+            signals=services.planning.run_signals,
         ),
         planning_http.routes(
-            goals=planning.goals,
-            runs=planning.runs,
-            workflows=planning.workflows,
-            workflow_queries=planning.workflow_queries,
-            queries=planning.queries,
-            event_streams=planning.event_streams,
-            read_file=read_file,
+            goals=services.planning.goals,
+            runs=services.planning.runs,
+            run_control=services.planning.run_control,
+            workflows=services.planning.workflows,
+            workflow_queries=services.planning.workflow_queries,
+            queries=services.planning.queries,
+            event_streams=services.planning.event_streams,
+            read_file=services.agents.agents.read_file,
         ),
-        http_run_control.routes(planning.control, planning.queries),
     ]

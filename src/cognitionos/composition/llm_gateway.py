@@ -45,9 +45,9 @@ from cognitionos.llm_gateway.infrastructure.price_table import PriceTable
 from cognitionos.llm_gateway.infrastructure.prices import PriceBook
 from cognitionos.llm_gateway.infrastructure.provider_keys import ProviderKeys
 from cognitionos.llm_gateway.infrastructure.providers import Providers
-from cognitionos.llm_gateway.infrastructure.queries import UsageQueries
 from cognitionos.llm_gateway.infrastructure.scenarios import load_rules
 from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedProvider
+from cognitionos.llm_gateway.infrastructure.usage_queries import LedgerQueries
 from cognitionos.platform.config import Settings
 from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.http_address import AllowedHosts
@@ -62,7 +62,7 @@ class LlmGatewayServices:
     providers: Providers
     prices: PriceBook
     budgets: Budgets
-    usage: UsageQueries
+    usage: LedgerQueries
     sweeper: HoldSweeper
     budget_book: BudgetBook
     budget_queries: BudgetQueries
@@ -143,7 +143,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         providers=providers,
         prices=prices,
         budgets=budgets,
-        usage=UsageQueries(base.database),
+        usage=LedgerQueries(base.database),
         sweeper=HoldSweeper(store, every_s=base.settings.hold_sweep_s, dead_after_s=base.settings.hold_dead_s),
         budget_book=BudgetBook(base.database, raised=alerts.look),
         budget_queries=BudgetQueries(base.database),

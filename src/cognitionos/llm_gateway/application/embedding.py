@@ -1,20 +1,19 @@
 """Texts to vectors: the same ladder of hold, attempt, price, settle; no cache (vectors are kept by who asked)."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.call import Resolve, Started
-from cognitionos.llm_gateway.application.ports import Monotonic, Provider, Vectors
+from cognitionos.llm_gateway.application.embedding_batches import DEADLINE_S, EmbeddingBatches, Share, Wish, estimate
+from cognitionos.llm_gateway.application.ports import Monotonic, Provider
 from cognitionos.llm_gateway.domain.chat import Caller, Embeddings, Usage
 from cognitionos.llm_gateway.domain.ledger import EMBEDDING
-from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
-
-DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +26,12 @@ class Embedding:
     budgets: Budgets
     new_id: Callable[[], UUID]
     monotonic: Monotonic
+    _batches: EmbeddingBatches = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Callers that wait at the same time share calls."""
+        batches = EmbeddingBatches(attempts=self.attempts, price=self.budgets.price)
+        object.__setattr__(self, "_batches", batches)
 
     async def embed(
         self, caller: Caller, texts: Sequence[str], *, model: str | None = None, extra: Mapping[str, Any] | None = None
@@ -52,42 +57,47 @@ class Embedding:
         await self.budgets.hold_amount(call, amount, deadline_s=DEADLINE_S)
 
     async def _embed(self, call: Started, texts: Sequence[str], extra: Mapping[str, Any], *, most: int) -> Embeddings:
-        async def ask(provider: Provider, candidate: Candidate) -> Vectors:
-            return await provider.embed(texts, model=candidate.model, extra=extra)
-
-        estimate = Usage(prompt=max(most // 4, 1), estimated=True)
+        wish = Wish(
+            tenant_id=call.caller.tenant_id,
+            route=call.route,
+            texts=texts,
+            extra=extra,
+            most=most,
+            share=asyncio.get_running_loop().create_future(),
+        )
         try:
-            done = await self.attempts.run(call.route, ask, deadline_s=DEADLINE_S)
+            share = await self._batches.embed(wish)
         except Exception:
             await self.budgets.settle(call.row(outcome="error", usage=Usage()))
             raise
-        except BaseException:
-            self.budgets.bill_later(call.row(outcome="aborted", usage=estimate), call.route.candidates[0])
+        except BaseException:  # cancelled: what a provider has, it will bill
+            usage = estimate(most) if wish.sent else Usage()
+            self.budgets.bill_later(call.row(outcome="aborted", usage=usage), call.route.candidates[0])
             raise
-        usage = done.value.usage or estimate
-        price = await self.budgets.price(call.caller.tenant_id, done.candidate)
-        cost = price.cost(usage) if price else 0
+        return await self._finish(call, share)
+
+    async def _finish(self, call: Started, share: Share) -> Embeddings:
+        done, cost, priced = share.done, share.cost_nanousd or 0, share.cost_nanousd is not None
         await self.budgets.settle(
             call.row(
                 outcome="ok",
                 candidate=done.candidate,
-                usage=usage,
+                usage=share.usage,
                 cost_nanousd=cost,
-                priced=price is not None,
+                priced=priced,
                 attempts=done.attempts,
                 simulated=done.provider.simulated,
             )
         )
-        vectors = done.value.vectors
         return Embeddings(
             call_id=call.call_id,
-            vectors=vectors,
+            vectors=share.vectors,
             provider=done.candidate.provider,
             model=done.candidate.name,
-            dimensions=len(vectors[0]) if vectors else 0,
-            usage=usage,
+            dimensions=len(share.vectors[0]) if share.vectors else 0,
+            usage=share.usage,
             cost_nanousd=cost,
-            priced=price is not None,
+            priced=priced,
             attempts=done.attempts,
             route=call.way(done.candidate, trail=done.trail),
         )

@@ -13,6 +13,7 @@ from cognitionos.llm_gateway.domain.budget import EXHAUSTED_SHARE, Held, Hold, P
 from cognitionos.llm_gateway.domain.errors import TimeZoneUnknown
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
+from cognitionos.llm_gateway.infrastructure.ledger_detail import ledger_detail
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.database import Database
 from cognitionos.platform.logging import get_logger
@@ -295,7 +296,7 @@ def ledger_row(call: Call) -> dict[str, Any]:
         "streamed": call.streamed,
         "simulated": call.simulated,
         "limit_lowered": call.limit_lowered,
-    }
+    } | ledger_detail(call)
 
 
 def _uuid(text: str) -> UUID | None:

@@ -64,8 +64,8 @@ class OpenAIProvider:
             vectors = tuple(tuple(map(float, each["embedding"])) for each in data)
         except (KeyError, TypeError, ValueError) as error:
             raise ProviderFailure("the answer carries no vectors") from error
-        if len(vectors) != len(texts):
-            raise ProviderFailure(f"{len(vectors)} vectors came for {len(texts)} texts")
+        if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
+            raise ProviderFailure(f"{len(vectors)} vectors, not all of one size, came for {len(texts)} texts")
         return Vectors(vectors=vectors, usage=read_usage(wire))
 
     async def models(self) -> Sequence[str]:

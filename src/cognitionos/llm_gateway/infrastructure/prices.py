@@ -7,12 +7,17 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from decimal import Decimal
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
-from cognitionos.llm_gateway.domain.price import FREE, Price, price_per_million
+from cognitionos.kernel.errors import Unavailable
+from cognitionos.llm_gateway.domain.price import FREE, Price
+from cognitionos.llm_gateway.domain.price_sheet import price_of_sheet
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.llm_gateway.infrastructure.price_table import PriceTable
 from cognitionos.platform.database import Database
@@ -24,49 +29,50 @@ FRESH_S = 10.0
 MOST_TENANTS = 10_000
 _KNOWN_BARE = frozenset({"openai", "anthropic"})
 
-_LATEST = """
-SELECT DISTINCT ON (model) model, version, input_usd_per_million, output_usd_per_million, cached_input_usd_per_million,
-  cache_write_usd_per_million, reasoning_usd_per_million, max_input_tokens, max_output_tokens
-FROM model_prices ORDER BY model, version DESC
-"""
-_PUT = """
-INSERT INTO model_prices (tenant_id, model, version, input_usd_per_million, output_usd_per_million,
-  cached_input_usd_per_million, cache_write_usd_per_million, reasoning_usd_per_million,
-  max_input_tokens, max_output_tokens)
-SELECT %(tenant_id)s, %(model)s, COALESCE(max(version), 0) + 1, %(input)s, %(output)s, %(cached)s, %(written)s,
-  %(reasoning)s, %(max_input)s, %(max_output)s
+_COLUMNS = (
+    "input_usd_per_million",
+    "output_usd_per_million",
+    "cached_input_usd_per_million",
+    "cache_write_usd_per_million",
+    "reasoning_usd_per_million",
+    "max_input_tokens",
+    "max_output_tokens",
+)
+"""What of a sheet stands in columns; `detail` holds the rest."""
+_LIST = ", ".join(_COLUMNS)
+_VALUES = ", ".join(f"%({name})s" for name in _COLUMNS)
+_LATEST = f"""
+SELECT DISTINCT ON (model) model, version, set_at, detail, {_LIST} FROM model_prices
+WHERE model > %(after)s ORDER BY model, version DESC LIMIT %(limit)s
+"""  # noqa: S608 - the columns above
+_HISTORY = f"""
+SELECT model, version, set_at, detail, {_LIST} FROM model_prices
+WHERE model = %(model)s AND version < %(before)s ORDER BY version DESC LIMIT %(limit)s
+"""  # noqa: S608 - the columns above
+_PUT = f"""
+INSERT INTO model_prices (tenant_id, model, version, detail, {_LIST})
+SELECT %(tenant_id)s, %(model)s, COALESCE(max(version), 0) + 1, %(detail)s, {_VALUES}
 FROM model_prices WHERE model = %(model)s
-RETURNING version
-"""
+RETURNING version, set_at
+"""  # noqa: S608 - the columns above
+_LAST_VERSION = 2**31 - 1
+Source = Literal["own", "provider", "public", "free", "unknown"]
+"""Who says what a model costs: the tenant, the file of providers, litellm's table, or nobody."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceRow:
-    """One operator's price as stored."""
+    """One version of a tenant's own price. `sheet` is as `domain/price_sheet.py` says."""
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        version: int,
-        input_usd_per_million: Decimal,
-        output_usd_per_million: Decimal,
-        cached_input_usd_per_million: Decimal | None = None,
-        cache_write_usd_per_million: Decimal | None = None,
-        reasoning_usd_per_million: Decimal | None = None,
-        max_input_tokens: int | None = None,
-        max_output_tokens: int | None = None,
-    ) -> None:
-        self.model = model
-        self.version = version
-        self.price = price_per_million(
-            input_usd=input_usd_per_million,
-            output_usd=output_usd_per_million,
-            cached_usd=cached_input_usd_per_million,
-            cache_write_usd=cache_write_usd_per_million,
-            reasoning_usd=reasoning_usd_per_million,
-            max_input_tokens=max_input_tokens,
-            max_output_tokens=max_output_tokens,
-        )
+    model: str
+    version: int
+    set_at: datetime
+    sheet: Mapping[str, Any]
+
+    @property
+    def price(self) -> Price:
+        """The price it tells."""
+        return price_of_sheet(self.sheet)
 
 
 class PriceBook:
@@ -101,13 +107,20 @@ class PriceBook:
     async def price(self, tenant_id: UUID, candidate: Candidate) -> Price | None:
         """What `candidate` costs this tenant; None: nobody knows."""
         own = await self._of_tenant(tenant_id)
-        return (
-            own.get(candidate.name)
-            or own.get(candidate.model)
-            or self._stated(candidate)
-            or self.table_price(candidate)
-            or (FREE if self._keyless(candidate.home) else None)
-        )
+        return own.get(candidate.name) or own.get(candidate.model) or self._of_others(candidate)[1]
+
+    async def told(self, tenant_id: UUID, candidate: Candidate) -> tuple[Source, Price | None]:
+        """What `candidate` costs this tenant, and who says so."""
+        own = await self._of_tenant(tenant_id)
+        price = own.get(candidate.name) or own.get(candidate.model)
+        return self._of_others(candidate) if price is None else ("own", price)
+
+    def _of_others(self, candidate: Candidate) -> tuple[Source, Price | None]:
+        if (price := self._stated(candidate)) is not None:
+            return "provider", price
+        if (price := self.table_price(candidate)) is not None:
+            return "public", price
+        return ("free", FREE) if self._keyless(candidate.home) else ("unknown", None)
 
     def table_price(self, candidate: Candidate) -> Price | None:
         """The public price; a bare model name counts only where it surely means its vendor's model."""
@@ -116,19 +129,42 @@ class PriceBook:
             listed = self._table.price(candidate.model)
         return listed
 
-    async def put(self, tenant_id: UUID, model: str, values: Mapping[str, object]) -> int:
-        """Set the tenant's own price of `model` (`provider/model` or bare) from now on; gives its version."""
+    async def put(self, tenant_id: UUID, model: str, sheet: Mapping[str, Any]) -> PriceRow:
+        """Set the tenant's own price of `model` (`provider/model` or bare) from now on."""
+        columns = {name: sheet.get(name) for name in _COLUMNS}
+        detail = {name: value for name, value in sheet.items() if name not in _COLUMNS and value}
+        values = {**columns, "tenant_id": tenant_id, "model": model, "detail": Jsonb(detail)}
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('model_prices'))")
-            row = await (await connection.execute(_PUT, {**values, "tenant_id": tenant_id, "model": model})).fetchone()
+            row = await (await connection.execute(_PUT.encode(), values)).fetchone()
         await self._signals.send(CHANNEL)
-        return int(row[0]) if row else 0
+        if row is None:
+            raise Unavailable("the price was not stored")
+        return PriceRow(model=model, version=row[0], set_at=row[1], sheet=columns | detail)
 
-    async def own(self, tenant_id: UUID) -> list[PriceRow]:
-        """The tenant's own prices, latest versions."""
+    async def own(self, tenant_id: UUID, *, after: str = "", limit: int | None = None) -> list[PriceRow]:
+        """The tenant's own prices, latest versions, by model; those after a model."""
+        return await self._rows(tenant_id, _LATEST, {"after": after, "limit": limit})
+
+    async def history(
+        self, tenant_id: UUID, model: str, *, before: int = _LAST_VERSION, limit: int | None = None
+    ) -> list[PriceRow]:
+        """Every version of the tenant's own price of one model, newest first; those before a version."""
+        return await self._rows(tenant_id, _HISTORY, {"model": model, "before": before, "limit": limit})
+
+    async def _rows(self, tenant_id: UUID, query: str, values: Mapping[str, Any]) -> list[PriceRow]:
         async with self._database.transaction(tenant_id) as connection:
-            cursor = connection.cursor(row_factory=class_row(PriceRow))
-            return await (await cursor.execute(_LATEST)).fetchall()
+            cursor = connection.cursor(row_factory=dict_row)
+            rows = await (await cursor.execute(query.encode(), values)).fetchall()
+        return [
+            PriceRow(
+                model=row["model"],
+                version=row["version"],
+                set_at=row["set_at"],
+                sheet={name: row[name] for name in _COLUMNS} | row["detail"],
+            )
+            for row in rows
+        ]
 
     async def _of_tenant(self, tenant_id: UUID) -> Mapping[str, Price]:
         if self._changed.is_set():

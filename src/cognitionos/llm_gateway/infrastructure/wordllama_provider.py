@@ -6,6 +6,7 @@ token and a tokenizer. A text's vector is the mean of its tokens' vectors, of le
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
-from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure
+from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,8 @@ DIMENSIONS = 256
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
 _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 _AT_ONCE = 64
+_SIZES = (64, 128, DIMENSIONS)
+_TAKEN = frozenset({"dimensions", "encoding_format", "user"})
 
 
 class WordLlamaProvider:
@@ -38,10 +41,14 @@ class WordLlamaProvider:
         self._model: _Model | None = None
 
     async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
-        """One vector per text, in order."""
+        """One vector per text, in order; of 64, 128 or 256 dimensions, whose first are the weightiest."""
         if model != MODEL:
             raise ModelMissing(f"the local provider has {MODEL} only")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, list(texts))
+        dimensions = _dimensions(extra)
+        made = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, list(texts))
+        if dimensions == DIMENSIONS:
+            return made
+        return Vectors(vectors=tuple(_cut(vector, dimensions) for vector in made.vectors), usage=made.usage)
 
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """It embeds only."""
@@ -90,6 +97,28 @@ class _Model:
             length = float(np.linalg.norm(mean))
             vectors.append(tuple((mean / length if length else mean).tolist()))
         return vectors, count
+
+
+def _dimensions(extra: Mapping[str, Any]) -> int:
+    unknown = sorted(name for name, value in extra.items() if name not in _TAKEN and value is not None)
+    if unknown:
+        raise RequestRefused(
+            f"local/{MODEL} cannot take {', '.join(unknown)}; leave it out.",
+            fields=dict.fromkeys(unknown, "leave it out"),
+        )
+    wanted = extra.get("dimensions") or DIMENSIONS
+    if wanted not in _SIZES:
+        raise RequestRefused(
+            f"local/{MODEL} makes vectors of {_SIZES} dimensions.", fields={"dimensions": f"one of {_SIZES}"}
+        )
+    return int(wanted)
+
+
+def _cut(vector: tuple[float, ...], dimensions: int) -> tuple[float, ...]:
+    """The first numbers of a vector, of length one again (the model was trained for it: Matryoshka embeddings)."""
+    kept = vector[:dimensions]
+    length = math.hypot(*kept)
+    return tuple(number / length for number in kept) if length else kept
 
 
 def _folder() -> Path:

@@ -1,0 +1,192 @@
+"""Texts of many callers in one upstream call: those that wait at the same time for the same tenant, model and key.
+
+A caller that comes alone goes at once. While calls are under way, others gather for at most `WINDOW_S`, or until a call
+ends. What a call used and cost is split over its callers by the bytes of their texts, exactly: the parts add up.
+A call that is refused is made again in halves, so that one bad text fails nobody but the caller that sent it.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any
+from uuid import UUID
+
+from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
+from cognitionos.llm_gateway.application.ports import Provider, Vectors
+from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.domain.errors import RequestRefused
+from cognitionos.llm_gateway.domain.price import Price
+from cognitionos.llm_gateway.domain.route import Candidate, Route
+
+WINDOW_S = 0.005
+MOST_TEXTS = 2048
+MOST_BYTES = 250_000
+"""OpenAI takes 2,048 texts and 300,000 tokens at once; a token is at least one byte."""
+DEADLINE_S = 120.0
+PriceOf = Callable[[UUID, Candidate], Awaitable[Price | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one caller gets of a call: its vectors, its part of the use and the cost (None: price unknown)."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage
+    cost_nanousd: int | None
+    done: Attempted[Vectors]
+
+
+@dataclass(slots=True, kw_only=True)
+class Wish:
+    """One caller's texts, waiting. `most` is the most tokens they can have; `sent`: a provider has them."""
+
+    tenant_id: UUID
+    route: Route
+    texts: Sequence[str]
+    extra: Mapping[str, Any]
+    most: int
+    share: "asyncio.Future[Share]"
+    sent: bool = False
+
+    @property
+    def key(self) -> tuple[UUID, str, str]:
+        """What wishes of one call have in common."""
+        extra = json.dumps(self.extra, sort_keys=True, default=str) if self.extra else ""
+        return self.tenant_id, self.route.candidates[0].deployment, extra
+
+
+@dataclass(slots=True)
+class _Queue:
+    waiting: list[Wish] = field(default_factory=list)
+    running: int = 0
+    timer: asyncio.Handle | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingBatches:
+    """The queues of this process, one for each tenant, model, key and setting."""
+
+    attempts: Attempts
+    price: PriceOf
+    _queues: dict[tuple[UUID, str, str], _Queue] = field(default_factory=dict)
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+
+    async def embed(self, wish: Wish) -> Share:
+        """The wish's share of the next call. Raises what the attempt raises."""
+        queue = self._queues.setdefault(wish.key, _Queue())
+        queue.waiting.append(wish)
+        if queue.timer is None:
+            loop = asyncio.get_running_loop()
+            go = partial(self._go, wish.key, queue)
+            queue.timer = loop.call_later(WINDOW_S, go) if queue.running else loop.call_soon(go)
+        return await wish.share
+
+    def _go(self, key: tuple[UUID, str, str], queue: _Queue) -> None:
+        if queue.timer is not None:
+            queue.timer.cancel()
+            queue.timer = None
+        while queue.waiting:
+            batch = _first(queue.waiting)
+            del queue.waiting[: len(batch)]
+            queue.running += 1
+            task = asyncio.get_running_loop().create_task(self._run(key, queue, batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, key: tuple[UUID, str, str], queue: _Queue, batch: list[Wish]) -> None:
+        try:
+            await self._answer([wish for wish in batch if not wish.share.done()])
+        finally:
+            queue.running -= 1
+            if queue.waiting:
+                self._go(key, queue)
+            elif not queue.running and queue.timer is None:
+                self._queues.pop(key, None)
+
+    async def _answer(self, wishes: list[Wish]) -> None:
+        if not wishes:
+            return
+        try:
+            shares = await self._ask(wishes)
+        except RequestRefused as refusal:
+            if len(wishes) == 1:
+                _fail(wishes, refusal)
+                return
+            half = len(wishes) // 2
+            await asyncio.gather(self._answer(wishes[:half]), self._answer(wishes[half:]))
+        except BaseException as error:
+            _fail(wishes, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for wish, share in zip(wishes, shares, strict=True):
+                if not wish.share.done():
+                    wish.share.set_result(share)
+
+    async def _ask(self, wishes: Sequence[Wish]) -> list[Share]:
+        texts = [text for wish in wishes for text in wish.texts]
+        first = wishes[0]
+
+        async def ask(provider: Provider, candidate: Candidate) -> Vectors:
+            for wish in wishes:
+                wish.sent = True
+            return await provider.embed(texts, model=candidate.model, extra=first.extra)
+
+        done = await self.attempts.run(first.route, ask, deadline_s=DEADLINE_S)
+        price = await self.price(first.tenant_id, done.candidate)
+        most = [wish.most for wish in wishes]
+        usages = _usages(done.value.usage, most)
+        costs: Sequence[int | None] = [None] * len(wishes)
+        if price is not None:
+            told = done.value.usage
+            costs = split(price.cost(told), most) if told else [price.cost(usage) for usage in usages]
+        bounds = pairwise(accumulate((len(wish.texts) for wish in wishes), initial=0))
+        return [
+            Share(vectors=done.value.vectors[start:end], usage=usage, cost_nanousd=cost, done=done)
+            for (start, end), usage, cost in zip(bounds, usages, costs, strict=True)
+        ]
+
+
+def split(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in whole parts in proportion to `weights`, which add up to it; none is more than one from its due."""
+    whole = sum(weights)
+    marks = [total * sofar // whole if whole else 0 for sofar in accumulate(weights, initial=0)]
+    parts = [after - before for before, after in pairwise(marks)]
+    parts[-1] += total - sum(parts)
+    return parts
+
+
+def estimate(most: int) -> Usage:
+    """About how many tokens texts have that can have `most`, where nobody counted them."""
+    return Usage(prompt=max(most // 4, 1), estimated=True)
+
+
+def _usages(told: Usage | None, most: Sequence[int]) -> list[Usage]:
+    if told is None:
+        return [estimate(each) for each in most]
+    if len(most) == 1:
+        return [told]
+    return [replace(told, prompt=part, audio_input=0, image_input=0) for part in split(told.prompt, most)]
+
+
+def _first(waiting: Sequence[Wish]) -> list[Wish]:
+    """As many of the first wishes as one call takes: at least one."""
+    texts = size = 0
+    for count, wish in enumerate(waiting):
+        texts, size = texts + len(wish.texts), size + wish.most
+        if count and (texts > MOST_TEXTS or size > MOST_BYTES):
+            return list(waiting[:count])
+    return list(waiting)
+
+
+def _fail(wishes: Sequence[Wish], error: BaseException) -> None:
+    for wish in wishes:
+        if wish.share.done():
+            continue
+        if isinstance(error, Exception):
+            wish.share.set_exception(error)
+        else:
+            wish.share.cancel()
