@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+LITELLM := $(VENV)/litellm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq --no-warn-script-location
 TESTS ?= tests
 # the statement goes through the environment, untouched: it may hold quotes and dollar signs
@@ -13,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run up down doctor test test-long check format lock bench clean
+.PHONY: help setup dev run up down doctor test test-long check format lock bench bench-gateway clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,9 +57,12 @@ format: dev ## format the code and fix what can be fixed
 bench: dev ## measure: gateway overhead, a 1,000-task run, memory search
 	@$(BIN)/python -m tests.bench
 
+bench-gateway: dev $(STAMPS)/litellm ## measure the gateway beside LiteLLM's proxy; SOAK=200000: and its memory
+	@$(BIN)/python -m tests.bench gateway --litellm=$(LITELLM) --hanging $(if $(SOAK),--soak=$(SOAK))
+
 lock: ## resolve requirements/*.in into hash-locked *.txt (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }
-	cd requirements && for name in run dev; do \
+	cd requirements && for name in run dev bench; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; \
 	done
@@ -85,6 +89,15 @@ $(STAMPS)/run: requirements/run.txt $(STAMPS)/venv
 
 $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/run
 	@$(call install,dev)
+
+# beside the product, never in it: a comparison only, with hashes
+$(STAMPS)/litellm: requirements/bench.txt $(STAMPS)/venv
+	@echo "Installing LiteLLM's proxy into $(LITELLM) (once, two minutes) ..."
+	@$(BIN)/python -m venv --clear $(LITELLM)
+	@$(LITELLM)/bin/python -m pip --disable-pip-version-check --no-input install -qq --no-warn-script-location \
+	  --require-hashes --no-deps --no-compile -r requirements/bench.txt
+	@$(LITELLM)/bin/python -m compileall -q -j2 $(LITELLM)/lib >/dev/null 2>&1 || true
+	@touch $@
 
 $(STAMPS)/package: pyproject.toml $(STAMPS)/run
 	@$(PIP) --no-deps --no-build-isolation -e .

@@ -1,5 +1,7 @@
 """`python -m tests.bench [gateway] [engine] [memory]`: what `make bench` runs, all of them unless some are named.
 
+Options (`--litellm=ENVIRONMENT`) go to each that is named.
+
 On servers from TEST_DATABASE_URL and TEST_REDIS_URL, else on embedded ones that are as durable as the product's own
 (every commit is on disk before it is reported), unlike those of the tests.
 """
@@ -45,6 +47,7 @@ def durable_servers() -> Iterator[TestServers]:
 
 def main(names: list[str]) -> int:
     """Run them one after the other, each as a process of its own; gives the exit status."""
+    names, more = [name for name in names if not name.startswith("-")], [name for name in names if name.startswith("-")]
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
         print(f"no such bench: {', '.join(unknown)}; there are {', '.join(BENCHES)}", file=sys.stderr)
@@ -56,8 +59,8 @@ def main(names: list[str]) -> int:
         for name in names or BENCHES:
             title, arguments = BENCHES[name]
             print(f"\n{title}", flush=True)
-            command = [sys.executable, "-m", f"tests.bench.{name}", *arguments]
-            done = subprocess.run(command, env=os.environ | urls, timeout=_LONGEST_S, check=False)
+            command = [sys.executable, "-m", f"tests.bench.{name}", *arguments, *more]
+            done = subprocess.run(command, env=os.environ | urls, timeout=None if more else _LONGEST_S, check=False)
             if done.returncode != 0:
                 return done.returncode
     print(f"\nall in {time.perf_counter() - started:.0f} s")

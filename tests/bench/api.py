@@ -23,6 +23,7 @@ from tests.waiting import eventually_sync
 from cognitionos.cli.listening import answers_ready, free_port
 
 MODEL = "bench-model"
+HUNG_MODEL = "hung/never-answers"
 _REDIS_DATABASE = 7
 _ROOT = Path(__file__).parents[2]
 
@@ -87,6 +88,9 @@ def running_api(servers: TestServers, *, model_port: int) -> Iterator[Server]:
     with contextlib.ExitStack() as stack:
         stack.callback(drop_database, servers, database)
         log = stack.enter_context(tempfile.TemporaryFile())
+        providers = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "providers.json"
+        providers.write_text(json.dumps([_hung_provider(model_port)]))
+        environment["COGNITIONOS_PROVIDERS_FILE"] = str(providers)
         tenant = _command(environment, "tenants", "create", "bench", "--json")
         api = stack.enter_context(_serving(environment, port=port, key=tenant["key"], log=log))
         price = {"input_usd_per_million": "0.15", "output_usd_per_million": "0.60"}
@@ -94,6 +98,13 @@ def running_api(servers: TestServers, *, model_port: int) -> Iterator[Server]:
         for subject in (f"api_key:{tenant['api_key_id']}", f"tenant:{tenant['tenant_id']}"):
             _send(api, "POST", "/v1/budgets", {"subject": subject, "limit_usd": "1000000", "period": "total"})
         yield api
+
+
+def _hung_provider(model_port: int) -> dict[str, object]:
+    """A provider that takes calls and answers none."""
+    price = {"input_usd_per_million": 1, "output_usd_per_million": 1}
+    name, _, model = HUNG_MODEL.partition("/")
+    return {"name": name, "base_url": f"http://127.0.0.1:{model_port}/v1", "models": [model], "price": price}
 
 
 @contextlib.contextmanager
@@ -124,13 +135,28 @@ def _process(
 ) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     """A module as a process and the seconds until it was ready."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", *module], cwd=_ROOT, env=environment, stdout=log, stderr=log)
+    with process_of([sys.executable, "-m", *module], environment, is_ready, log=log) as process:
+        yield process, time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def process_of(
+    command: list[str],
+    environment: dict[str, str],
+    is_ready: Callable[[], bool],
+    *,
+    log: IO[bytes],
+    within_s: float = 60,
+    cwd: Path = _ROOT,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command as a process that is ready; ended with the block."""
+    process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=log)
     try:
-        eventually_sync(lambda: process.poll() is not None or is_ready(), timeout_s=60)
+        eventually_sync(lambda: process.poll() is not None or is_ready(), timeout_s=within_s)
         if process.poll() is not None:
             log.seek(0)
-            raise SystemExit(f"{module[0]} did not start:\n{log.read().decode(errors='replace')[-4000:]}")
-        yield process, time.perf_counter() - started
+            raise SystemExit(f"{command[0]} did not start:\n{log.read().decode(errors='replace')[-4000:]}")
+        yield process
     finally:
         process.terminate()
         try:

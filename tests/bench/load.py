@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 60.0
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -32,6 +32,7 @@ class Figures(msgspec.Struct, kw_only=True):
     seconds: float
     p50_ms: float
     p99_ms: float
+    answered: int
     failed: int
     events: int
     first_failure: str = ""
@@ -68,6 +69,7 @@ async def run(plan: Plan, numbers: "itertools.count[int]") -> Figures:
         seconds=seconds,
         p50_ms=state.times[len(state.times) // 2] * 1000,
         p99_ms=state.times[int(len(state.times) * 0.99)] * 1000,
+        answered=len(state.times),
         failed=state.failed,
         events=state.events,
         first_failure=state.first_failure,

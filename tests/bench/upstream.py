@@ -1,5 +1,7 @@
 """A model server that costs next to nothing: one fixed chat completion, whole or as a stream of 24 events.
 
+The model `never-answers` keeps its name.
+
 `python -m tests.bench.upstream` prints its port and serves until its standard input closes. Raw asyncio, no parser of
 HTTP: it finds the end of each request by its `content-length` and answers on the same connection.
 """
@@ -69,6 +71,8 @@ class _Connection(asyncio.Protocol):
         if len(body) < length:
             return
         self._received = self._received[end + 4 + length :]
+        if b'"model":"never-answers"' in body:
+            return
         if b'"stream":true' in body:
             self._streaming = asyncio.get_running_loop().create_task(self._stream())
         else:
