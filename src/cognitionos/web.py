@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
 from cognitionos.composition import Services, build
+from cognitionos.composition.planning import PlanningServices
 from cognitionos.llm_gateway.infrastructure import (
     http_anthropic,
     http_budgets,
@@ -23,7 +24,8 @@ from cognitionos.llm_gateway.infrastructure import (
 )
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
-from cognitionos.planning.infrastructure import http_approvals
+from cognitionos.planning.infrastructure import http_approvals, http_run_control
+from cognitionos.planning.infrastructure.queries import ReadFile
 from cognitionos.platform import (
     health,
     http_api,
@@ -129,19 +131,26 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             queries=services.agents.queries,
             must_exist=services.planning.queries.must_exist,
         ),
+        *_planning_routes(services.planning, services.agents.agents.read_file),
+    ]
+
+
+def _planning_routes(planning: PlanningServices, read_file: ReadFile) -> list[ControllerRouterHandler]:
+    """Goals, workflows, runs, and what people decide about them."""
+    return [
         http_approvals.routes(
-            approvals=services.planning.approvals,
-            queries=services.planning.approval_queries,
-            signals=services.planning.run_signals,
+            approvals=planning.approvals,
+            queries=planning.approval_queries,
+            signals=planning.run_signals,
         ),
         planning_http.routes(
-            goals=services.planning.goals,
-            runs=services.planning.runs,
-            run_control=services.planning.run_control,
-            workflows=services.planning.workflows,
-            workflow_queries=services.planning.workflow_queries,
-            queries=services.planning.queries,
-            event_streams=services.planning.event_streams,
-            read_file=services.agents.agents.read_file,
+            goals=planning.goals,
+            runs=planning.runs,
+            workflows=planning.workflows,
+            workflow_queries=planning.workflow_queries,
+            queries=planning.queries,
+            event_streams=planning.event_streams,
+            read_file=read_file,
         ),
+        http_run_control.routes(planning.control, planning.queries),
     ]
