@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run up down doctor test test-long check format lock bench bench-gateway clean
+.PHONY: help setup dev run up down doctor test test-long check format lock bench bench-gateway bench-semantic clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ format: dev ## format the code and fix what can be fixed
 
 bench: dev ## measure: gateway overhead, a 1,000-task run, memory search
 	@$(BIN)/python -m tests.bench
+
+bench-semantic: dev ## hits and false hits of the semantic cache: PAIRS=FILE of {"text_a", "text_b", "label"} lines
+	@$(BIN)/python -m tests.bench.semantic $(PAIRS)
 
 bench-gateway: dev $(STAMPS)/litellm ## measure the gateway beside LiteLLM's proxy; SOAK=200000: and its memory
 	@$(BIN)/python -m tests.bench gateway --litellm=$(LITELLM) --hanging $(if $(SOAK),--soak=$(SOAK))
