@@ -25,6 +25,7 @@ PUBLIC_ROUTES = {
     "/health/live",
     "/health/ready",
     "/metrics",
+    "/v1/approval-links/{token:str}",
     "/openapi.json",
     "/problems/{slug:str}",
 }

@@ -1,13 +1,17 @@
 """What runs branch on and wait for, over HTTP: conditions, maps, approvals, signals, nested workflows."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from tests.fakes.planning_agents import said
 from tests.fakes.planning_app import PlanningApp, planning_app
 from tests.waiting import eventually
 
+from cognitionos.agents.facade import Assignment, NeedsApproval, ToolApproval
 from cognitionos.platform.config import Settings
 
 
@@ -199,8 +203,6 @@ async def test_data_of_an_item_that_looks_like_a_reference_stays_data(app: Plann
 
 
 async def test_an_agent_for_each_item_of_which_no_more_than_two_work_at_once(app: PlanningApp) -> None:
-    import asyncio
-
     working, most = 0, 0
 
     async def slow(assignment: Any) -> Any:
@@ -209,8 +211,6 @@ async def test_an_agent_for_each_item_of_which_no_more_than_two_work_at_once(app
         most = max(most, working)
         await asyncio.sleep(0.02)
         working -= 1
-        from tests.fakes.planning_agents import said
-
         return await said(assignment)
 
     app.script([], do=slow)
@@ -355,6 +355,104 @@ async def test_other_tenants_see_and_decide_nothing(app: PlanningApp) -> None:
     assert (await shown(app, approval["href"]))["status"] == "cancelled"
 
 
+def an_agent_that_pays(payments: list[Any], *, default: str = "reject", deadline_s: float = 60) -> Any:
+    """An agent whose one tool call needs a person; it says what became of it."""
+
+    async def pay(assignment: Assignment) -> str:
+        call = ToolApproval(
+            step_key="executor/0/0.0",
+            tool="pay",
+            arguments={"usd": 5},
+            reason="It moves money.",
+            deadline_s=deadline_s,
+            default=default,  # type: ignore[arg-type]
+        )
+        decision = assignment.approvals.get(call.key)
+        if decision is None:
+            raise NeedsApproval([call])
+        if decision.approved:
+            payments.append(call.arguments)
+        return f"paid: {decision.approved}, by {decision.by}"
+
+    return pay
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+async def test_an_agent_s_tool_call_waits_for_a_person_who_sees_its_exact_arguments(
+    app: PlanningApp, verdict: str
+) -> None:
+    payments: list[Any] = []
+    app.script([], do=an_agent_that_pays(payments))
+    href = await started(app, {"pay": {"kind": "agent", "input": {"instructions": "Pay"}}}, name="pay")
+    approval = await pending_approval(app, await reaches(app, href, "waiting"))
+
+    await app.client.post(f"{approval['href']}/{verdict}", json={})
+    run = await reaches(app, href, "succeeded", "failed")
+
+    assert approval["details"] == {"tool": "pay", "arguments": {"usd": 5}, "step": "executor/0/0.0"}
+    assert approval["prompt"] == "May pay be used? It moves money."
+    assert payments == ([{"usd": 5}] if verdict == "approve" else [])
+    assert run["result_text"].startswith(f"paid: {verdict == 'approve'}")
+
+
+@pytest.mark.parametrize(("default", "status", "paid"), [("approve", "succeeded", 1), ("fail", "failed", 0)])
+async def test_nobody_decides_about_an_agent_s_call_and_its_default_counts(
+    app: PlanningApp, default: str, status: str, paid: int
+) -> None:
+    payments: list[Any] = []
+    app.script([], do=an_agent_that_pays(payments, default=default, deadline_s=0.05))
+
+    run = await ended(app, {"pay": {"kind": "agent", "input": {"instructions": "Pay"}}}, name="pay")
+
+    assert (run["status"], len(payments)) == (status, paid)
+
+
+async def test_a_retry_of_a_rejected_run_asks_anew(app: PlanningApp) -> None:
+    href = await started(app, {"ask": {"kind": "approval", "input": {"prompt": "Again?"}}}, name="again")
+    first = await pending_approval(app, await reaches(app, href, "waiting"))
+    await app.client.post(f"{first['href']}/reject", json={})
+    await reaches(app, href, "failed")
+
+    await app.client.post(f"{href}/retry")
+    second = await pending_approval(app, await reaches(app, href, "waiting"))
+    await app.client.post(f"{second['href']}/approve", json={})
+    run = await reaches(app, href, "succeeded", "failed")
+
+    assert run["status"] == "succeeded"
+    assert second["id"] != first["id"]
+
+
+async def test_a_paused_run_takes_the_answer_and_goes_on_when_it_is_resumed(app: PlanningApp) -> None:
+    href = await started(app, {"ask": {"kind": "approval", "input": {"prompt": "Now?"}}}, name="paused")
+    approval = await pending_approval(app, await reaches(app, href, "waiting"))
+
+    await app.client.post(f"{href}/pause")
+    await app.client.post(f"{approval['href']}/approve", json={})
+    paused = await shown(app, href)
+    await app.client.post(f"{href}/resume")
+    run = await reaches(app, href, "succeeded", "failed")
+
+    assert (paused["status"], run["status"]) == ("paused", "succeeded")
+
+
+async def test_a_task_calls_a_tool_or_code_without_a_model(app: PlanningApp) -> None:
+    tasks = {
+        "look": {"kind": "tool", "input": {"tool": "read_file", "arguments": {"name": ref("run.input")}}},
+        "count": {
+            "kind": "python",
+            "depends_on": ["look"],
+            "input": {"code": "print(len(data))", "input": ref("tasks.look.output.tool")},
+        },
+    }
+
+    run = await ended(app, tasks, name="tools", of="a.txt")
+
+    found = await tasks_of(app, run)
+    assert run["status"] == "succeeded", run
+    assert found["look"]["output"] == {"tool": "read_file", "arguments": {"name": "a.txt"}}
+    assert found["count"]["output"]["arguments"]["code"].endswith("\nprint(len(data))")
+
+
 WAIT = {
     "go": {"kind": "wait", "input": {"signal": "go"}},
     "end": {"kind": "value", "depends_on": ["go"], "input": ref("tasks.go.output")},
@@ -449,3 +547,39 @@ async def test_cancelling_a_run_cancels_what_it_started(app: PlanningApp) -> Non
 
     middle = await shown(app, f"/v1/runs/{child['parent_run_id']}")
     assert ((await shown(app, child["href"]))["status"], middle["status"]) == ("cancelled", "cancelled")
+
+
+async def test_cancelling_a_run_stops_the_agent_of_a_nested_one_within_a_second(app: PlanningApp) -> None:
+    working, stopped = asyncio.Event(), asyncio.Event()
+
+    async def for_ever(_: Assignment) -> str:
+        working.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        raise AssertionError
+
+    app.script([], do=for_ever)
+    inner = {"a": {"kind": "agent", "input": {"instructions": "Think"}}}
+    await app.client.post("/v1/workflows", json={"name": "thinks", "tasks": inner})
+    href = await started(app, {"n": {"kind": "workflow", "input": {"workflow": "thinks"}}}, name="above")
+    await working.wait()
+    seen = await shown(app, href)
+
+    await app.client.post(f"{href}/cancel")
+    async with asyncio.timeout(1):
+        await stopped.wait()
+
+    assert seen["status"] == "running"
+
+
+async def test_a_map_of_ten_thousand_values_ends_in_time(app: PlanningApp) -> None:
+    tasks = {"m": {"kind": "map", "input": {"over": ref("run.input"), "task": {"kind": "value", "input": ref("item")}}}}
+    started_at = time.process_time()
+
+    run = await ended(app, tasks, name="wide", of=list(range(10_000)))
+
+    assert run["status"] == "succeeded", run
+    assert run["total_tasks"] == 10_001
+    assert time.process_time() - started_at < 20

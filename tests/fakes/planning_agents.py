@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from cognitionos.agents.facade import Answer, Artifact, Assignment, Outcome, Question
+from cognitionos.agents.facade import Answer, Artifact, Assignment, DirectCall, DirectResult, Outcome, Question
 from cognitionos.kernel.errors import NotFound
 
 Do = Callable[[Assignment], Awaitable[str]]
@@ -35,6 +35,7 @@ class ScriptedAgents:
     model: str = "scripted/model"
     questions: list[Question] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
+    calls: list[DirectCall] = field(default_factory=list)
     anew: list[UUID] = field(default_factory=list)
     kept: dict[tuple[UUID, UUID, str], tuple[Artifact, bytes]] = field(default_factory=dict)
 
@@ -69,6 +70,11 @@ class ScriptedAgents:
             steps=1,
             rounds=1,
         )
+
+    async def call_tool(self, call: DirectCall) -> DirectResult:
+        """What the call was."""
+        self.calls.append(call)
+        return DirectResult(content={"tool": call.tool, "arguments": dict(call.arguments)}, files=())
 
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
         """Remember which."""

@@ -4,7 +4,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from cognitionos.agents.application.assignment import Answer, Assignment, Outcome, Question, Report
+from cognitionos.agents.application.assignment import (
+    Answer,
+    Assignment,
+    DirectCall,
+    DirectResult,
+    Outcome,
+    Question,
+    Report,
+)
 from cognitionos.agents.application.histories import Histories
 from cognitionos.agents.application.ports import Files
 from cognitionos.agents.application.runs import AgentRuns
@@ -21,6 +29,8 @@ __all__ = [
     "Artifact",
     "Assignment",
     "BadFileName",
+    "DirectCall",
+    "DirectResult",
     "FileNotFound",
     "LeaseLost",
     "NeedsApproval",
@@ -52,6 +62,10 @@ class Agents:
     async def ask(self, question: Question) -> Answer:
         """One structured answer, journaled under (run_id, task_id, number of objections). Raises as `perform`."""
         return await self.runs.ask(question)
+
+    async def call_tool(self, call: DirectCall) -> DirectResult:
+        """Call a tool without a model; the same (run_id, task_id) gives what its journal holds. Raises as `perform`."""
+        return await self.runs.call_tool(call)
 
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
         """Let these tasks begin anew; each with its last fencing number: what a later one journals stays."""

@@ -19,6 +19,7 @@ from cognitionos.planning.application.planner import Planner
 from cognitionos.planning.application.ports import Handler
 from cognitionos.planning.application.run_signals import RunSignals
 from cognitionos.planning.application.runs import Runs
+from cognitionos.planning.application.tool_tasks import ToolTasks
 from cognitionos.planning.application.values import PURE
 from cognitionos.planning.application.workflows import Workflows
 from cognitionos.planning.infrastructure.approval_queries import ApprovalQueries
@@ -119,14 +120,18 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp) 
         await base.outbox.caught_up(tenant_id, CONSOLIDATION, within_s=MEMORY_WITHIN_S)
         return await recall(tenant_id, project_id, query, limit)
 
+    decisions = PostgresApprovals(database=base.database).decisions
+    tools = ToolTasks(call=agents.call_tool, decisions=decisions)
     handlers: dict[str, Handler] = {
         "plan": Planner(ask=agents.ask, recall=recall_the_latest),
         "agent": AgentTasks(
             perform=agents.perform,
             recall=recall,
             upstream=store.upstream,
-            decisions=PostgresApprovals(database=base.database).decisions,
+            decisions=decisions,
         ),
+        "tool": tools,
+        "python": tools,
         "workflow": NestedTasks(runs=NestedQueries(database=base.database)),
         "http": HttpTasks(send=send_http),
     }

@@ -93,3 +93,19 @@ class Answer:
     cost_nanousd: int
     prompt_tokens: int
     completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectCall(Identity):
+    """One tool call that a task is, without a model in between. `role` says whose tools and rules hold."""
+
+    tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectResult:
+    """What the tool gave, as JSON, and the files it wrote."""
+
+    content: Any
+    files: tuple[str, ...]

@@ -1,13 +1,22 @@
 """Performing a task and answering a question: opened from the journal, worked on, closed."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from cognitionos.agents.application.assignment import Answer, Assignment, Identity, Outcome, Question
+from cognitionos.agents.application.assignment import (
+    Answer,
+    Assignment,
+    DirectCall,
+    DirectResult,
+    Identity,
+    Outcome,
+    Question,
+)
 from cognitionos.agents.application.conversation import asked, opening_of
 from cognitionos.agents.application.definitions import CRITIC, Definitions
 from cognitionos.agents.application.loop import Loop
@@ -17,9 +26,10 @@ from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
 from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunStatus, storable
 from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
 from cognitionos.kernel.clock import Clock
-from cognitionos.llm_gateway.facade import BudgetExhausted, user
+from cognitionos.llm_gateway.facade import BudgetExhausted, ToolCall, user
 from cognitionos.platform.telemetry import span
 
 
@@ -72,6 +82,20 @@ class AgentRuns:
                 prompt_tokens=totals.prompt_tokens,
                 completion_tokens=totals.completion_tokens,
             )
+
+    async def call_tool(self, call: DirectCall) -> DirectResult:
+        """One tool call, journaled like an agent's. The facade names what it raises."""
+        definition = self.definitions.agent(call.role)
+        name = ToolSpec(name=call.tool, description="", parameters={}).wire_name
+        wanted = ToolCall(id=call.task_key, name=name, arguments=json.dumps(call.arguments))
+        async with self._session(call, [definition], ()) as session:
+            [step] = await self.loop.toolbox.call_all(
+                session, f"{call.role}/tool", definition=definition, calls=[wanted]
+            )
+            content = json.loads(step.content["result"])
+            if step.content["outcome"] != CallOutcome.OK.value:
+                raise AgentFailed(f"The tool '{call.tool}' gave no result: {_reason(content)}")
+        return DirectResult(content=content, files=tuple(step.content["files"]))
 
     async def _drafts(self, session: Session, definition: AgentDefinition, assignment: Assignment) -> tuple[str, int]:
         """The text that stands, and how often a critic looked at it."""
@@ -154,6 +178,13 @@ class AgentRuns:
             steps=totals.steps,
             rounds=rounds,
         )
+
+
+def _reason(content: Any) -> str:
+    """Why a call did not work, in the tool's own words; the end of a traceback says most."""
+    told = content if isinstance(content, dict) else {}
+    words = [str(told[name]) for name in ("error", "stderr") if told.get(name)]
+    return "; ".join(words)[-2_000:] or "it did not say why"
 
 
 def _rejected(assignment: Assignment, verdict: Verdict) -> AgentFailed:
