@@ -9,6 +9,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
+from cognitionos.agents.infrastructure import http_mcp, http_tools
 from cognitionos.composition import Services, build
 from cognitionos.composition.planning import PlanningServices
 from cognitionos.llm_gateway.infrastructure import (
@@ -86,6 +87,20 @@ def create_app(settings: Settings | None = None) -> Litestar:
     return middleware.observe(app, first=with_hot_routes)
 
 
+def _agent_routes(services: Services) -> list[ControllerRouterHandler]:
+    agents = services.agents
+    return [
+        agents_http.routes(
+            definitions=agents.definitions,
+            toolbox=agents.toolbox,
+            queries=agents.queries,
+            must_exist=services.planning.queries.must_exist,
+        ),
+        http_mcp.routes(agents.mcp_door),
+        http_tools.routes(toolbox=agents.toolbox, store=agents.tool_store, admin=agents.tool_admin),
+    ]
+
+
 def _gateway_routes(services: Services) -> list[ControllerRouterHandler]:
     gateway = services.llm_gateway
     return [
@@ -125,12 +140,7 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         memory_http.routes(
             remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries
         ),
-        agents_http.routes(
-            definitions=services.agents.definitions,
-            toolbox=services.agents.toolbox,
-            queries=services.agents.queries,
-            must_exist=services.planning.queries.must_exist,
-        ),
+        *_agent_routes(services),
         *_planning_routes(services.planning, services.agents.agents.read_file),
     ]
 

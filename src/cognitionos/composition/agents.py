@@ -14,21 +14,29 @@ from cognitionos.agents.application.toolbox import Toolbox
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.facade import Agents
 from cognitionos.agents.infrastructure.histories import PostgresHistories
+from cognitionos.agents.infrastructure.http_mcp import McpDoor
 from cognitionos.agents.infrastructure.http_request_tool import HttpRequestTool
 from cognitionos.agents.infrastructure.http_tool import HttpTool
 from cognitionos.agents.infrastructure.journal import PostgresJournal
+from cognitionos.agents.infrastructure.mcp_servers import McpServers
 from cognitionos.agents.infrastructure.memory_tools import MemoryTools
 from cognitionos.agents.infrastructure.metrics import AgentMetrics
 from cognitionos.agents.infrastructure.prompt_files import load_prompts
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox
 from cognitionos.agents.infrastructure.python_tool import PythonTool
 from cognitionos.agents.infrastructure.queries import AgentQueries
+from cognitionos.agents.infrastructure.sql_tool import SqlDatabases
+from cognitionos.agents.infrastructure.tool_admin import ToolAdmin
+from cognitionos.agents.infrastructure.tool_kit import Kits
+from cognitionos.agents.infrastructure.tool_store import ToolStore
 from cognitionos.agents.infrastructure.workspace_store import PostgresFiles
 from cognitionos.agents.infrastructure.workspace_tools import WorkspaceTools
 from cognitionos.composition.base import Base, Resource
 from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.memory.facade import Memory
+from cognitionos.platform.crypto import purpose_key
+from cognitionos.platform.http_address import AllowedHosts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +48,9 @@ class AgentsServices:
     toolbox: Toolbox
     queries: AgentQueries
     http: HttpTool
+    tool_store: ToolStore
+    tool_admin: ToolAdmin
+    mcp_door: McpDoor
     resources: tuple[Resource, ...]
 
 
@@ -58,6 +69,8 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         HttpRequestTool(http).tool,
         *MemoryTools(memory).tools,
     )
+    tenants_kits, admin = kits(base)
+    door = McpDoor()
     runs = agent_runs(
         models=gateway,
         journal=PostgresJournal(base.database),
@@ -66,6 +79,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         observe=AgentMetrics(),
         now=base.now,
         new_id=base.new_id,
+        kit_of=tenants_kits.of,
     )
     return AgentsServices(
         agents=Agents(runs=runs, workspace=files, histories=PostgresHistories(base.database)),
@@ -73,8 +87,23 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         toolbox=runs.loop.toolbox,
         queries=AgentQueries(base.database),
         http=http,
-        resources=(python,),
+        tool_store=tenants_kits.store,
+        tool_admin=admin,
+        mcp_door=door,
+        resources=(python, tenants_kits.servers, door),
     )
+
+
+def kits(base: Base) -> tuple[Kits, ToolAdmin]:
+    """What tenants add to the tools, and how they set it."""
+    settings = base.settings
+    store = ToolStore(base.database)
+    key = purpose_key(settings.secret_key.get_secret_value(), "tool-secrets")
+    allowed = AllowedHosts.parse(settings.tool_allow)
+    servers = McpServers(store=store, sealing_key=key, allowed=allowed, is_stdio_allowed=settings.mcp_stdio)
+    databases = SqlDatabases(store=store, sealing_key=key, allowed=allowed)
+    admin = ToolAdmin(store=store, servers=servers, databases=databases, sealing_key=key, new_id=base.new_id)
+    return Kits(store=store, servers=servers, databases=databases), admin
 
 
 def agent_runs(

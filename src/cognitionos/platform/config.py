@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     http_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="hosts the http tool may reach; a literal address:port opens just that one"
     )
+    mcp_stdio: bool = Field(
+        default=False, description="whether tenants may have MCP servers started as processes of the worker"
+    )
+    tool_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="hosts that are not public and that tenants' MCP servers and databases may be at"
+    )
     sandbox: Literal["auto", "wasm", "process"] = "auto"
 
     hold_sweep_s: float = Field(default=5.0, gt=0, le=30, description="seconds between signs of life of who holds money")
@@ -99,7 +105,7 @@ class Settings(BaseSettings):
         default=None, description="test only: the process kills itself when it reaches this point"
     )
 
-    @field_validator("http_allow", "fallback_models", "provider_allow", mode="before")
+    @field_validator("http_allow", "fallback_models", "provider_allow", "tool_allow", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

@@ -41,6 +41,15 @@ def permitted_tools(tools: Mapping[str, Tool], kit: Kit, definition: AgentDefini
     return {each.spec.wire_name: each for each in found}
 
 
+def is_offered(tool: Tool, kit: Kit) -> bool:
+    """Whether some agent of the tenant may use it."""
+    if tool.spec.name not in kit.tools:
+        rule = rule_for(kit.rules, tool.spec.rule_name)
+        return rule.allowed if rule is not None else not kit.is_strict or tool.spec.access is not Access.CLOSED
+    rule = rule_for(kit.rules, tool.spec.rule_name)
+    return rule is not None and rule.allowed
+
+
 def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCall | Refusal:
     """The call, ready to be made, or why it is not."""
     chosen = permitted.get(call.name)

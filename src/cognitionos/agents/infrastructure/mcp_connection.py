@@ -18,6 +18,7 @@ from cognitionos.platform.http_address import AllowedHosts, Resolve, resolve_by_
 CONNECT_S = 15.0
 MOST_BYTES = 4 * 2**20
 _PAGES = 20
+_LATE_IN_A_ROW = 2
 _CLOSE_S = 8.0
 _HIDDEN = "the details are in the log"
 Found = TypeVar("Found")
@@ -40,6 +41,7 @@ class McpConnection:
     open_client: Open
     _client: "asyncio.Future[Any]" = field(init=False, repr=False)
     _leave: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _late: int = field(default=0, init=False)
     _life: "asyncio.Task[None] | None" = field(default=None, init=False)
 
     @property
@@ -98,11 +100,17 @@ class McpConnection:
             await asyncio.wait({work, self._life}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 raise McpServerUnavailable(f"'{self.name}' went away: {_why(self._life)}")
-            return await work
+            answer = await work
+            self._late = 0
+            return answer
         except MCPError as error:
             if error.code == CONNECTION_CLOSED:
+                self._leave.set()
                 raise McpServerUnavailable(f"'{self.name}' went away in the middle of it") from error
             if error.code == REQUEST_TIMEOUT:
+                self._late += 1
+                if self._late >= _LATE_IN_A_ROW:
+                    self._leave.set()  # it hangs: the next call starts it anew
                 raise McpServerUnavailable(f"'{self.name}' did not answer in time") from error
             if error.code != INVALID_PARAMS:
                 self._leave.set()  # who knows what state it is in: the next call connects anew

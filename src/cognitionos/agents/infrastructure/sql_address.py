@@ -17,6 +17,7 @@ from cognitionos.platform.http_address import AllowedHosts, DestinationRefused, 
 
 _LOOK_UP_S = 5.0
 _HOST = re.compile(r"[A-Za-z0-9_.:-]+\Z")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _MODES = frozenset({"disable", "prefer", "require", "verify-ca", "verify-full"})
 
 
@@ -51,7 +52,7 @@ class DatabaseAddress:
         if options or sslmode not in _MODES:
             raise _bad("of options, it may have sslmode only")
         given = (parts.hostname, database, account, unquote(parts.password or ""))
-        if any(letter < " " or letter == "\x7f" for text in given for letter in text) or not _HOST.match(parts.hostname):
+        if not _HOST.match(parts.hostname) or any(map(_UNPRINTABLE.search, given)):
             raise _bad("it names one host, in plain characters")
         host, database, account, password = given
         return cls(host=host, port=port, database=database, account=account, password=password, sslmode=sslmode)
