@@ -25,6 +25,8 @@ DISPATCHED = {
     "budget_holds": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "budget_settings": {"SELECT"},
     "budgets": {"SELECT", "UPDATE"},
+    "cache_voids": {"SELECT", "DELETE"},
+    "cached_answers": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "calls": {"SELECT", "INSERT"},
     "memories": {"SELECT", "UPDATE"},
     "outbox": {"SELECT", "UPDATE"},

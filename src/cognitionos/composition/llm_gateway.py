@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from cognitionos.composition.base import Base, Resource
+from cognitionos.composition.llm_gateway_caches import build_caches
 from cognitionos.composition.semantic_cache import SemanticServices
-from cognitionos.composition.semantic_cache import build as build_semantic
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.cache import AnswerCaches
-from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.deployments import Crowd, Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
@@ -30,8 +29,7 @@ from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, Pos
 from cognitionos.llm_gateway.infrastructure.cache_upkeep import CacheUpkeep
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
-from cognitionos.llm_gateway.infrastructure.durable_cache import DurableCache
-from cognitionos.llm_gateway.infrastructure.exact_cache import ExactCache
+from cognitionos.llm_gateway.infrastructure.http_cache import CacheDoor
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
     canonical,
     decode_object,
@@ -75,6 +73,7 @@ class LlmGatewayServices:
     caches: AnswerCaches
     cache_upkeep: CacheUpkeep
     semantic: SemanticServices
+    cache_door: CacheDoor
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -135,11 +134,10 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))
     attempts = _attempts(base.settings, catalogue, circuits, backoff or Backoff())
     budgets = _budgets(base, store, prices, catalogue, attempts)
-    caches, upkeep = _caches(base)
-    semantic = build_semantic(base, local=providers.by_name[wordllama_provider.NAME], voids=caches.voids)
-    caches.further = (semantic.cache,)
+    caches = build_caches(base, local=providers.by_name[wordllama_provider.NAME])
+    gateway = _gateway(base, providers, catalogue, budgets, attempts, table, caches.answers)
     return LlmGatewayServices(
-        gateway=_gateway(base, providers, catalogue, budgets, attempts, table, caches),
+        gateway=gateway,
         providers=providers,
         prices=prices,
         budgets=budgets,
@@ -153,26 +151,11 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         own_providers=own_providers,
         own_models=own_models,
         provider_keys=keys,
-        caches=caches,
-        cache_upkeep=upkeep,
-        semantic=semantic,
+        caches=caches.answers,
+        cache_upkeep=caches.upkeep,
+        semantic=caches.semantic,
+        cache_door=caches.door(gateway),
     )
-
-
-def _caches(base: Base) -> tuple[AnswerCaches, CacheUpkeep]:
-    exact_s, durable_s = base.settings.cache_exact_s, base.settings.cache_durable_s
-    exact = ExactCache(base.redis, base.signals, kept_s=exact_s, durable_s=durable_s)
-    durable = DurableCache(base.database, kept_s=durable_s)
-    upkeep = CacheUpkeep(exact, durable, base.signals, most_bytes=base.settings.cache_durable_mb * 2**20)
-    voids = Voids(
-        durable=durable,
-        shared=exact,
-        changed=upkeep.changed,
-        announce=upkeep.announce,
-        monotonic=time.monotonic,
-    )
-    caches = AnswerCaches(shared=exact, durable=durable, voids=voids, clock=time.time, monotonic=time.monotonic)
-    return caches, upkeep
 
 
 def _provider_keys(settings: Settings) -> ProviderKeys:

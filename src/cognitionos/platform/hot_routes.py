@@ -19,7 +19,10 @@ from cognitionos.platform.http_problems import VendorErrors, answer_to
 from cognitionos.platform.middleware import ADMITTED, Authenticate, RateLimit, credential, header
 
 JSON = b"application/json"
-_UNPLAIN = frozenset({b"idempotency-key", b"content-encoding", b"expect"})
+_UNPLAIN = frozenset(
+    {b"idempotency-key", b"content-encoding", b"expect"}
+    | {b"cache-control", b"x-cognitionos-cache-tags", b"x-cognitionos-cache-ttl"}
+)
 
 
 class NotPlain(Exception):

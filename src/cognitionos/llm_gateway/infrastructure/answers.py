@@ -57,6 +57,10 @@ def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:
     }
     if answer.similarity is not None:
         headers["x-cognitionos-similarity"] = f"{answer.similarity:.4f}"
+    if answer.cache_key is not None:
+        headers["x-cognitionos-cache-key"] = answer.cache_key
+    if answer.cache_age_s is not None:
+        headers["x-cognitionos-cache-age"] = str(answer.cache_age_s)
     if answer.simulated:
         headers["x-cognitionos-simulated"] = "true"
     if answer.limit_lowered:

@@ -292,3 +292,8 @@ def _voids(tenant_id: UUID) -> str:
 def _parsed(voids: bytes) -> tuple[int, float]:
     epoch, _, since = voids.partition(b":")
     return int(epoch), float(since)
+
+
+def answers_of(tenant_id: UUID) -> str:
+    """What the names of all answers of a tenant begin with."""
+    return f"{_ANSWER}{tenant_id}:"

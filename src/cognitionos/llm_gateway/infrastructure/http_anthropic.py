@@ -18,6 +18,7 @@ from cognitionos.llm_gateway.infrastructure.answers import (
     stream_headers,
 )
 from cognitionos.llm_gateway.infrastructure.anthropic_errors import ANTHROPIC_ERRORS
+from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
 from cognitionos.llm_gateway.infrastructure.messages_answer import MessageEvents, message_of
 from cognitionos.llm_gateway.infrastructure.messages_schema import messages_request
@@ -87,7 +88,7 @@ class AnthropicRoutes(Controller):
         version, betas = (request.headers.get(name) for name in ("anthropic-version", "anthropic-beta"))
         body = decode_object(await request.body())
         body["max_tokens"] = data.max_tokens  # whole, where the text said 7.0
-        asked = messages_request(body, version=version, betas=betas)
+        asked = wished(messages_request(body, version=version, betas=betas), request.scope["headers"])
         caller = caller_of(request.user, asked.extra.get("user"))
         request_id = request.scope["state"].get("request_id", "")
         named = {"request-id": request_id}

@@ -23,6 +23,7 @@ from cognitionos.llm_gateway.infrastructure.answers import (
     embedding_headers,
     stream_headers,
 )
+from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
@@ -136,7 +137,7 @@ class OpenAIRoutes(Controller):
     ) -> Response[bytes]:
         """OpenAI's chat completions, streamed where `stream` is true; headers say who answered and what it cost."""
         who = request.user  # not injected: a second dependency makes Litestar start two tasks for each call
-        asked = chat_request(decode_object(await request.body()))
+        asked = wished(chat_request(decode_object(await request.body())), request.scope["headers"])
         caller = caller_of(who, data.user)
         if data.stream:
             stream = await gateway.stream(caller, asked)

@@ -18,6 +18,7 @@ from cognitionos.llm_gateway.infrastructure.answers import (
     caller_of,
     stream_headers,
 )
+from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
@@ -80,7 +81,7 @@ class ResponsesRoutes(Controller):
         """OpenAI's responses, streamed where `stream` is true; headers say who answered and what it cost."""
         body = decode_object(await request.body())
         body["max_output_tokens"] = data.max_output_tokens  # whole, where the text said 7.0
-        asked = responses_request(body)
+        asked = wished(responses_request(body), request.scope["headers"])
         caller, created_at = caller_of(request.user, data.user), int(now().timestamp())
         if data.stream:
             stream = await gateway.stream(caller, asked)
