@@ -118,6 +118,7 @@ def _gateway_routes(services: Services) -> list[ControllerRouterHandler]:
         http_semantic.routes(rulebook=gateway.semantic.rulebook, store=gateway.semantic.store),
         http_anthropic.routes(gateway.gateway),
         http_responses.routes(gateway.gateway, now=services.base.now),
+        http_cache.routes(gateway.caches.voids, gateway.cache_door),
         http_models.routes(
             own_models=gateway.own_models,
             catalogue=gateway.catalogue,
@@ -164,29 +165,4 @@ def _planning_routes(planning: PlanningServices, read_file: ReadFile) -> list[Co
             read_file=read_file,
         ),
         http_run_control.routes(planning.control, planning.queries),
-    ]
-
-
-def _gateway_routes(services: Services) -> list[ControllerRouterHandler]:
-    return [
-        http_default_model.routes(services.llm_gateway.gateway),
-        http_openai.routes(services.llm_gateway.gateway, services.llm_gateway.catalogue),
-        money_http.routes(prices=services.llm_gateway.prices, usage=services.llm_gateway.usage),
-        http_budgets.routes(
-            budgets=services.llm_gateway.budgets,
-            book=services.llm_gateway.budget_book,
-            queries=services.llm_gateway.budget_queries,
-            alerts=services.llm_gateway.alerts,
-        ),
-        http_semantic.routes(
-            rulebook=services.llm_gateway.semantic.rulebook, store=services.llm_gateway.semantic.store
-        ),
-        http_anthropic.routes(services.llm_gateway.gateway),
-        http_responses.routes(services.llm_gateway.gateway, now=services.base.now),
-        http_cache.routes(services.llm_gateway.caches.voids, services.llm_gateway.cache_door),
-        http_models.routes(
-            own_models=services.llm_gateway.own_models,
-            catalogue=services.llm_gateway.catalogue,
-            keys=services.llm_gateway.provider_keys,
-        ),
     ]
