@@ -95,7 +95,7 @@ async def test_a_paused_run_lets_running_tasks_end_and_starts_no_other_until_it_
 
     paused = await asked(app, f"{href}/pause")
     gate.open.set()
-    await eventually(lambda: _ended(app, href, "first"))
+    await eventually(lambda: _is(app, href, "first", "succeeded"))
 
     assert paused["status"] == "paused"
     assert await statuses(app, href) == {
@@ -125,6 +125,54 @@ async def test_pausing_twice_says_it_once_and_resuming_what_runs_is_a_conflict(a
     gate.open.set()
     await until(app, href, "succeeded")
     assert (await app.client.post(f"{href}/pause")).json()["type"] == "/problems/run-already-finished"
+
+
+async def test_a_run_paused_now_stops_its_agents_after_their_next_step_and_takes_them_up_again(
+    app: PlanningApp,
+) -> None:
+    gate = Gate()
+    say = asyncio.Event()
+
+    async def in_steps(assignment: Assignment) -> str:
+        gate.entered.append(assignment.task_key)
+        await say.wait()
+        await assignment.report("agent.step", {"number": 2})
+        gate.stopped.append("not at all")
+        return "done"
+
+    app.script([], do=in_steps)
+    await app.client.post("/v1/workflows", json={"name": "one", "tasks": {"a": THREE["first"]}})
+    href = str((await app.client.post("/v1/runs", json={"workflow": "one"})).headers["location"])
+    await eventually(lambda: gate.entered)
+
+    await asked(app, f"{href}/pause", now=True)
+    say.set()
+    await eventually(lambda: _is(app, href, "a", "paused"))
+    stopped = list(gate.stopped)
+    await asked(app, f"{href}/resume")
+
+    assert (stopped, (await until(app, href, "succeeded"))["result_text"]) == ([], "done")
+    assert gate.entered == ["a", "a"]
+
+
+async def test_pause_and_cancel_reach_the_runs_that_a_run_has_started(app: PlanningApp) -> None:
+    gate = Gate()
+    app.script([], do=gate)
+    await app.client.post("/v1/workflows", json={"name": "below", "tasks": THREE})
+    above = {"child": {"kind": "workflow", "input": {"workflow": "below"}}}
+    await app.client.post("/v1/workflows", json={"name": "above", "tasks": above})
+    href = str((await app.client.post("/v1/runs", json={"workflow": "above"})).headers["location"])
+    await eventually(lambda: gate.entered)
+    newest = (await app.client.get("/v1/runs", params={"limit": 1})).json()["items"][0]["href"]
+
+    await asked(app, f"{href}/pause")
+    paused = (await shown(app, newest))["status"]
+    await asked(app, f"{href}/resume")
+    resumed = (await shown(app, newest))["status"]
+    await asked(app, f"{href}/cancel")
+
+    assert (paused, resumed, (await shown(app, newest))["status"]) == ("paused", "running", "cancelled")
+    await eventually(lambda: gate.stopped == ["first"], timeout_s=1)
 
 
 async def test_a_paused_run_can_be_cancelled(app: PlanningApp) -> None:
@@ -199,5 +247,5 @@ async def test_a_run_of_somebody_else_is_not_there(app: PlanningApp) -> None:
     await asked(app, f"{href}/cancel")
 
 
-async def _ended(app: PlanningApp, href: str, key: str) -> bool:
-    return (await statuses(app, href))[key] == "succeeded"
+async def _is(app: PlanningApp, href: str, key: str, status: str) -> bool:
+    return (await statuses(app, href))[key] == status

@@ -9,7 +9,7 @@ from uuid import UUID
 from cognitionos.planning.domain.approval import Ask
 from cognitionos.planning.domain.progress import Edges, Progress
 from cognitionos.planning.domain.reference import STATE
-from cognitionos.planning.domain.run import Run, RunEvent
+from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
 from cognitionos.planning.domain.task import (
     ClaimedTask,
     Expansion,
@@ -103,6 +103,7 @@ class Step:
     fanned: list[tuple[UUID, int]] = field(default_factory=list)
     ended_items: list[str] = field(default_factory=list)
     new_tasks: list[NewTask] = field(default_factory=list)
+    stopped: set[UUID] = field(default_factory=set)
 
     def take(self, entry: Entry) -> None:
         """Apply one entry, in the order they came. After the run's end nothing more counts."""
@@ -114,6 +115,8 @@ class Step:
                 self.events.append(RunEvent(kind="task.started", task_key=task.key, data=_start(task)))
             case Reported(task=task, kind=kind, data=data):
                 self.events.append(RunEvent(kind=kind, task_key=task.key, data=data))
+                if self.run.status is RunStatus.PAUSED and self.run.stops_now:
+                    self.stopped.add(task.id)
             case Ended(task=task, outcome=Succeeded() as outcome):
                 self._succeeded(task, outcome)
             case Ended(task=task, outcome=Retrying() as outcome):

@@ -55,6 +55,7 @@ class Recording:
         facts += [run.finished(self.now, statement=None) for run in nested]
         ready |= await self._store(steps.values())
         refused = frozenset(entry.task.id for entry in entries) - held.keys()
+        refused |= {task_id for step in steps.values() for task_id in step.stopped}
         revoked = any(step.failed for step in steps.values())
         retrying = any(step.retrying for step in steps.values())
         touched = frozenset(runs) | {run.id for run in nested}

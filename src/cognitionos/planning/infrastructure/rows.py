@@ -16,7 +16,7 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # an escaped NUL, not an escap
 RUN_COLUMNS = (
     "id, tenant_id, project_id, goal_id, api_key_id, user_name, created_at, status, total_tasks, open_tasks, "
     "last_seq, result_task_id, result_text, error, started_at, finished_at, "
-    "parent_run_id, parent_task_id, depth"
+    "parent_run_id, parent_task_id, depth, stops_now"
 )
 
 
@@ -42,6 +42,7 @@ def run_of(row: Sequence[Any]) -> Run:
         parent_run_id=row[16],
         parent_task_id=row[17],
         depth=row[18],
+        stops_now=row[19],
     )
 
 

@@ -58,6 +58,10 @@ _CANCEL_OPEN = """
 UPDATE tasks SET status = 'cancelled', finished_at = %s, lease_owner = NULL, lease_until = NULL
 WHERE run_id = %s AND status IN ('pending', 'ready', 'paused', 'running')
 """
+_STOPPED = """
+UPDATE tasks SET status = 'paused', ready_at = now(), attempt = attempt - 1, lease_owner = NULL, lease_until = NULL
+WHERE id = ANY(%s::uuid[])
+"""
 _HOLD = "UPDATE tasks SET status = 'paused' WHERE run_id = %s AND status = 'ready'"
 _SKIPPED = """
 UPDATE tasks SET status = 'skipped', pending_deps = 0, finished_at = %s WHERE id = ANY(%s::uuid[])
@@ -85,6 +89,8 @@ async def store_step(connection: Connection, step: Step) -> bool:
         await connection.execute(_RETRYING, (jsonb(retry.problem.as_json()), retry.after_s, task_id))
     for task_id, wait in step.postponed:
         await connection.execute(_POSTPONED, (wait.after_s, jsonb(dict(wait.state)), task_id))
+    if step.stopped:
+        await connection.execute(_STOPPED, (uuid_array(list(step.stopped)),))
     if step.skipped:
         await connection.execute(_SKIPPED, (step.now, uuid_array(step.skipped)))
     collected = [(task_id, failure) for task_id, _, failure in step.collected]
