@@ -38,6 +38,8 @@ API_POINTS = (
     "runs.cancel_committed",
     "runs.journals_set_aside",
     "workflows.declared",
+    "approvals.decided",
+    "signals.sent",
 )
 GOAL = {"statement": "Do two things, one after the other", "budget_usd": "1"}
 
@@ -184,6 +186,37 @@ async def test_a_retry_that_died_half_way_is_asked_for_again_and_doubles_no_effe
     assert (await scene.call("POST", f"{goal['run_href']}/retry"))[0] == 200
     assert (await scene.ends(goal))["status"] == "succeeded"
     assert (scene.canary.applied, scene.canary.keyless) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("point", "kind", "given", "answer"),
+    [
+        ("approvals.decided", "approval", {"prompt": "May we?"}, {"comment": "yes"}),
+        ("signals.sent", "wait", {"signal": "go"}, {"payload": "yes"}),
+    ],
+)
+async def test_what_was_answered_counts_once_though_nobody_could_be_told(
+    scene: Scene, point: str, kind: str, given: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    tasks = {"ask": {"kind": kind, "input": given}}
+    await scene.call("POST", "/v1/workflows", json={"name": kind, "tasks": tasks})
+    _, run = await scene.call("POST", "/v1/runs", json={"workflow": kind})
+
+    async def waits() -> bool:
+        return bool((await scene.call("GET", run["href"]))[1]["status"] == "waiting")
+
+    await eventually(waits, timeout_s=20)
+    [path] = [f"{run['href']}/signals/go"]
+    if kind == "approval":
+        [approval] = (await scene.call("GET", f"/v1/approvals?run_id={run['id']}"))[1]["items"]
+        path = f"{approval['href']}/approve"
+
+    assert await scene.dies_at(point, "POST", path, json=answer)
+
+    shown = await scene.ends(run)
+    status, again = await scene.call("POST", path, json=answer)
+    assert shown["status"] == "succeeded"
+    assert (status, again["status"]) == ((200, "approved") if kind == "approval" else (409, 409))
 
 
 async def test_a_workflow_that_was_declared_is_the_same_version_when_it_is_declared_again(scene: Scene) -> None:

@@ -15,8 +15,12 @@ from tests.crash.kit import Canary, Product, a_canary, a_product, died_at_its_po
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.waiting import eventually
 
+from cognitionos.kernel.clock import utc_now
+from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Principal
+from cognitionos.planning.application.workflows import Workflows
 from cognitionos.planning.domain.task import TaskSpec
+from cognitionos.planning.domain.workflow import DeclaredTask
 from cognitionos.platform.config import Settings
 
 LEASE_S = 1.0
@@ -54,6 +58,24 @@ class Scene:
         wide = [f"wide{n}" for n in range(width)]
         graph = [effect("first"), value("fork", "first"), *(effect(key, "fork") for key in wide)]
         return await self.bench.runs.start(who, [*graph, value("join", *wide), effect("last", "join")])
+
+    async def start_branching(self, who: Principal) -> UUID:
+        """A run: a branch, a map of four effects of which two at once, a nested run with one more effect."""
+        effect = {"method": "POST", "url": self.canary.url, "json": {"by": "test"}}
+        workflows = Workflows(begin=self.bench.runs.begin, runs=self.bench.runs, now=utc_now, new_id=new_id)
+        await workflows.declare(who, "inner", {"one": DeclaredTask(kind="http", input=effect)})
+        choice = {"left": 1, "op": "<", "right": 2, "then": ["each"], "else": ["not_chosen"]}
+        each = {"over": [1, 2, 3, 4], "concurrency": 2, "task": {"kind": "http", "input": effect}}
+        graph = {
+            "choose": DeclaredTask(kind="condition", input=choice),
+            "not_chosen": DeclaredTask(kind="http", input=effect, depends_on=("choose",)),
+            "after_it": DeclaredTask(kind="http", input=effect, depends_on=("not_chosen",)),
+            "each": DeclaredTask(kind="map", input=each, depends_on=("choose",)),
+            "nested": DeclaredTask(kind="workflow", input={"workflow": "inner"}, depends_on=("each", "after_it")),
+        }
+        await workflows.declare(who, "outer", graph)
+        run_id, _ = await workflows.start(who, "outer", version=None, run_input=None)
+        return run_id
 
     async def ends_well(self, who: Principal, run_id: UUID, *, within_s: float = 15.0) -> bool:
         """Whether the run comes to its end."""
@@ -100,6 +122,22 @@ async def test_a_run_survives_the_death_of_its_worker(scene: Scene, point: str) 
     assert scene.canary.keyless == 0
     numbers = await scene.bench.rows(who.tenant_id, "SELECT seq FROM run_events WHERE run_id = %s ORDER BY seq", run_id)
     assert [number for (number,) in numbers] == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("point", ["engine.after_claim", "engine.in_record", "engine.after_record"])
+async def test_branches_maps_and_nested_runs_survive_the_death_of_their_worker(scene: Scene, point: str) -> None:
+    who = a_principal()
+    scene.canary.reset()
+    async with scene.survivor_waiting():
+        run_id = await scene.start_branching(who)
+        assert await died_at_its_point(await scene.product.worker(crash_point=point))
+
+    assert await scene.ends_well(who, run_id)
+    states = dict(await scene.bench.rows(who.tenant_id, "SELECT key, status FROM tasks WHERE run_id = %s", run_id))
+    nested = await scene.bench.rows(who.tenant_id, "SELECT status FROM runs WHERE parent_run_id = %s", run_id)
+    assert (states["not_chosen"], states["after_it"], states["each[3]"]) == ("skipped", "skipped", "succeeded")
+    assert nested == [("succeeded",)]
+    assert (scene.canary.applied, scene.canary.keyless) == (5, 0)
 
 
 async def test_a_run_survives_the_loss_of_everything_in_redis(scene: Scene, settings: Settings) -> None:
