@@ -16,13 +16,12 @@ from structlog.contextvars import bind_contextvars
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.platform.http_api import MissingPermission
 from cognitionos.platform.http_problems import VendorErrors, answer_to
-from cognitionos.platform.middleware import ADMITTED, Authenticate, RateLimit, credential, header
+from cognitionos.platform.middleware import ADMITTED, Authenticate, RateLimit, credential
 
 JSON = b"application/json"
-_UNPLAIN = frozenset(
-    {b"idempotency-key", b"content-encoding", b"expect"}
-    | {b"cache-control", b"x-cognitionos-cache-tags", b"x-cognitionos-cache-ttl"}
-)
+_UNPLAIN = frozenset({b"idempotency-key", b"content-encoding", b"expect", b"cache-control"})
+_WISH = b"x-cognitionos-"
+"""How the headers begin that ask for something more than the body says."""
 
 
 class NotPlain(Exception):
@@ -128,8 +127,13 @@ class HotRoutes:
 def _is_plain(scope: Any) -> bool:
     if scope["method"] != "POST" or scope["query_string"]:
         return False
-    names = {name for name, _ in scope["headers"]}
-    return not names & _UNPLAIN and (header(scope, b"content-type") or "").startswith("application/json")
+    kind = b""
+    for name, value in scope["headers"]:
+        if name in _UNPLAIN or name.startswith(_WISH):
+            return False
+        if name == b"content-type":
+            kind = value
+    return kind.startswith(JSON)
 
 
 def _refusal(scope: Any, error: Exception, vendor: VendorErrors) -> Whole:

@@ -21,7 +21,7 @@ log = get_logger(__name__)
 
 WINDOW_S = 60
 RETRY_REDIS_AFTER_S = 5.0
-AHEAD_S = 0.1
+AHEAD_S = 0.25
 _SMALLEST_SHARE = 20  # of the limit, that one process takes ahead at most
 _MOST_LOCAL_KEYS = 10_000
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from cognitionos.llm_gateway.application.ports import Monotonic
 from cognitionos.llm_gateway.application.semantic_ports import SemanticStore
 from cognitionos.llm_gateway.domain.semantic import ReuseNotFound, SemanticRules, SemanticState
+from cognitionos.platform.once import Once
 
 FRESH_S = 10.0
 MOST_TENANTS = 10_000
@@ -29,15 +30,21 @@ class SemanticRulebook:
     void: Void
     monotonic: Monotonic
     _known: dict[UUID, tuple[float, SemanticState]] = field(default_factory=dict)
+    _loads: Once[UUID, SemanticState] = field(default_factory=Once)
 
     async def state(self, tenant_id: UUID) -> SemanticState:
         """The tenant's rules and judgements."""
         if self.woken.is_set():
             self.woken.clear()
             self._known.clear()
-        known, now = self._known.get(tenant_id), self.monotonic()
-        if known is not None and now - known[0] < FRESH_S:
+            self._loads.forget()
+        known = self._known.get(tenant_id)
+        if known is not None and self.monotonic() - known[0] < FRESH_S:
             return known[1]
+        return await self._loads(tenant_id, lambda: self._load(tenant_id))
+
+    async def _load(self, tenant_id: UUID) -> SemanticState:
+        now = self.monotonic()
         state = await self.store.state(tenant_id)
         if len(self._known) >= MOST_TENANTS:
             self._known.clear()

@@ -24,6 +24,7 @@ from cognitionos.llm_gateway.domain.route import DEFAULT, Candidate, Choice, Rou
 from cognitionos.llm_gateway.infrastructure.own_models import OwnModelsStore, ReadModels, ReadProvider
 from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.platform.logging import get_logger
+from cognitionos.platform.once import Once
 from cognitionos.platform.sealing import unseal
 from cognitionos.platform.signals import Signals
 
@@ -75,6 +76,7 @@ class Catalogue:
         self._chance = chance
         self._signals = signals
         self._own: dict[UUID, tuple[float, _Own]] = {}
+        self._loads: Once[UUID, _Own] = Once()
         self._providers: dict[str, Provider] = {}
         self._free: set[str] = set()
         self._keyless: set[str] = set()
@@ -187,10 +189,14 @@ class Catalogue:
         if self._changed.is_set():
             self._changed.clear()
             self._own = {tenant: (_LONG_AGO, own) for tenant, (_, own) in self._own.items()}
+            self._loads.forget()
         known = self._own.get(tenant_id)
-        now = time.monotonic()
-        if known is not None and now - known[0] < FRESH_S:
+        if known is not None and time.monotonic() - known[0] < FRESH_S:
             return known[1]
+        return await self._loads(tenant_id, lambda: self._load(tenant_id))
+
+    async def _load(self, tenant_id: UUID) -> _Own:
+        known, now = self._own.get(tenant_id), time.monotonic()
         text = await self._store.read(tenant_id)
         if known is None and len(self._own) >= MOST_TENANTS:
             self._own.clear()

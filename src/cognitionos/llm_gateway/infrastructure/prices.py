@@ -21,6 +21,7 @@ from cognitionos.llm_gateway.domain.price_sheet import price_of_sheet
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.llm_gateway.infrastructure.price_table import PriceTable
 from cognitionos.platform.database import Database
+from cognitionos.platform.once import Once
 from cognitionos.platform.signals import Signals
 
 CHANNEL = "llm_prices"
@@ -93,6 +94,7 @@ class PriceBook:
         self._stated = stated
         self._keyless = keyless
         self._own: dict[UUID, tuple[float, Mapping[str, Price]]] = {}
+        self._loads: Once[UUID, Mapping[str, Price]] = Once()
         self._listening = ExitStack()
         self._changed = self._listening.enter_context(signals.listen(CHANNEL))
 
@@ -170,10 +172,14 @@ class PriceBook:
         if self._changed.is_set():
             self._changed.clear()
             self._own.clear()
+            self._loads.forget()
         known = self._own.get(tenant_id)
-        now = time.monotonic()
-        if known is not None and now - known[0] < FRESH_S:
+        if known is not None and time.monotonic() - known[0] < FRESH_S:
             return known[1]
+        return await self._loads(tenant_id, lambda: self._read_of_tenant(tenant_id))
+
+    async def _read_of_tenant(self, tenant_id: UUID) -> Mapping[str, Price]:
+        now = time.monotonic()
         prices = {row.model: row.price for row in await self.own(tenant_id)}
         if len(self._own) >= MOST_TENANTS:
             self._own.clear()

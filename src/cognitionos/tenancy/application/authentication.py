@@ -1,6 +1,5 @@
 """From the text of a key to the principal it stands for."""
 
-import asyncio
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from datetime import timedelta
 from cognitionos.events.tenancy import ApiKeyRevoked, ApiKeyRotated
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
+from cognitionos.platform.once import Once
 from cognitionos.tenancy.application.ports import FindKey, KnownKey, NoteUse
 from cognitionos.tenancy.domain.api_key import Digest, InvalidApiKey, KeyText
 
@@ -38,7 +38,7 @@ class Authentication:
     now: Clock
     monotonic: Callable[[], float]
     _remembered: OrderedDict[bytes, _Remembered] = field(default_factory=OrderedDict, init=False)
-    _asking: "dict[bytes, asyncio.Future[_Remembered]]" = field(default_factory=dict, init=False)
+    _look_ups: Once[bytes, _Remembered] = field(default_factory=Once, init=False)
 
     async def __call__(self, text: str) -> Principal:
         """Who presents `text`. Raises `InvalidApiKey`."""
@@ -46,7 +46,7 @@ class Authentication:
         proof = self.digest(parsed.whole)
         remembered = self._remembered.get(proof)
         if remembered is None or remembered.until < self.monotonic():
-            remembered = await self._look_up_once(parsed.prefix, proof)
+            remembered = await self._look_ups(proof, lambda: self._look_up(parsed.prefix, proof))
         key, now = remembered.key, self.now()
         if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
             raise InvalidApiKey(_REFUSED)
@@ -57,14 +57,7 @@ class Authentication:
         for proof, each in list(self._remembered.items()):
             if each.key is not None and each.key.id == event.api_key_id:
                 del self._remembered[proof]
-
-    async def _look_up_once(self, prefix: str, proof: bytes) -> _Remembered:
-        """Requests that come together with one key ask for it together."""
-        asking = self._asking.get(proof)
-        if asking is None:
-            self._asking[proof] = asking = asyncio.ensure_future(self._look_up(prefix, proof))
-            asking.add_done_callback(lambda _: self._asking.pop(proof, None))
-        return await asyncio.shield(asking)
+        self._look_ups.forget()
 
     async def _look_up(self, prefix: str, proof: bytes) -> _Remembered:
         key = await self.find(prefix)
