@@ -10,7 +10,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
 from cognitionos.agents.infrastructure import http_mcp, http_tools
-from cognitionos.composition import Services, build
+from cognitionos.composition import Services, build, explaining
 from cognitionos.composition.planning import PlanningServices
 from cognitionos.llm_gateway.infrastructure import (
     http_anthropic,
@@ -26,7 +26,7 @@ from cognitionos.llm_gateway.infrastructure import (
 )
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
-from cognitionos.planning.infrastructure import http_approvals, http_run_control
+from cognitionos.planning.infrastructure import http_approvals, http_explain, http_run_control
 from cognitionos.planning.infrastructure.queries import ReadFile
 from cognitionos.platform import (
     health,
@@ -144,6 +144,7 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
         ),
         *_agent_routes(services),
         *_planning_routes(services.planning, services.agents.agents.read_file),
+        http_explain.routes(explaining.build(services.base.database)),
     ]
 
 

@@ -57,12 +57,12 @@ def follow(args: argparse.Namespace) -> int:
     from cognitionos.cli.watching import Watcher
 
     look = _look(args, args.goal, stays=True)
-    return _follow(_existing(args), args.goal, Watcher(as_json=args.json), out=args.out, look=look)
+    return _follow(existing(args), args.goal, Watcher(as_json=args.json), out=args.out, look=look)
 
 
 def runs(args: argparse.Namespace) -> int:
     """List the newest goals."""
-    page = _existing(args).get(f"/v1/goals?limit={args.limit}")
+    page = existing(args).get(f"/v1/goals?limit={args.limit}")
     if args.json:
         print(json.dumps(page, indent=2))
         return 0
@@ -76,18 +76,19 @@ def runs(args: argparse.Namespace) -> int:
 
 def inspect(args: argparse.Namespace) -> int:
     """Print everything known about a goal: the goal, its run and the run's tasks, as JSON."""
-    api = _existing(args)
+    api = existing(args)
     goal = api.get(f"/v1/goals/{args.goal}")
     run_id = goal["run_id"]
     tasks = _all_pages(api, f"/v1/runs/{run_id}/tasks")
     steps = _all_pages(api, f"/v1/runs/{run_id}/steps")
-    print(json.dumps({"goal": goal, "run": api.get(f"/v1/runs/{run_id}"), "tasks": tasks, "steps": steps}, indent=2))
+    run, path = api.get(f"/v1/runs/{run_id}"), api.get(f"/v1/runs/{run_id}/critical-path")
+    print(json.dumps({"goal": goal, "run": run, "critical_path": path, "tasks": tasks, "steps": steps}, indent=2))
     return 0
 
 
 def cancel(args: argparse.Namespace) -> int:
     """Cancel a goal."""
-    goal = _existing(args).post(f"/v1/goals/{args.goal}/cancel", {})
+    goal = existing(args).post(f"/v1/goals/{args.goal}/cancel", {})
     print(json.dumps(goal) if args.json else f"goal {goal['id']} is {goal['status']}")
     return 0
 
@@ -165,7 +166,7 @@ def _all_pages(api: Api, path: str) -> list[Any]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-def _existing(args: argparse.Namespace) -> Api:
+def existing(args: argparse.Namespace) -> Api:
     """The server that answers; raises `UnknownServer` with the remedy."""
     api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
     if api is None:
@@ -213,7 +214,7 @@ def _register_run(commands: Commands) -> None:
     parser.add_argument("--attach", type=Path, action="append", default=[], help="a file to attach (repeatable)")
     parser.add_argument("--budget", help="the most it may cost, in dollars")
     parser.add_argument("--port", type=int, default=0, help="port of the stack started here (default: any free one)")
-    _add_common(parser)
+    add_common(parser)
     _add_out(parser)
     parser.set_defaults(run=run)
 
@@ -226,7 +227,7 @@ def _register_follow(commands: Commands) -> None:
         examples="cognitionos follow 0193a1f2-...",
     )
     parser.add_argument("goal", help="the goal's id")
-    _add_common(parser)
+    add_common(parser)
     _add_out(parser)
     parser.set_defaults(run=follow)
 
@@ -234,7 +235,7 @@ def _register_follow(commands: Commands) -> None:
 def _register_runs(commands: Commands) -> None:
     parser = add_command(commands, "runs", does="List the newest goals.", examples="cognitionos runs --limit 5 --json")
     parser.add_argument("--limit", type=int, default=20, help="how many (1 to 200)")
-    _add_common(parser)
+    add_common(parser)
     parser.set_defaults(run=runs)
 
 
@@ -246,18 +247,19 @@ def _register_inspect(commands: Commands) -> None:
         examples="cognitionos inspect 0193a1f2-... | less",
     )
     parser.add_argument("goal", help="the goal's id")
-    _add_common(parser)
+    add_common(parser)
     parser.set_defaults(run=inspect)
 
 
 def _register_cancel(commands: Commands) -> None:
     parser = add_command(commands, "cancel", does="Cancel a goal.", examples="cognitionos cancel 0193a1f2-...")
     parser.add_argument("goal", help="the goal's id")
-    _add_common(parser)
+    add_common(parser)
     parser.set_defaults(run=cancel)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Which server, and how its answer is printed."""
     add_data_argument(parser)
     parser.add_argument("--url", help="a server elsewhere (or COGNITIONOS_URL)")
     parser.add_argument("--api-key", help="its key (or COGNITIONOS_API_KEY)")

@@ -1,0 +1,186 @@
+"""`cognitionos pause`, `resume`, `retry`, `fork`, `snapshot`, `critical-path`, `explain`: runs, from the terminal."""
+
+import argparse
+import json
+from typing import Any
+
+from cognitionos.cli.arguments import Commands, add_command
+from cognitionos.cli.goals import add_common, existing
+from cognitionos.kernel.errors import Invalid
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    _register_verbs(commands)
+    _register_fork(commands)
+    _register_snapshot(commands)
+    _register_path(commands)
+    _register_explain(commands)
+
+
+def pause(args: argparse.Namespace) -> int:
+    """Start no more of a run's tasks."""
+    return _acted(args, "pause", query="?now=true" if args.now else "")
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Let a paused run go on."""
+    return _acted(args, "resume")
+
+
+def retry(args: argparse.Namespace) -> int:
+    """Do again what failed or was cancelled of a run."""
+    return _acted(args, "retry")
+
+
+def fork(args: argparse.Namespace) -> int:
+    """Start a new run from some point of an earlier one."""
+    body: dict[str, Any] = {}
+    if args.start is not None:
+        body["from"] = args.start
+    if args.snapshot is not None:
+        body["snapshot"] = args.snapshot
+    if args.input is not None:
+        body["input"] = _json(args.input, "--input")
+    if args.change:
+        body["changes"] = dict(_change(text) for text in args.change)
+    run = existing(args).post(f"/v1/runs/{args.run_id}/fork", body)
+    done = run["total_tasks"] - run["reused_tasks"]
+    _say(args, run, f"run {run['id']} does {done} of {run['total_tasks']} tasks again, the others are reused")
+    return 0
+
+
+def snapshot(args: argparse.Namespace) -> int:
+    """Name the present state of a run."""
+    taken = existing(args).post(f"/v1/runs/{args.run_id}/snapshots", {"name": args.name})
+    _say(args, taken, f"snapshot '{taken['name']}' holds the run after event {taken['seq']}")
+    return 0
+
+
+def critical_path(args: argparse.Namespace) -> int:
+    """Show which tasks decided how long a run took."""
+    path = existing(args).get(f"/v1/runs/{args.run_id}/critical-path")
+    lines = [f"{task['seconds']:9.3f} s  {task['key']}  {task['title'] or task['kind']}" for task in path["tasks"]]
+    lines.append(f"{path['length_s']:9.3f} s  is the longest chain, of {path['work_s']:.3f} s of work")
+    if path["speed_up"] is not None:
+        most = f", at most {path['most_speed_up']:.2f} times" if path["most_speed_up"] is not None else ""
+        lines.append(f"the run took {path['wall_s']:.3f} s: {path['speed_up']:.2f} times as fast as one by one{most}")
+    _say(args, path, "\n".join(lines))
+    return 0
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Show which models decided what in a run, and why they were asked."""
+    told = existing(args).get(f"/v1/runs/{args.run_id}/explain")
+    lines = []
+    for each in told["decisions"]:
+        lines.append(f"{each['task']}  {each['step']}  {each['role']} ({each['prompt']}){_judged(each['verdict'])}")
+        call = each["call"]
+        if call is not None:
+            cost = "" if call["cost_usd"] is None else f", ${call['cost_usd']}"
+            lines.append(f"    {call['model']} at {call['provider']}: {call['why']}; attempts {call['attempts']}{cost}")
+        if each["budget_left_usd"] is not None:
+            lines.append(f"    ${each['budget_left_usd']} of the budget were left")
+        lines += [f"    remembered: {memory}" for memory in each["memories"]]
+    _say(args, told, "\n".join(lines) or "no model was asked")
+    return 0
+
+
+def _judged(verdict: dict[str, Any] | None) -> str:
+    if verdict is None:
+        return ""
+    return " -> accepts" if verdict["accepted"] else f" -> sends back: {'; '.join(verdict['reasons'])}"
+
+
+def _acted(args: argparse.Namespace, verb: str, query: str = "") -> int:
+    run = existing(args).post(f"/v1/runs/{args.run_id}/{verb}{query}", {})
+    _say(args, run, f"run {run['id']} is {run['status']}")
+    return 0
+
+
+def _say(args: argparse.Namespace, answer: Any, text: str) -> None:
+    print(json.dumps(answer, indent=2) if args.json else text)
+
+
+def _json(text: str, option: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Invalid(f"{option} must be JSON: {error}") from error
+
+
+def _change(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise Invalid(f"--change must be TASK=JSON, not {text!r}")
+    return key, _json(value, f"--change {key}")
+
+
+def _register_verbs(commands: Commands) -> None:
+    verbs = {
+        "pause": (pause, "Pause a run: what runs ends, nothing else starts.", "--now"),
+        "resume": (resume, "Let a paused run go on.", ""),
+        "retry": (retry, "Do again what failed or was cancelled of a run; finished work stays.", ""),
+    }
+    for name, (act, does, option) in verbs.items():
+        examples = f"cognitionos {name} 0193a1f2-... {option}".rstrip()
+        parser = _with_run(commands, name, does=does, examples=examples)
+        if option:
+            parser.add_argument(option, action="store_true", help="stop agents after their next step")
+        parser.set_defaults(run=act)
+
+
+def _register_fork(commands: Commands) -> None:
+    parser = _with_run(
+        commands,
+        "fork",
+        does="Start a new run from some point of an earlier one: what came before is reused.",
+        examples="""
+            cognitionos fork 0193a1f2-... --from t2
+            cognitionos fork 0193a1f2-... --change 't2={"instructions": "Shorter, please."}'
+            cognitionos fork 0193a1f2-... --snapshot before-review --json
+        """,
+    )
+    parser.add_argument("--from", dest="start", metavar="TASK", help="the first task that is done again")
+    parser.add_argument("--snapshot", metavar="NAME", help="start from this snapshot")
+    parser.add_argument("--change", metavar="TASK=JSON", action="append", default=[], help="new input (repeatable)")
+    parser.add_argument("--input", metavar="JSON", help="new input of the run")
+    parser.set_defaults(run=fork)
+
+
+def _register_snapshot(commands: Commands) -> None:
+    parser = _with_run(
+        commands,
+        "snapshot",
+        does="Name the present state of a run, to fork from it later.",
+        examples="cognitionos snapshot 0193a1f2-... before-review",
+    )
+    parser.add_argument("name", help="unique in the run")
+    parser.set_defaults(run=snapshot)
+
+
+def _register_path(commands: Commands) -> None:
+    parser = _with_run(
+        commands,
+        "critical-path",
+        does="Show which tasks decided how long a run took, and what doing others at the same time saved.",
+        examples="cognitionos critical-path 0193a1f2-... --json",
+    )
+    parser.set_defaults(run=critical_path)
+
+
+def _register_explain(commands: Commands) -> None:
+    parser = _with_run(
+        commands,
+        "explain",
+        does="Show which model decided what in a run, why it was asked, and what was left of the budget then.",
+        examples="cognitionos explain 0193a1f2-... --json",
+    )
+    parser.set_defaults(run=explain)
+
+
+def _with_run(commands: Commands, name: str, *, does: str, examples: str) -> argparse.ArgumentParser:
+    parser = add_command(commands, name, does=does, examples=examples)
+    parser.add_argument("run_id", metavar="RUN", help="the run's id")
+    add_common(parser)
+    return parser

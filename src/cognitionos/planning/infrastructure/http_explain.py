@@ -1,0 +1,222 @@
+"""Why a run went as it did, from what was stored while it did, over HTTP."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+from litestar import Router, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from cognitionos.kernel.money import nanousd, usd_text
+from cognitionos.kernel.principal import Permission
+from cognitionos.planning.domain.run import RunNotFound
+from cognitionos.platform.database import Database
+from cognitionos.platform.http_api import Who, instance, problems, requires
+
+_BUDGET = "SELECT g.budget_nanousd FROM runs r LEFT JOIN goals g ON g.id = r.goal_id WHERE r.id = %s"
+
+
+class Decided(Protocol):
+    """One answer of a model, as agents journaled it."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def step(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def prompt(self) -> str | None: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def call_id(self) -> UUID | None: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def tools(self) -> list[str]: ...
+    @property
+    def memories(self) -> list[str]: ...
+    @property
+    def verdict(self) -> Mapping[str, Any] | None: ...
+
+
+class Paid(Protocol):
+    """One row of the gateway's ledger."""
+
+    @property
+    def call_id(self) -> UUID: ...
+    @property
+    def settled_at(self) -> datetime: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def model_asked(self) -> str: ...
+    @property
+    def route_reason(self) -> str: ...
+    @property
+    def cache(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def latency_ms(self) -> int: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+    @property
+    def cost_usd(self) -> str | None: ...
+    @property
+    def limit_lowered(self) -> bool: ...
+    @property
+    def simulated(self) -> bool: ...
+
+
+Decisions = Callable[[UUID, UUID], Awaitable[Sequence[Decided]]]
+Calls = Callable[[UUID, UUID], Awaitable[Sequence[Paid]]]
+"""What a run (tenant, run) decided, and what it paid for, in order."""
+
+
+class CallView(msgspec.Struct, frozen=True, kw_only=True):
+    """How the gateway got the answer. `why` names the route, and what each deployment that was considered did."""
+
+    call_id: UUID
+    model_asked: str
+    model: str
+    provider: str
+    why: str
+    attempts: int
+    cache: str
+    latency_ms: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: str | None
+    limit_lowered: bool
+    simulated: bool
+
+
+class VerdictView(msgspec.Struct, frozen=True, kw_only=True):
+    """A critic's judgement."""
+
+    accepted: bool
+    reasons: list[str]
+
+
+class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of a model. `budget_left_usd`: what the goal had left when it was asked, null without a goal.
+
+    `call` is null where the ledger has no row (yet).
+    """
+
+    task: str
+    step: str
+    role: str
+    prompt: str | None
+    at: datetime
+    answer: str
+    tools: list[str]
+    memories: list[str]
+    verdict: VerdictView | None
+    call: CallView | None
+    budget_left_usd: str | None
+
+
+class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
+    """What models decided in a run, in order (the first thousand)."""
+
+    run_id: UUID
+    budget_usd: str | None
+    cost_usd: str
+    decisions: list[DecisionView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanations:
+    """Puts together what planning, agents and the gateway have stored."""
+
+    database: Database
+    decisions: Decisions
+    calls: Calls
+
+    async def of_run(self, tenant_id: UUID, run_id: UUID) -> ExplanationView:
+        """The run's. Raises `RunNotFound`."""
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_BUDGET, (run_id,))).fetchone()
+        if row is None:
+            raise RunNotFound(f"There is no run {run_id}.")
+        decided = await self.decisions(tenant_id, run_id)
+        calls = sorted(await self.calls(tenant_id, run_id), key=lambda call: call.settled_at)
+        left, spent = _left(row[0], calls)
+        by_id = {call.call_id: call for call in calls}
+        views = [_view(each, by_id.get(each.call_id) if each.call_id else None, left) for each in decided]
+        budget = None if row[0] is None else usd_text(row[0])
+        return ExplanationView(run_id=run_id, budget_usd=budget, cost_usd=usd_text(spent), decisions=views)
+
+
+@get(
+    "/v1/runs/{run_id:uuid}/explain",
+    guards=[requires(Permission.RUNS_READ)],
+    summary="Explain a run",
+    tags=["runs"],
+    responses=problems(404),
+)
+async def explain_run(run_id: FromPath[UUID], explanations: NamedDependency[Explanations], who: Who) -> ExplanationView:
+    """Which model answered what and why it was asked, with which prompt and memories, at what cost, judged how."""
+    return await explanations.of_run(who.tenant_id, run_id)
+
+
+def routes(explanations: Explanations) -> Router:
+    """The route."""
+    return Router("/", route_handlers=[explain_run], dependencies={"explanations": instance(explanations)})
+
+
+def _left(budget: int | None, calls: Sequence[Paid]) -> tuple[dict[UUID, str], int]:
+    """What was left of the budget before each call, and what all of them cost."""
+    left: dict[UUID, str] = {}
+    spent = 0
+    for call in calls:
+        if budget is not None:
+            left[call.call_id] = usd_text(max(0, budget - spent))
+        spent += 0 if call.cost_usd is None else nanousd(Decimal(call.cost_usd))
+    return left, spent
+
+
+def _view(decided: Decided, call: Paid | None, left: Mapping[UUID, str]) -> DecisionView:
+    return DecisionView(
+        task=decided.task,
+        step=decided.step,
+        role=decided.role,
+        prompt=decided.prompt,
+        at=decided.at,
+        answer=decided.text,
+        tools=decided.tools,
+        memories=decided.memories,
+        verdict=None if decided.verdict is None else VerdictView(**decided.verdict),
+        call=None if call is None else _call_view(call),
+        budget_left_usd=None if call is None else left.get(call.call_id),
+    )
+
+
+def _call_view(call: Paid) -> CallView:
+    return CallView(
+        call_id=call.call_id,
+        model_asked=call.model_asked,
+        model=call.model,
+        provider=call.provider,
+        why=call.route_reason,
+        attempts=call.attempts,
+        cache=call.cache,
+        latency_ms=call.latency_ms,
+        prompt_tokens=call.prompt_tokens,
+        completion_tokens=call.completion_tokens,
+        cost_usd=call.cost_usd,
+        limit_lowered=call.limit_lowered,
+        simulated=call.simulated,
+    )

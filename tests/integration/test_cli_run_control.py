@@ -1,0 +1,92 @@
+"""Run control from the terminal, as a process against a real stack."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.servers import scratch_dir
+from tests.stacks import RunningStack, clean_environment, command, running_stack
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RunningStack]:
+    with scratch_dir() as folder, running_stack(folder / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def run_id(stack: RunningStack) -> str:
+    """The run of a goal that has succeeded."""
+    return str(json.loads(cognitionos(stack, "run", "Name a river", "--json").stdout)["run_id"])
+
+
+def cognitionos(stack: RunningStack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the terminal on the stack's data directory."""
+    return subprocess.run(
+        command(*arguments, "--data", str(stack.data_dir)),
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def as_json(stack: RunningStack, *arguments: str) -> Any:
+    done = cognitionos(stack, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_run_is_explained_by_what_was_stored(stack: RunningStack, run_id: str) -> None:
+    told = as_json(stack, "explain", run_id)
+    shown = cognitionos(stack, "explain", run_id).stdout
+
+    first = told["decisions"][0]
+    assert (first["role"], first["task"], first["call"]["simulated"]) == ("planner", "plan", True)
+    assert first["prompt"].startswith("planner@")
+    assert first["call"]["why"]
+    assert (told["budget_usd"], first["budget_left_usd"]) == ("1", "1")
+    assert {each["role"] for each in told["decisions"]} >= {"planner", "executor"}
+    assert "plan  planner/0/0  planner (planner@" in shown
+
+
+def test_the_critical_path_of_a_goal_begins_with_its_plan(stack: RunningStack, run_id: str) -> None:
+    path = as_json(stack, "critical-path", run_id)
+    shown = cognitionos(stack, "critical-path", run_id).stdout
+
+    assert [task["key"] for task in path["tasks"]] == ["plan", "t1"]
+    assert "is the longest chain" in shown
+
+
+def test_a_run_is_forked_from_a_task_and_from_a_snapshot(stack: RunningStack, run_id: str) -> None:
+    named = cognitionos(stack, "snapshot", run_id, "done")
+    fork = as_json(stack, "fork", run_id, "--from", "t1")
+    nothing = cognitionos(stack, "fork", run_id, "--snapshot", "done")
+
+    assert "snapshot 'done' holds the run after event" in named.stdout
+    assert (fork["forked_from"], fork["reused_tasks"]) == (run_id, 1)
+    assert nothing.returncode == 1
+    assert "from which task on" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["pause", "{run}"], "succeeded already"),
+        (["resume", "{run}"], "not paused"),
+        (["retry", "{run}"], "fork it instead"),
+        (["fork", "{run}", "--change", "t1"], "TASK=JSON"),
+        (["fork", "{run}", "--input", "{"], "--input must be JSON"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_that_says_why(
+    stack: RunningStack, run_id: str, arguments: list[str], told: str
+) -> None:
+    refused = cognitionos(stack, *(argument.replace("{run}", run_id) for argument in arguments))
+
+    assert refused.returncode == 1
+    assert told in refused.stderr
+    assert "Traceback" not in refused.stderr
