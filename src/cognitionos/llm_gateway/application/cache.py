@@ -97,10 +97,10 @@ NOT_CACHED = Ticket()
 
 @dataclass(frozen=True, slots=True)
 class _Led:
-    """No layer has it: ask. `reserved`: the other processes wait for us."""
+    """No layer has it: ask."""
 
     epoch: int
-    reserved: bool
+    turn: Turn
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,8 +159,10 @@ class AnswerCaches:
             if flight is not None:
                 flight.end(found)
             return found
+        if flight is not None and found.turn is Turn.EVERYBODYS:
+            flight.end(NotShared.ALONE)
         epoch = found.epoch if ask.wish.keep else None
-        return Ticket(caches=self, ask=ask, epoch=epoch, flight=flight, shared=found.reserved)
+        return Ticket(caches=self, ask=ask, epoch=epoch, flight=flight, shared=found.turn is Turn.MINE)
 
     async def _look(self, ask: CacheAsk, flight: Flight[Kept] | None, give_up: float) -> Kept | _Led:
         """Layer by layer; where another process asks the provider already, wait for it."""
@@ -184,7 +186,7 @@ class AnswerCaches:
                 if look.turn is not Turn.ANOTHERS:
                     deeper = await self._look_deeper(ask, reached=look.reached) if look.deeper else None
                     deeper = deeper or await self._look_further(ask)
-                    return deeper or _Led(self.voids.epoch(ask.tenant_id), look.turn is Turn.MINE)
+                    return deeper or _Led(self.voids.epoch(ask.tenant_id), look.turn)
                 if woken is None:
                     woken = watching.enter_context(self.shared.watch())
                 else:
