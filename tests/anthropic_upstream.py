@@ -102,6 +102,7 @@ async def running_anthropic(**changes: Any) -> AsyncIterator[AnthropicUpstream]:
     app = web.Application(client_max_size=64 * 2**20, middlewares=[_refusals])
     app[_UPSTREAM] = upstream
     app.router.add_post("/v1/messages", _messages)
+    app.router.add_post("/v1/messages/count_tokens", _count_tokens)
     app.router.add_get("/v1/models", _models)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
@@ -135,6 +136,16 @@ def _error(status: int, message: str, kind: str = "", headers: dict[str, str] | 
     error = {"type": kind or _KINDS.get(status, "api_error"), "message": message}
     body = {"type": "error", "error": error, "request_id": "req_1"}
     return web.json_response(body, status=status, headers=headers)
+
+
+async def _count_tokens(request: web.Request) -> web.StreamResponse:
+    """What the real one refuses, a limit among it, is refused."""
+    body = await request.json()
+    unknown = body.keys() - {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"}
+    if unknown or not body.get("messages"):
+        raise Refusal(f"{', '.join(sorted(unknown)) or 'messages'}: Extra inputs are not permitted")
+    request.app[_UPSTREAM].calls.append(body)
+    return web.json_response({"input_tokens": len(json.dumps(body["messages"])) // 3})
 
 
 async def _models(request: web.Request) -> web.StreamResponse:

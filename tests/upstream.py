@@ -51,6 +51,7 @@ class Upstream:
     headers: list[dict[str, str]] = field(default_factory=list)
     open_streams: int = 0
     abandoned_streams: int = 0
+    delay_embeddings_s: float = 0.0
 
     def then(self, *answers: Say) -> None:
         """Answer with these next."""
@@ -140,6 +141,7 @@ async def _embeddings(request: web.Request) -> web.StreamResponse:
     if not isinstance(texts, list) or not texts or not isinstance(body.get("model"), str):
         raise Refusal("'input' must be a string or a non-empty list.", param="input")
     upstream.calls.append(body)
+    await asyncio.sleep(upstream.delay_embeddings_s)
     if "" in texts:
         raise Refusal("'input' cannot be an empty string.", param="input")
     size = body.get("dimensions", DIMENSIONS)

@@ -15,6 +15,7 @@ from cognitionos.composition.planning import PlanningServices
 from cognitionos.llm_gateway.infrastructure import (
     http_anthropic,
     http_budgets,
+    http_circuits,
     http_cache,
     http_default_model,
     http_models,
@@ -105,7 +106,7 @@ def _agent_routes(services: Services) -> list[ControllerRouterHandler]:
 def _gateway_routes(services: Services) -> list[ControllerRouterHandler]:
     gateway = services.llm_gateway
     return [
-        http_default_model.routes(gateway.gateway),
+        http_default_model.routes(gateway.gateway, gateway.catalogue),
         http_openai.routes(gateway.gateway, gateway.catalogue),
         http_prices.routes(gateway.prices, gateway.catalogue),
         http_usage.routes(gateway.usage, services.base.now),
@@ -116,7 +117,8 @@ def _gateway_routes(services: Services) -> list[ControllerRouterHandler]:
             alerts=gateway.alerts,
         ),
         http_semantic.routes(rulebook=gateway.semantic.rulebook, store=gateway.semantic.store),
-        http_anthropic.routes(gateway.gateway),
+        http_anthropic.routes(gateway.gateway, gateway.catalogue),
+        http_circuits.routes(gateway.circuits, gateway.gateway.completion.attempts.deployments.rules),
         http_responses.routes(gateway.gateway, now=services.base.now),
         http_cache.routes(gateway.caches.voids, gateway.cache_door),
         http_models.routes(

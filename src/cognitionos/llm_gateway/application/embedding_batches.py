@@ -1,8 +1,9 @@
 """Texts of many callers in one upstream call: those that wait at the same time for the same tenant, model and key.
 
-A caller that comes alone goes at once. While calls are under way, others gather for at most `WINDOW_S`, or until a call
-ends. What a call used and cost is split over its callers by the bytes of their texts, exactly: the parts add up.
-A call that is refused is made again in halves, so that one bad text fails nobody but the caller that sent it.
+A caller that comes alone goes at once. While a call is under way, others gather for at most `WINDOW_S`, or until a call
+ends; while `MOST_AT_ONCE` are, until one ends. What a call used and cost is split over its callers by the bytes of
+their texts, exactly: the parts add up. A call that is refused is made again in halves, so that one bad text fails
+nobody but the caller that sent it.
 """
 
 import asyncio
@@ -21,7 +22,8 @@ from cognitionos.llm_gateway.domain.errors import RequestRefused
 from cognitionos.llm_gateway.domain.price import Price
 from cognitionos.llm_gateway.domain.route import Candidate, Route
 
-WINDOW_S = 0.005
+WINDOW_S = 0.01
+MOST_AT_ONCE = 4
 MOST_TEXTS = 2048
 MOST_BYTES = 250_000
 """OpenAI takes 2,048 texts and 300,000 tokens at once; a token is at least one byte."""
@@ -78,7 +80,7 @@ class EmbeddingBatches:
         """The wish's share of the next call. Raises what the attempt raises."""
         queue = self._queues.setdefault(wish.key, _Queue())
         queue.waiting.append(wish)
-        if queue.timer is None:
+        if queue.timer is None and queue.running < MOST_AT_ONCE:
             loop = asyncio.get_running_loop()
             go = partial(self._go, wish.key, queue)
             queue.timer = loop.call_later(WINDOW_S, go) if queue.running else loop.call_soon(go)
@@ -88,7 +90,7 @@ class EmbeddingBatches:
         if queue.timer is not None:
             queue.timer.cancel()
             queue.timer = None
-        while queue.waiting:
+        while queue.waiting and queue.running < MOST_AT_ONCE:
             batch = _first(queue.waiting)
             del queue.waiting[: len(batch)]
             queue.running += 1

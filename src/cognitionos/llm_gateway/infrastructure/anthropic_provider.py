@@ -19,6 +19,10 @@ LIMIT_WHERE_NONE_IS_KNOWN = 4096
 MOST_UNASKED = 16_384
 """The Messages API wants a limit with each call. This much a caller gets who names none, if the model has as much."""
 
+_COUNTED = frozenset(
+    {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "mcp_servers"}
+)
+
 
 class AnthropicProvider:
     """One key. `longest_answer` knows how many tokens a model may answer with, None where nobody does."""
@@ -59,6 +63,16 @@ class AnthropicProvider:
                 if reader.finished:
                     return
         raise ProviderFailure("the stream was cut")
+
+    async def count_tokens(self, request: ChatRequest, *, model: str) -> int:
+        """How many tokens the prompt of a request has here; raises what `chat` raises."""
+        body = {name: value for name, value in self._body(request, model).items() if name in _COUNTED}
+        counted = (await self._server.post("/v1/messages/count_tokens", body, headers=_headers(request))).get(
+            "input_tokens"
+        )
+        if not isinstance(counted, int):
+            raise ProviderFailure("the answer carries no count")
+        return counted
 
     async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """Anthropic embeds nothing."""

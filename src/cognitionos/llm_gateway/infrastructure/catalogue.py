@@ -108,6 +108,13 @@ class Catalogue:
         """The route for a model's name."""
         return self._route(tenant_id, await self._of(tenant_id), asked)
 
+    async def own_default(self, tenant_id: UUID) -> Candidate | None:
+        """Who is asked first for a tenant's calls that name no model, where the tenant has said so."""
+        own = await self._of(tenant_id)
+        if DEFAULT not in own.routes:
+            return None
+        return self._route(tenant_id, own, DEFAULT, chance=0.0).candidates[0]
+
     async def resolve_embedder(self, tenant_id: UUID, asked: str | None) -> Route:
         """The route for an embedding model: the local one unless named; vectors do not mix: it has one candidate."""
         if asked in (None, "", DEFAULT):

@@ -1,5 +1,6 @@
 """Anthropic's own route: any Anthropic client works unchanged against it, whichever provider answers."""
 
+import asyncio
 from typing import Annotated, Any
 
 import msgspec
@@ -9,7 +10,8 @@ from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
 from cognitionos.kernel.principal import Permission, Principal
-from cognitionos.llm_gateway.facade import Gateway
+from cognitionos.llm_gateway.domain.errors import ProviderFailure
+from cognitionos.llm_gateway.facade import ChatRequest, Gateway, ProviderUnavailable
 from cognitionos.llm_gateway.infrastructure.answers import (
     JSON,
     StreamedOperation,
@@ -18,13 +20,17 @@ from cognitionos.llm_gateway.infrastructure.answers import (
     stream_headers,
 )
 from cognitionos.llm_gateway.infrastructure.anthropic_errors import ANTHROPIC_ERRORS
+from cognitionos.llm_gateway.infrastructure.anthropic_provider import AnthropicProvider
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
+from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
 from cognitionos.llm_gateway.infrastructure.messages_answer import MessageEvents, message_of
 from cognitionos.llm_gateway.infrastructure.messages_schema import messages_request
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
-from cognitionos.platform.http_api import instance, requires
+from cognitionos.platform.http_api import instance, problems, requires
 from cognitionos.platform.http_problems import vendor_errors
+
+COUNTING_S = 30.0
 
 
 class MessageTurn(msgspec.Struct, kw_only=True):
@@ -64,6 +70,24 @@ class MessageView(msgspec.Struct, kw_only=True):
     usage: dict[str, Any]
 
 
+class CountTokensBody(msgspec.Struct, kw_only=True):
+    """What a call would send; every further field is passed on."""
+
+    messages: Annotated[list[MessageTurn], msgspec.Meta(min_length=1)]
+    model: str | None = None
+    system: str | list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: dict[str, Any] | None = None
+    thinking: dict[str, Any] | None = None
+
+
+class TokenCount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many tokens it would be. `estimated`: the provider does not count; a token is taken for four bytes."""
+
+    input_tokens: int
+    estimated: bool = False
+
+
 class AnthropicRoutes(Controller):
     """`base_url` of an Anthropic client is this server."""
 
@@ -100,12 +124,42 @@ class AnthropicRoutes(Controller):
         message = message_of(result.wire, message_id=f"msg_{result.call_id.hex}")
         return Response(encode(message), media_type=JSON, headers=answer_headers(result) | named)
 
+    @post(
+        "/messages/count_tokens",
+        status_code=200,
+        guards=[requires(Permission.MODELS_CALL)],
+        summary="Count the tokens of a call, in Anthropic's format",
+        responses=problems(404),
+    )
+    async def count_tokens(
+        self,
+        data: JSONBody[CountTokensBody],
+        request: Request[Principal, Any, Any],
+        catalogue: NamedDependency[Catalogue],
+    ) -> TokenCount:
+        """Asks Anthropic where it would answer the call, which costs nothing; of any other provider an estimate."""
+        version, betas = (request.headers.get(name) for name in ("anthropic-version", "anthropic-beta"))
+        asked = messages_request(decode_object(await request.body()), version=version, betas=betas)
+        candidate = (await catalogue.resolve(request.user.tenant_id, data.model)).candidates[0]
+        provider = catalogue.providers.get(candidate.home)
+        if not isinstance(provider, AnthropicProvider):
+            return TokenCount(input_tokens=_estimate(asked), estimated=True)
+        try:
+            async with asyncio.timeout(COUNTING_S):
+                return TokenCount(input_tokens=await provider.count_tokens(asked, model=candidate.model))
+        except (ProviderFailure, TimeoutError) as error:
+            raise ProviderUnavailable(f"{candidate.name} did not count: {str(error) or 'no answer in time'}") from error
 
-def routes(gateway: Gateway) -> Router:
+
+def _estimate(asked: ChatRequest) -> int:
+    return max((len(encode([asked.messages, asked.tools])) + asked.unseen_bytes) // 4, 1)
+
+
+def routes(gateway: Gateway, catalogue: Catalogue) -> Router:
     """The router; its errors have Anthropic's shape."""
     return Router(
         "/",
         route_handlers=[AnthropicRoutes],
-        dependencies={"gateway": instance(gateway)},
+        dependencies={"gateway": instance(gateway), "catalogue": instance(catalogue)},
         opt=vendor_errors(ANTHROPIC_ERRORS),
     )

@@ -5,7 +5,9 @@ from litestar import Router, get
 from litestar.di import NamedDependency
 
 from cognitionos.llm_gateway.facade import Gateway
-from cognitionos.platform.http_api import instance, requires_any_key
+from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
+from cognitionos.llm_gateway.infrastructure.simulated_provider import NAME as SIMULATED
+from cognitionos.platform.http_api import Who, instance, requires_any_key
 
 
 class DefaultModelView(msgspec.Struct, frozen=True):
@@ -18,12 +20,21 @@ class DefaultModelView(msgspec.Struct, frozen=True):
 
 
 @get("/v1/default-model", guards=[requires_any_key()], summary="Get the default model", tags=["models"])
-async def default_model(gateway: NamedDependency[Gateway]) -> DefaultModelView:
-    """The installation's model for calls and agents that name none, and whether its words mean anything."""
+async def default_model(
+    gateway: NamedDependency[Gateway], catalogue: NamedDependency[Catalogue], who: Who
+) -> DefaultModelView:
+    """The model for calls and agents that name none, and whether its words mean anything.
+
+    It is the first candidate of the tenant's own route `default` where there is one, else the installation's.
+    """
+    own = await catalogue.own_default(who.tenant_id)
+    if own is not None:
+        return DefaultModelView(model=own.name, provider=own.provider, simulated=own.provider == SIMULATED, hint="")
     found = gateway.describe_default()
     return DefaultModelView(model=found.model, provider=found.provider, simulated=found.simulated, hint=found.hint)
 
 
-def routes(gateway: Gateway) -> Router:
+def routes(gateway: Gateway, catalogue: Catalogue) -> Router:
     """The router."""
-    return Router("/", route_handlers=[default_model], dependencies={"gateway": instance(gateway)})
+    dependencies = {"gateway": instance(gateway), "catalogue": instance(catalogue)}
+    return Router("/", route_handlers=[default_model], dependencies=dependencies)

@@ -1,0 +1,142 @@
+"""Embeddings over HTTP: many callers share calls upstream, and each pays its own part, exactly."""
+
+import asyncio
+import base64
+import struct
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from tests.api_process import api_process
+from tests.conftest import Run
+from tests.edge import Caller, a_caller
+from tests.upstream import DIMENSIONS, Upstream, running_upstream
+
+from cognitionos.platform.config import Settings
+
+EMBED = "/v1/embeddings"
+PRICE = {"input_usd_per_million": "0.13", "output_usd_per_million": "0"}
+
+
+@pytest.fixture(scope="module")
+def upstream(run: Run) -> Iterator[Upstream]:
+    context = running_upstream()
+    yield run(context.__aenter__())
+    run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings, upstream: Upstream) -> Iterator[str]:
+    environment = {"OPENAI_BASE_URL": upstream.base_url, "OPENAI_API_KEY": upstream.api_key or ""}
+    with api_process(settings, environment) as url:
+        yield url
+
+
+@pytest.fixture
+def caller(settings: Settings, run: Run) -> Caller:
+    made: Caller = run(a_caller(settings, f"embeddings-{uuid4()}"))
+    return made
+
+
+@pytest.fixture
+def client(url: str, caller: Caller, run: Run, upstream: Upstream) -> Iterator[httpx.AsyncClient]:
+    upstream.reset()
+    made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
+    run(made.put("/v1/prices/e", json=PRICE)).raise_for_status()
+    yield made
+    run(made.aclose())
+
+
+async def embed(client: httpx.AsyncClient, *texts: str, **fields: Any) -> httpx.Response:
+    return await client.post(EMBED, json={"model": "e", "input": list(texts)} | fields)
+
+
+async def test_callers_at_once_share_calls_and_their_parts_add_up(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.delay_embeddings_s = 0.3
+    texts = [f"{'word ' * number}{number}" for number in range(40)]
+
+    answers = await asyncio.gather(*(embed(client, text, text + "!") for text in texts))
+    upstream.delay_embeddings_s = 0.0
+    usage = (await client.get("/v1/usage", params={"group_by": "kind"})).json()
+
+    assert {answer.status_code for answer in answers} == {200}
+    for text, answer in zip(texts, answers, strict=True):
+        first, second = (each["embedding"] for each in answer.json()["data"])
+        assert first[0] == len(text) % 7 / 8
+        assert second[0] == (len(text) + 1) % 7 / 8
+    assert len(upstream.calls) <= 20
+    told = sum(len(text) // 4 + 1 for body in upstream.calls for text in body["input"])
+    assert sum(answer.json()["usage"]["prompt_tokens"] for answer in answers) == told
+    cost = sum(Decimal(answer.headers["x-cognitionos-cost-usd"]) for answer in answers)
+    assert cost == Decimal(told) * Decimal("0.13") / 10**6
+    assert (usage["total_calls"], Decimal(usage["total_usd"])) == (40, cost)
+
+
+async def test_a_text_that_is_refused_fails_its_caller_only(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.delay_embeddings_s = 0.05
+    good = [f"good {number}" for number in range(12)]
+
+    answers = await asyncio.gather(*(embed(client, text) for text in [*good, ""]))
+    upstream.delay_embeddings_s = 0.0
+
+    assert [answer.status_code for answer in answers] == [200] * 12 + [400]
+    assert "empty" in answers[-1].json()["error"]["message"]
+
+
+async def test_callers_with_a_budget_each_pay_their_own(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    subject = f"tenant:{caller.tenant_id}"
+    (await client.post("/v1/budgets", json={"subject": subject, "limit_usd": "0.001"})).raise_for_status()
+
+    answers = await asyncio.gather(*(embed(client, f"text {number}") for number in range(10)))
+    (budget,) = [each for each in await _budgets(client) if each["subject"] == subject]
+
+    cost = sum(Decimal(answer.headers["x-cognitionos-cost-usd"]) for answer in answers)
+    assert cost > 0
+    assert (Decimal(budget["spent_usd"]), budget["held_usd"], budget["calls"]) == (cost, "0", 10)
+
+
+async def _budgets(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    told = (await client.get("/v1/budgets")).json()
+    listed: list[dict[str, Any]] = told.get("items") or told.get("budgets")
+    return listed
+
+
+async def test_other_settings_are_another_call(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    few, many = await asyncio.gather(embed(client, "a", dimensions=4), embed(client, "a"))
+
+    assert [len(answer.json()["data"][0]["embedding"]) for answer in (few, many)] == [4, DIMENSIONS]
+    assert len(upstream.calls) == 2
+
+
+async def test_base64_is_the_same_numbers(client: httpx.AsyncClient) -> None:
+    numbers = (await embed(client, "same")).json()["data"][0]["embedding"]
+
+    packed = (await embed(client, "same", encoding_format="base64")).json()["data"][0]["embedding"]
+
+    assert list(struct.unpack(f"<{DIMENSIONS}f", base64.b64decode(packed))) == numbers
+
+
+@pytest.mark.parametrize("size", [64, 128, 256])
+async def test_the_local_embedder_shortens_its_vectors(client: httpx.AsyncClient, size: int) -> None:
+    answer = await embed(client, "how far is the moon", model="local/wordllama", dimensions=size)
+
+    vector = answer.json()["data"][0]["embedding"]
+    assert len(vector) == size
+    assert sum(number * number for number in vector) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("field", "value"), [("dimensions", 100), ("input_type", "query")])
+async def test_what_the_local_embedder_cannot_take_is_refused_by_name(
+    client: httpx.AsyncClient, field: str, value: object
+) -> None:
+    refused = await embed(client, "x", model="local/wordllama", **{field: value})
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == field
