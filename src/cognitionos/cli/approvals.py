@@ -1,0 +1,200 @@
+"""`cognitionos approvals`, `approve`, `reject`, `signal`, `workflow`: what waits for people, and what is declared."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cognitionos.cli.arguments import Commands, add_command, add_data_argument
+from cognitionos.cli.client import Api, UnknownServer, find_server
+from cognitionos.kernel.errors import Invalid
+
+
+class UnreadableFile(Invalid):
+    """The file is not there, or neither YAML nor JSON, or does not say a workflow."""
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    _register_approvals(commands)
+    for name, meaning in (("approve", "Say yes to what waits for a person."), ("reject", "Say no to it.")):
+        _register_verdict(commands, name, meaning)
+    _register_signal(commands)
+    _register_workflow(commands)
+
+
+def approvals(args: argparse.Namespace) -> int:
+    """List what waits for a person."""
+    query = f"?limit={args.limit}" + ("" if args.all else "&status=pending")
+    page = _server(args).get(f"/v1/approvals{query}{f'&run_id={args.run_id}' if args.run_id else ''}")
+    if args.json:
+        print(json.dumps(page, indent=2))
+        return 0
+    for each in page["items"]:
+        print(f"{each['id']}  {each['status']:<9}  until {each['deadline_at'][:19]}  {_one_line(each['prompt'])}")
+    if not page["items"]:
+        print("nothing waits for a person")
+    return 0
+
+
+def decide(args: argparse.Namespace) -> int:
+    """Approve or reject."""
+    body = {} if args.comment is None else {"comment": args.comment}
+    approval = _server(args).post(f"/v1/approvals/{quote(args.approval)}/{args.verdict}", body)
+    print(json.dumps(approval, indent=2) if args.json else f"{approval['id']} is {approval['status']}")
+    return 0
+
+
+def signal(args: argparse.Namespace) -> int:
+    """Send a signal to a run."""
+    path = f"/v1/runs/{quote(args.run_id)}/signals/{quote(args.name)}"
+    sent = _server(args).post(path, {"payload": _payload(args.payload)})
+    told = f"task '{sent['task']}' goes on" if sent["delivered"] else "no task waits for it yet; it is kept"
+    print(json.dumps(sent, indent=2) if args.json else told)
+    return 0
+
+
+def put_workflow(args: argparse.Namespace) -> int:
+    """Declare the workflow in a YAML or JSON file."""
+    workflow = _server(args).post("/v1/workflows", read_workflow(args.file))
+    told = f"{workflow['name']} version {workflow['version']}, {workflow['total_tasks']} tasks"
+    print(json.dumps(workflow, indent=2) if args.json else told)
+    return 0
+
+
+def start_workflow(args: argparse.Namespace) -> int:
+    """Start a run of a workflow."""
+    body: dict[str, Any] = {"workflow": args.workflow, "input": _payload(args.input)}
+    if args.version is not None:
+        body["version"] = args.version
+    run = _server(args).post("/v1/runs", body)
+    print(json.dumps(run, indent=2) if args.json else f"run {run['id']} is {run['status']}")
+    return 0
+
+
+def read_workflow(path: Path) -> dict[str, Any]:
+    """`{"name", "tasks"}` from a file (`-`: standard input); without a name, the file's own. YAML includes JSON."""
+    import yaml  # type: ignore[import-untyped]  # here: a command that reads none should not pay for it
+
+    class Plain(yaml.SafeLoader):  # type: ignore[misc]
+        """JSON's types only: a day stays a text."""
+
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.items()
+    Plain.yaml_implicit_resolvers = {
+        first: [each for each in those if not each[0].endswith(":timestamp")] for first, those in resolvers
+    }
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        found = yaml.load(text, Loader=Plain)  # noqa: S506 - a safe loader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UnreadableFile(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(found, Mapping) or not isinstance(found.get("tasks"), Mapping):
+        raise UnreadableFile(f"{path} has no 'tasks': an object of tasks by key")
+    return {"name": path.stem, **found}
+
+
+def _payload(text: str | None) -> Any:
+    """JSON if it is JSON, else the text itself."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:70]
+
+
+def _server(args: argparse.Namespace) -> Api:
+    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
+    if api is None:
+        raise UnknownServer(
+            f"no stack runs on {args.data}; start one with 'cognitionos up', or name a server with --url and --api-key"
+        )
+    return api
+
+
+def _register_approvals(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "approvals",
+        does="List what waits for a person.",
+        examples="""
+            cognitionos approvals
+            cognitionos approvals --run 0193a1f2-... --all --json
+        """,
+    )
+    parser.add_argument("--run", dest="run_id", help="only of this run")
+    parser.add_argument("--all", action="store_true", help="decided ones too")
+    parser.add_argument("--limit", type=int, default=50, help="how many (1 to 200)")
+    _add_common(parser)
+    parser.set_defaults(run=approvals)
+
+
+def _register_verdict(commands: Commands, name: str, meaning: str) -> None:
+    parser = add_command(
+        commands, name, does=meaning, examples=f"cognitionos {name} 0193a1f2-... --comment 'as agreed on Monday'"
+    )
+    parser.add_argument("approval", help="the approval's id ('cognitionos approvals' lists them)")
+    parser.add_argument("--comment", help="why, for those who read it later")
+    _add_common(parser)
+    parser.set_defaults(run=decide, verdict=name)
+
+
+def _register_signal(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "signal",
+        does="Send a signal to a run: the task that waits for it goes on.",
+        examples="""
+            cognitionos signal 0193a1f2-... shipped
+            cognitionos signal 0193a1f2-... shipped '{"parcel": 7}' --json
+        """,
+    )
+    parser.add_argument("run_id", metavar="run", help="the run's id")
+    parser.add_argument("name", help="the signal's name")
+    parser.add_argument("payload", nargs="?", help="JSON, or a text: the task's output")
+    _add_common(parser)
+    parser.set_defaults(run=signal)
+
+
+def _register_workflow(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "workflow",
+        does="Declare workflows, and run them.",
+        examples="""
+            cognitionos workflow put nightly.yaml
+            cognitionos workflow start nightly '{"day": "2026-11-21"}'
+        """,
+    )
+    acts = parser.add_subparsers(metavar="ACT", required=True)
+    put = add_command(
+        acts,
+        "put",
+        does="Declare the workflow in a YAML file.",
+        examples="cognitionos workflow put nightly.yaml --json",
+    )
+    put.add_argument("file", type=Path, help="YAML or JSON with 'name' and 'tasks' ('-': standard input)")
+    _add_common(put)
+    put.set_defaults(run=put_workflow)
+    start = add_command(
+        acts, "start", does="Start a run of a workflow.", examples="cognitionos workflow start nightly --version 2"
+    )
+    start.add_argument("workflow", help="its name")
+    start.add_argument("input", nargs="?", help="JSON, or a text: the run's input")
+    start.add_argument("--version", type=int, help="which one (default: the latest)")
+    _add_common(start)
+    start.set_defaults(run=start_workflow)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    add_data_argument(parser)
+    parser.add_argument("--url", help="a server elsewhere (or COGNITIONOS_URL)")
+    parser.add_argument("--api-key", help="its key (or COGNITIONOS_API_KEY)")
+    parser.add_argument("--json", action="store_true", help="machine-readable output: one JSON document")

@@ -1,0 +1,83 @@
+"""Workflows, approvals and signals from the terminal, as a process against a real stack."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.servers import scratch_dir
+from tests.stacks import RunningStack, clean_environment, command, running_stack
+from tests.waiting import eventually_sync
+
+from cognitionos.cli.approvals import UnreadableFile, read_workflow
+
+SHIP = """
+name: ship
+tasks:
+  ask:
+    kind: approval
+    input: {prompt: "Ship it on 2026-11-21?", details: {day: 2026-11-21}}
+  parcel:
+    kind: wait
+    depends_on: [ask]
+    input: {signal: parcel}
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RunningStack]:
+    with scratch_dir() as folder, running_stack(folder / "data") as running:
+        yield running
+
+
+def cognitionos(stack: RunningStack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, "--data", str(stack.data_dir)),
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def as_json(stack: RunningStack, *arguments: str) -> Any:
+    done = cognitionos(stack, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_workflow_is_put_started_approved_and_signalled(stack: RunningStack, tmp_path: Path) -> None:
+    (tmp_path / "ship.yaml").write_text(SHIP)
+
+    put = cognitionos(stack, "workflow", "put", str(tmp_path / "ship.yaml"))
+    run = as_json(stack, "workflow", "start", "ship", '{"by": "test"}')
+    [approval] = eventually_sync(lambda: as_json(stack, "approvals", "--run", run["id"])["items"], timeout_s=20)
+    early = cognitionos(stack, "signal", run["id"], "parcel", '{"number": 7}')
+    yes = cognitionos(stack, "approve", approval["id"], "--comment", "go")
+    no = cognitionos(stack, "reject", approval["id"])
+    listed = cognitionos(stack, "approvals", "--run", run["id"], "--all")
+
+    assert put.stdout == "ship version 1, 2 tasks\n"
+    assert approval["details"] == {"day": "2026-11-21"}
+    assert early.stdout == "no task waits for it yet; it is kept\n"
+    assert (yes.stdout, no.returncode) == (f"{approval['id']} is approved\n", 1)
+    assert "approval-already-decided" in no.stderr
+    assert "approved   until" in listed.stdout
+
+
+def test_a_file_that_says_no_workflow_is_named(tmp_path: Path) -> None:
+    for name, text in (("list.yaml", "- 1"), ("broken.yaml", "a: ["), ("empty.yaml", "")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UnreadableFile, match=name):
+            read_workflow(tmp_path / name)
+    with pytest.raises(UnreadableFile, match=r"missing\.yaml"):
+        read_workflow(tmp_path / "missing.yaml")
+
+
+def test_a_file_without_a_name_gives_the_workflow_its_own(tmp_path: Path) -> None:
+    (tmp_path / "nightly.yml").write_text("tasks: {a: {kind: value}}")
+
+    assert read_workflow(tmp_path / "nightly.yml") == {"name": "nightly", "tasks": {"a": {"kind": "value"}}}
