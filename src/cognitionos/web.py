@@ -9,7 +9,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
-from cognitionos.agents.infrastructure import http_mcp, http_tools
+from cognitionos.agents.infrastructure import http_mcp, http_tool_packages, http_tools
 from cognitionos.composition import Services, build, explaining
 from cognitionos.composition.planning import PlanningServices
 from cognitionos.llm_gateway.infrastructure import (
@@ -100,6 +100,7 @@ def _agent_routes(services: Services) -> list[ControllerRouterHandler]:
         ),
         http_mcp.routes(agents.mcp_door),
         http_tools.routes(toolbox=agents.toolbox, store=agents.tool_store, admin=agents.tool_admin),
+        http_tool_packages.routes(agents.packages),
     ]
 
 

@@ -25,6 +25,7 @@ from cognitionos.agents.infrastructure.prompt_files import load_prompts
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox
 from cognitionos.agents.infrastructure.python_tool import PythonTool
 from cognitionos.agents.infrastructure.queries import AgentQueries
+from cognitionos.agents.infrastructure.sandbox_packages import SandboxPackages
 from cognitionos.agents.infrastructure.sql_tool import SqlDatabases
 from cognitionos.agents.infrastructure.tool_admin import ToolAdmin
 from cognitionos.agents.infrastructure.tool_kit import Kits
@@ -51,6 +52,7 @@ class AgentsServices:
     tool_store: ToolStore
     tool_admin: ToolAdmin
     mcp_door: McpDoor
+    packages: SandboxPackages
     resources: tuple[Resource, ...]
 
 
@@ -58,10 +60,12 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
     """Agents on `base`. The only I/O is reading the prompts that ship with the product."""
     files = PostgresFiles(base.database)
     http = HttpTool(allowed_hosts=base.settings.http_allow)
+    packages = SandboxPackages(base.database, base.settings.data_dir.absolute() / "packages")
     python = PythonTool(
         sandbox=PythonSandbox(backend=base.settings.sandbox),
         files=files,
         root=base.settings.data_dir.absolute() / "workspaces",
+        packages=packages.places,
     )
     tools = (
         python.tool,
@@ -90,6 +94,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         tool_store=tenants_kits.store,
         tool_admin=admin,
         mcp_door=door,
+        packages=packages,
         resources=(python, tenants_kits.servers, door),
     )
 

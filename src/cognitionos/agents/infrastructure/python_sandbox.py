@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -138,8 +139,9 @@ class PythonSandbox:
         timeout_s: float = 30,
         memory_bytes: int = 512 * _MIB,
         max_output_bytes: int = 65536,
+        packages: Sequence[Path] = (),
     ) -> SandboxResult:
-        """Run `code` with `workspace` as its directory and nothing else of the machine.
+        """Run `code` with `workspace` as its directory, and of the rest of the machine to read `packages` only.
 
         Whatever the code does ends in a result. Raises `SandboxUnavailable` where no lock holds, `BadSandboxRun`.
         """
@@ -151,6 +153,7 @@ class PythonSandbox:
         async with self._slots:
             place, uid, before = await asyncio.to_thread(self._hand_out, workspace)
             job = self._job(code, place, uid=uid, timeout_s=timeout_s, memory_bytes=memory_bytes)
+            job["packages"] = [str(each) for each in packages]
             started = time.monotonic()
             runner = await self._take(spec)
             outcome = await runner.run(
@@ -191,6 +194,7 @@ class PythonSandbox:
             "file_bytes": self.file_bytes,
             "engine_cache": str(self._cache or ""),
             "guest": _GUEST,
+            "packages": [],
         }
 
     async def _watch(self, workspace: Path) -> str:

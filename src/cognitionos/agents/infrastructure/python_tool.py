@@ -10,17 +10,19 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from cognitionos.agents.application.ports import Tool, ToolAnswer, ToolContext
 from cognitionos.agents.domain.tool import Effect, ToolSpec
 from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileChanges, NewFile, file_name
 from cognitionos.agents.infrastructure.file_tools import WorkspaceFiles
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox, SandboxResult
+from cognitionos.agents.infrastructure.sandbox_packages import no_packages
 from cognitionos.agents.infrastructure.workspace_store import PostgresFiles
 from cognitionos.kernel.errors import DomainError
 
@@ -28,13 +30,16 @@ RUN_TIMEOUT_S = 30.0
 CALL_TIMEOUT_S = 90.0
 _MAX_CODE = 100_000
 _LEFT_BEHIND_S = 3600.0
+PlacesOf = Callable[[UUID], Awaitable[Sequence[Path]]]
+"""Where the packages of a tenant are unpacked."""
+
 _FENCED = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 SPEC = ToolSpec(
     name="python",
     description=(
-        "Run Python 3 (standard library only, no network). The files of the workspace are in the current directory; "
-        "files the code writes are kept. Print what you want to see, best as JSON."
+        "Run Python 3 (standard library and your packages, no network). The files of the workspace are in the current "
+        "directory; files the code writes are kept. Print what you want to see, best as JSON."
     ),
     parameters={
         "type": "object",
@@ -53,6 +58,7 @@ class PythonTool:
     sandbox: PythonSandbox
     files: PostgresFiles
     root: Path
+    packages: PlacesOf = no_packages
     _is_open: bool = field(default=False, init=False)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
@@ -76,7 +82,10 @@ class PythonTool:
         before = await self.files.read_all(context.tenant_id, context.run_id)
         place = await asyncio.to_thread(_lay_out, self.root, before)
         try:
-            result = await self.sandbox.run(_unfenced(arguments["code"]), workspace=place, timeout_s=RUN_TIMEOUT_S)
+            packages = await self.packages(context.tenant_id)
+            result = await self.sandbox.run(
+                _unfenced(arguments["code"]), workspace=place, timeout_s=RUN_TIMEOUT_S, packages=packages
+            )
             changes, notes = await asyncio.to_thread(_collect, place, before, result)
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))

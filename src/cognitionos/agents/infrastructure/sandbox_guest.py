@@ -5,17 +5,19 @@ It is inside the sandbox with the agent's code and guards nothing. It needs noth
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 NAME = "<code>"
 
 
-def run(code: str, workspace: str) -> str | None:
+def run(code: str, workspace: str, packages: Sequence[str] = ()) -> str | None:
     """Run `code` as a program in `workspace`; what went wrong in one line, or None. Tracebacks go to stderr."""
     import linecache
     import traceback
 
     sys.path.insert(0, workspace)
+    sys.path.extend(packages)
     linecache.cache[NAME] = (len(code), None, code.splitlines(keepends=True), NAME)
     try:
         program = compile(code, NAME, "exec")

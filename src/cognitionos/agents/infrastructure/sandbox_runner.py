@@ -61,7 +61,7 @@ def _lock(job: dict[str, Any], kind: str, report_to: int, parent: int) -> None:
     memory = int(job["memory_bytes"])
     sandbox_lock.engage(
         sandbox_lock.Lock(
-            readable=(job["engine_cache"],) if wasm else _interpreter_files(),
+            readable=((job["engine_cache"],) if wasm else _interpreter_files()) + tuple(job["packages"]),
             writable=(".",) if wasm else (".", "/dev/null"),
             cpu_s=int(job["cpu_s"]),
             file_bytes=int(job["file_bytes"]),
@@ -97,7 +97,7 @@ def _run_here(job: dict[str, Any]) -> dict[str, Any]:
     for name in [name for name in sys.modules if name.partition(".")[0] == "cognitionos"]:
         del sys.modules[name]
     sys.argv = [sandbox_guest.NAME]
-    error = sandbox_guest.run(job["code"], os.getcwd())  # noqa: PTH109 - no pathlib in the runner
+    error = sandbox_guest.run(job["code"], os.getcwd(), job["packages"])  # noqa: PTH109 - no pathlib in the runner
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -112,13 +112,15 @@ def _run_wasm(engine: Any, job: dict[str, Any]) -> dict[str, Any]:
         max_memory_bytes=int(job["memory_bytes"]),
         max_callback_invocations=0,
     )
+    packages = {host: f"/packages/{number}" for number, host in enumerate(job["packages"])}
     around = (
-        f"\nimport os\nos.chdir('/workspace')\ngive_asyncio_a_loop()\nresult = run({job['code']!r}, '/workspace')\n"
+        "\nimport os\nos.chdir('/workspace')\ngive_asyncio_a_loop()\n"
+        f"result = run({job['code']!r}, '/workspace', {list(packages.values())!r})\n"
     )
     try:
         sandbox = engine.Sandbox(
             resource_limits=limits,
-            volumes=[(".", "/workspace", False)],
+            volumes=[(".", "/workspace", False), *((host, guest, True) for host, guest in packages.items())],
             on_stdout=lambda chunk: _write_all(1, chunk),
             on_stderr=lambda chunk: _write_all(2, chunk),
         )

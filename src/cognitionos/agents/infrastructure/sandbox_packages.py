@@ -1,0 +1,197 @@
+"""Packages for agents' Python: pure wheels that a tenant uploads, pinned by their hash, read-only in the sandbox.
+
+Nothing is downloaded when code runs, and nothing of a wheel is run when it is installed: to install is to unpack. Each
+is unpacked once per machine, in a directory named by its hash. Source: PEP 427, the wheel format.
+"""
+
+import asyncio
+import hashlib
+import io
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.parser import Parser
+from pathlib import Path, PurePosixPath
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from cognitionos.kernel.errors import Invalid, LimitExceeded, NotFound
+from cognitionos.platform.database import Database
+
+MOST_BYTES = 20 * 2**20
+MOST_UNPACKED = 100 * 2**20
+MOST_FILES = 5_000
+MOST_PACKAGES = 50
+MOST_BYTES_OF_TENANT = 100 * 2**20
+_WHEEL = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[A-Za-z0-9._!+]+)(-\d[^-]*)?-[a-z0-9.]+-none-any\.whl\Z"
+)
+_COMPILED = frozenset({".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".exe"})
+_PUT = """
+INSERT INTO tool_packages (tenant_id, name, version, file_name, sha256, bytes, content)
+VALUES (%(tenant_id)s, %(name)s, %(version)s, %(file_name)s, %(sha256)s, %(bytes)s, %(content)s)
+ON CONFLICT (tenant_id, name) DO UPDATE SET version = excluded.version, file_name = excluded.file_name,
+  sha256 = excluded.sha256, bytes = excluded.bytes, content = excluded.content, changed_at = now()
+RETURNING name, version, file_name, sha256, bytes, changed_at
+"""
+_LIST = "SELECT name, version, file_name, sha256, bytes, changed_at FROM tool_packages ORDER BY name"
+
+
+class BadPackage(Invalid):
+    """Not a pure wheel, not the bytes that the hash says, or too large."""
+
+
+class TooManyPackages(LimitExceeded):
+    """A tenant may keep so many packages, and so many bytes of them."""
+
+
+class PackageNotFound(NotFound):
+    """This tenant has no package of this name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageRow:
+    """A package, without its content."""
+
+    name: str
+    version: str
+    file_name: str
+    sha256: str
+    bytes: int
+    changed_at: datetime
+
+
+class SandboxPackages:
+    """Tenants' packages: in the database, and unpacked below `root` on each machine that needs them."""
+
+    def __init__(self, database: Database, root: Path) -> None:
+        self._database = database
+        self._root = root
+
+    async def put(self, tenant_id: UUID, *, file_name: str, sha256: str, content: bytes) -> PackageRow:
+        """Keep a wheel; one of the same name is replaced. Raises `BadPackage`, `TooManyPackages`."""
+        name, version = await asyncio.to_thread(checked, file_name, sha256, content)
+        values = {
+            "tenant_id": tenant_id,
+            "name": name,
+            "version": version,
+            "file_name": file_name,
+            "sha256": sha256,
+            "bytes": len(content),
+            "content": content,
+        }
+        async with self._database.transaction(tenant_id) as connection:
+            cursor = connection.cursor(row_factory=class_row(PackageRow))
+            row = await (await cursor.execute(_PUT, values)).fetchone()
+            kept = await (await cursor.execute(_LIST)).fetchall()
+            if len(kept) > MOST_PACKAGES or sum(each.bytes for each in kept) > MOST_BYTES_OF_TENANT:
+                raise TooManyPackages(f"At most {MOST_PACKAGES} packages of {MOST_BYTES_OF_TENANT} bytes together.")
+        if row is None:
+            raise RuntimeError("an INSERT with RETURNING gave no row")
+        return row
+
+    async def of(self, tenant_id: UUID) -> list[PackageRow]:
+        """The tenant's, by name."""
+        async with self._database.transaction(tenant_id) as connection:
+            cursor = connection.cursor(row_factory=class_row(PackageRow))
+            return await (await cursor.execute(_LIST)).fetchall()
+
+    async def delete(self, tenant_id: UUID, name: str) -> None:
+        """Take it away. Raises `PackageNotFound`."""
+        async with self._database.transaction(tenant_id) as connection:
+            gone = await connection.execute("DELETE FROM tool_packages WHERE name = %s", (name.replace("\x00", ""),))
+            if not gone.rowcount:
+                raise PackageNotFound(f"There is no package '{name[:100]}' of yours.")
+
+    async def places(self, tenant_id: UUID) -> list[Path]:
+        """Where each is unpacked on this machine."""
+        found = []
+        for each in await self.of(tenant_id):
+            place = self._root / each.sha256
+            if not await asyncio.to_thread(place.is_dir):
+                await self._unpack(tenant_id, each, place)
+            found.append(place.absolute())
+        return found
+
+    async def _unpack(self, tenant_id: UUID, package: PackageRow, place: Path) -> None:
+        query = "SELECT content FROM tool_packages WHERE name = %s AND sha256 = %s"
+        async with self._database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(query, (package.name, package.sha256))).fetchone()
+        if row is None:
+            raise PackageNotFound(f"The package '{package.name}' was changed just now.")
+        await asyncio.to_thread(_unpacked, bytes(row[0]), package, place)
+
+
+def checked(file_name: str, sha256: str, content: bytes) -> tuple[str, str]:
+    """Name and version of a wheel that may be used. Raises `BadPackage`."""
+    match = _WHEEL.match(file_name)
+    if match is None:
+        raise _bad("file_name", "a pure wheel is called NAME-VERSION-py3-none-any.whl")
+    if len(content) > MOST_BYTES:
+        raise _bad("content_base64", f"it has more than {MOST_BYTES} bytes")
+    if hashlib.sha256(content).hexdigest() != sha256.lower():
+        raise _bad("sha256", "the content has another hash")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+            _check_entries(wheel)
+            _check_purity(wheel)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, KeyError, ValueError) as error:
+        raise _bad("content_base64", f"it is no wheel ({type(error).__name__})") from error
+    return re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"]
+
+
+def _check_entries(wheel: zipfile.ZipFile) -> None:
+    entries = wheel.infolist()
+    if len(entries) > MOST_FILES or sum(each.file_size for each in entries) > MOST_UNPACKED:
+        raise _bad("content_base64", f"it has more than {MOST_FILES} files or {MOST_UNPACKED} bytes unpacked")
+    for each in entries:
+        path = PurePosixPath(each.filename)
+        mode = each.external_attr >> 16
+        if path.is_absolute() or ".." in path.parts or "\\" in each.filename or "\x00" in each.filename:
+            raise _bad("content_base64", "a file of it leads out of it")
+        if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
+            raise _bad("content_base64", "it holds something that is neither a file nor a directory")
+        if path.suffix.lower() in _COMPILED or ".so." in path.name:
+            raise _bad("content_base64", f"{each.filename[:200]!r} is compiled: only pure wheels are used")
+        if path.suffix.lower() == ".pth":
+            raise _bad("content_base64", f"{each.filename[:200]!r} would be run at every start")
+
+
+def _check_purity(wheel: zipfile.ZipFile) -> None:
+    [place] = [name for name in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/WHEEL", name)]
+    said = Parser().parsestr(wheel.read(place).decode("utf-8"))
+    if said.get("Root-Is-Purelib", "").lower() != "true":
+        raise _bad("content_base64", "it says of itself that it is not pure")
+
+
+def _unpacked(content: bytes, package: PackageRow, place: Path) -> None:
+    """Unpack beside `place` and put it there in one step; whoever is second throws his away."""
+    checked(package.file_name, package.sha256, content)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.parent.chmod(0o755)
+    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+            wheel.extractall(beside)
+        for each in (beside, *beside.rglob("*")):
+            each.chmod(0o755 if each.is_dir() else 0o644)
+        with suppress(OSError):
+            beside.rename(place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _bad(field: str, reason: str) -> BadPackage:
+    return BadPackage(f"The package is refused: {reason}.", fields={field: reason})
+
+
+async def no_packages(_tenant_id: UUID) -> Sequence[Path]:
+    """None."""
+    return ()
