@@ -17,7 +17,7 @@ from tests.upstream import Say, Upstream, running_upstream
 from cognitionos.kernel.clock import utc_now
 from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.ports import BudgetStore, Provider
-from cognitionos.llm_gateway.domain.budget import Hold, Period
+from cognitionos.llm_gateway.domain.budget import Hold, Period, Terms
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.anthropic_provider import AnthropicProvider
 from cognitionos.llm_gateway.infrastructure.budget_store import PostgresBudgetStore
@@ -108,6 +108,53 @@ async def test_an_unpriced_call_passes_only_where_no_budget_is(store: BudgetStor
     assert (await store.hold(hold)).granted
     await store.open(caller.tenant_id, f"goal:{caller.goal_id}", limit_nanousd=1, period=Period.TOTAL)
     assert (await store.hold(replace(hold, row=a_call(caller)))).price_missing
+
+
+async def test_near_its_end_a_budget_names_a_cheaper_model_and_halts_runs(store: BudgetStore) -> None:
+    caller = a_caller(goal_id=new_id())
+    terms = Terms(soft=0.5, halt=0.9, downgrade_to="cheap")
+    await store.open(
+        caller.tenant_id, f"goal:{caller.goal_id}", limit_nanousd=100, period=Period.TOTAL, terms=terms, given=["soft"]
+    )
+    outcomes = []
+    for cost in (50, 40, 5):
+        call = a_call(caller, cost_nanousd=cost)
+        await store.hold(Hold(row=call, amount_nanousd=cost, deadline_s=60))
+        await store.settle(call)
+        wanted = Hold(row=a_call(caller), amount_nanousd=1, deadline_s=60, halts=True, downgraded=False)
+        outcomes.append(await store.hold(wanted))
+
+    assert [(each.downgrade_to, each.halted) for each in outcomes] == [("cheap", False), (None, True), (None, True)]
+    assert {each.subject for each in outcomes} == {f"goal:{caller.goal_id}"}
+
+
+async def test_opening_a_budget_again_changes_the_given_terms_only(store: BudgetStore) -> None:
+    caller = a_caller(goal_id=new_id())
+    subject = f"goal:{caller.goal_id}"
+    first = Terms(soft=0.5, downgrade_to="cheap")
+    await store.open(caller.tenant_id, subject, limit_nanousd=100, period=Period.TOTAL, terms=first)
+    await store.open(
+        caller.tenant_id, subject, limit_nanousd=200, period=Period.TOTAL, terms=Terms(soft=0.1), given=["soft"]
+    )
+    call = a_call(caller, cost_nanousd=20)
+    await store.hold(Hold(row=call, amount_nanousd=20, deadline_s=60))
+    await store.settle(call)
+
+    answer = await store.hold(Hold(row=a_call(caller), amount_nanousd=1, deadline_s=60, downgraded=False))
+
+    assert answer.downgrade_to == "cheap"
+
+
+async def test_a_queued_call_may_be_sent_as_long_as_its_hold_is_there(store: BudgetStore) -> None:
+    caller = a_caller(goal_id=new_id())
+    hold = Hold(row=a_call(caller), amount_nanousd=1, deadline_s=60, sent=False)
+    await store.hold(hold)
+
+    held = await store.send(hold.row.call_id)
+    await store.release(hold.row.call_id)
+
+    assert held
+    assert not await store.send(hold.row.call_id)
 
 
 async def test_a_release_gives_back_what_was_held(store: BudgetStore) -> None:
