@@ -27,7 +27,7 @@ from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
 from cognitionos.llm_gateway.infrastructure.messages_answer import MessageEvents, message_of
 from cognitionos.llm_gateway.infrastructure.messages_schema import messages_request
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
-from cognitionos.platform.http_api import instance, problems, requires
+from cognitionos.platform.http_api import instance, requires
 from cognitionos.platform.http_problems import vendor_errors
 
 COUNTING_S = 30.0
@@ -129,7 +129,6 @@ class AnthropicRoutes(Controller):
         status_code=200,
         guards=[requires(Permission.MODELS_CALL)],
         summary="Count the tokens of a call, in Anthropic's format",
-        responses=problems(404),
     )
     async def count_tokens(
         self,
