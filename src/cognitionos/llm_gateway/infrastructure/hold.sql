@@ -45,6 +45,7 @@ DECLARE
   tight record;
   v_ids uuid[];
   v_now timestamptz;
+  v_first_reset timestamptz;
   v_past_a_share boolean;
 BEGIN
   v_ids := ARRAY(
@@ -68,10 +69,12 @@ BEGIN
   END IF;
 
   -- the clock is read under the locks: a hold is never older than the period it counts in
-  SELECT greatest(clock_timestamp(), max(b.window_start)) INTO v_now FROM budgets b WHERE b.id = ANY (v_ids);
-  PERFORM llm_roll_budgets(v_ids, v_now);
-  v_past_a_share := EXISTS (
-    SELECT FROM budgets b WHERE b.id = ANY (v_ids) AND b.spent_nanousd >= least(b.soft_nanousd, b.halt_nanousd));
+  SELECT greatest(clock_timestamp(), max(b.window_start)), min(b.resets_at),
+         bool_or(b.spent_nanousd >= least(b.soft_nanousd, b.halt_nanousd))
+  INTO v_now, v_first_reset, v_past_a_share FROM budgets b WHERE b.id = ANY (v_ids);
+  IF v_first_reset <= v_now THEN
+    PERFORM llm_roll_budgets(v_ids, v_now);  -- what is past a share now was so before: the calls below look themselves
+  END IF;
   FOR call IN
     SELECT * FROM jsonb_to_recordset(p_calls) AS c(
       call_id uuid, tenant_id uuid, subjects text[], amount bigint, owner uuid, expires_s float8, halts boolean,

@@ -38,7 +38,7 @@ BEGIN
     )
     ORDER BY b.id FOR UPDATE
   );
-  IF cardinality(v_ids) > 0 THEN
+  IF EXISTS (SELECT FROM budgets b WHERE b.id = ANY (v_ids) AND b.resets_at <= clock_timestamp()) THEN
     PERFORM llm_roll_budgets(v_ids, clock_timestamp());
   END IF;
   WITH ended AS (
