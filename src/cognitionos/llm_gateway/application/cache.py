@@ -182,7 +182,7 @@ class AnswerCaches:
                     void = look.kept.epoch
                     continue
                 if look.kept is not None and self._will_do(ask, look.kept):
-                    return replace(look.kept, layer=look.kept.layer if woken is None else CACHE_COALESCED)
+                    return look.kept if woken is None else replace(look.kept, layer=CACHE_COALESCED)
                 if look.turn is not Turn.ANOTHERS:
                     deeper = await self._look_deeper(ask, reached=look.reached) if look.deeper else None
                     deeper = deeper or await self._look_further(ask)

@@ -31,6 +31,7 @@ FLIGHT_S = 3.0
 RENEW_S = 1.0
 LANDED = "llm_flights"
 _ANSWER, _MARK, _FLIGHT, _VOIDS = (f"cognitionos:{each}:" for each in ("answer", "answer_mark", "flight", "voids"))
+_ANSWER_B, _MARK_B, _FLIGHT_B, _VOIDS_B = (each.encode() for each in (_ANSWER, _MARK, _FLIGHT, _VOIDS))
 _NOTHING = Look(deeper=True, reached=False)
 _GONE = b""
 
@@ -203,7 +204,7 @@ class ExactCache:
     async def _look(self, asked: list[_Asked]) -> list[Look]:
         args: list[bytes | str | int] = [int(FLIGHT_S * 1000)]
         for each in asked:
-            args += (each.flight, b"" if each.void is None else prefix_of(each.void))
+            args += (each.flight.encode(), b"" if each.void is None else prefix_of(each.void))
         try:
             if self._unmarked:
                 await self._forget_marks()
@@ -272,12 +273,13 @@ class ExactCache:
         self._rest_until = time.monotonic() + REST_S
 
 
-def _keys(asked: Sequence[_Asked | _Landing]) -> list[str]:
-    keys: list[str] = []
+def _keys(asked: Sequence[_Asked | _Landing]) -> list[bytes]:
+    """As bytes: the client encodes text one by one, and there are many."""
+    keys: list[bytes] = []
     for each in asked:
-        tenant = str(each.tenant_id)
-        name = f"{tenant}:{each.key}"
-        keys += (_ANSWER + name, _MARK + name, _FLIGHT + name, _VOIDS + tenant)
+        tenant = str(each.tenant_id).encode()
+        name = b"%b:%b" % (tenant, each.key.encode())
+        keys += (_ANSWER_B + name, _MARK_B + name, _FLIGHT_B + name, _VOIDS_B + tenant)
     return keys
 
 
