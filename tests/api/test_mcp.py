@@ -1,5 +1,8 @@
 """CognitionOS as an MCP server, asked by the official client."""
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +12,7 @@ import httpx
 import httpx2
 import pytest
 from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from tests.api.server import running_server
 from tests.conftest import Run
@@ -129,6 +133,30 @@ async def test_a_key_may_do_over_mcp_what_its_scopes_say(url: str, settings: Set
 
     assert refused.is_error
     assert "goals:write" in str(refused.content)
+
+
+async def test_a_client_that_starts_a_process_gets_the_same_tools(url: str, caller: Caller) -> None:
+    env = {"COGNITIONOS_URL": url, "COGNITIONOS_API_KEY": caller.key}
+    process = StdioServerParameters(command=sys.executable, args=["-m", "cognitionos", "mcp"], env=env)
+
+    async with Client(process) as client:
+        tools = {each.name for each in (await client.list_tools()).tools}
+        await told(client, "remember", content="The printer is on the third floor.")
+        found = await told(client, "search_memory", query="where is the printer")
+
+    assert "start_goal" in tools
+    assert "third floor" in str(found)
+
+
+def test_the_process_says_in_one_line_why_it_cannot_serve(url: str) -> None:
+    env = {**os.environ, "COGNITIONOS_URL": url, "COGNITIONOS_API_KEY": "cog_wrong"}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "cognitionos", "mcp"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "refuses the key (HTTP 401)" in ended.stderr
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer cog_wrong"}])
