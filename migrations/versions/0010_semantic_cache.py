@@ -27,6 +27,7 @@ CREATE TABLE semantic_settings (
 )
 """
 
+# rows are scanned for their vectors: answers stand apart
 ANSWERS = """
 CREATE TABLE semantic_answers (
   tenant_id uuid NOT NULL,
@@ -42,7 +43,7 @@ CREATE TABLE semantic_answers (
   stored_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (tenant_id, key)
-)
+) WITH (toast_tuple_target = 1024)
 """
 
 REUSES = """

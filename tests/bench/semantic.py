@@ -19,12 +19,12 @@ from pathlib import Path
 
 from tests.bench.semantic_pairs import FOLDER, PARTS, Pair, read
 
-from cognitionos.llm_gateway.application.semantic_words import WordVectors
 from cognitionos.llm_gateway.domain import semantic_text
 from cognitionos.llm_gateway.domain.semantic_calibration import BOUNDS, LEVELS, STARTS, Tally, calibrate, level_of
 from cognitionos.llm_gateway.domain.semantic_guards import objection
 from cognitionos.llm_gateway.domain.semantic_score import match, score, words_to_compare
 from cognitionos.llm_gateway.infrastructure.semantic_embedder import embedder
+from cognitionos.llm_gateway.infrastructure.semantic_words import WordVectors
 from cognitionos.llm_gateway.infrastructure.wordllama_provider import WordLlamaProvider
 
 FOLDS = 5
@@ -68,7 +68,8 @@ class Outcome:
 
 async def weigh(pairs: Sequence[Pair]) -> list[Weighed]:
     """Every pair through embedder, guards and score."""
-    embed, words, found = embedder(WordLlamaProvider()), WordVectors(), []
+    embed, found = embedder(WordLlamaProvider()), []
+    words = WordVectors(embed)
     folds = folds_of(pairs)
     for start in range(0, len(pairs), _AT_ONCE):
         some = pairs[start : start + _AT_ONCE]
@@ -78,8 +79,8 @@ async def weigh(pairs: Sequence[Pair]) -> list[Weighed]:
             one, other = semantic_text.read(pair.text_a), semantic_text.read(pair.text_b)
             refusal, sure = objection(one, other), 0.0
             if refusal is None:
-                await words.learn(words_to_compare(one, other), embed)
-                sure = score(match(one, other, similarity=similarity, likeness=words.likeness))
+                likeness = await words.likeness(words_to_compare(one, other))
+                sure = score(match(one, other, similarity=similarity, likeness=likeness))
             found.append(Weighed(pair, similarity, sure, refusal, folds[place]))
     return found
 

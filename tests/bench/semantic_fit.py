@@ -10,10 +10,10 @@ import numpy as np
 from tests.bench.semantic import weigh
 from tests.bench.semantic_pairs import FOLDER, read
 
-from cognitionos.llm_gateway.application.semantic_words import WordVectors
 from cognitionos.llm_gateway.domain import semantic_text
 from cognitionos.llm_gateway.domain.semantic_score import match, words_to_compare
 from cognitionos.llm_gateway.infrastructure.semantic_embedder import embedder
+from cognitionos.llm_gateway.infrastructure.semantic_words import WordVectors
 from cognitionos.llm_gateway.infrastructure.wordllama_provider import WordLlamaProvider
 
 RIDGE = 0.3
@@ -22,12 +22,12 @@ _STEPS = 60
 
 async def features() -> tuple[list[list[float]], list[float]]:
     """One row for each pair: 1, similarity, least, mean; and whether the two mean the same."""
-    embed, words, rows, labels = embedder(WordLlamaProvider()), WordVectors(), [], []
+    words, rows, labels = WordVectors(embedder(WordLlamaProvider())), [], []
     for each in await weigh(read(FOLDER / "seen.jsonl")):
         if each.refusal is None:
             one, other = semantic_text.read(each.pair.text_a), semantic_text.read(each.pair.text_b)
-            await words.learn(words_to_compare(one, other), embed)
-            found = match(one, other, similarity=each.similarity, likeness=words.likeness)
+            likeness = await words.likeness(words_to_compare(one, other))
+            found = match(one, other, similarity=each.similarity, likeness=likeness)
             rows.append([1.0, found.similarity, found.least, found.mean])
             labels.append(float(each.pair.label))
     return rows, labels

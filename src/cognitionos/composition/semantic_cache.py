@@ -14,6 +14,7 @@ from cognitionos.llm_gateway.infrastructure.openai_schema import canonical, deco
 from cognitionos.llm_gateway.infrastructure.semantic_embedder import embedder
 from cognitionos.llm_gateway.infrastructure.semantic_metrics import count
 from cognitionos.llm_gateway.infrastructure.semantic_store import PostgresSemanticStore, SemanticSweeper
+from cognitionos.llm_gateway.infrastructure.semantic_words import WordVectors
 
 CHANNEL = "llm_semantic"
 
@@ -50,10 +51,12 @@ def build(base: Base, *, local: Provider, voids: Voids) -> SemanticServices:
         void=voids.void,
         monotonic=time.monotonic,
     )
+    embed = embedder(local)
     cache = SemanticCache(
         store=store,
         rulebook=rulebook,
-        embed=embedder(local),
+        embed=embed,
+        likeness=WordVectors(embed).likeness,
         allows=voids.allows,
         canonical=canonical,
         decode=decode_object,

@@ -21,6 +21,7 @@ from cognitionos.llm_gateway.domain.semantic import DIMENSIONS, ReuseNotFound, S
 from cognitionos.llm_gateway.domain.semantic_calibration import LEVELS
 from cognitionos.llm_gateway.domain.semantic_words import FILLERS, GRAMMAR
 from cognitionos.llm_gateway.infrastructure.openai_schema import canonical, decode_object
+from cognitionos.llm_gateway.infrastructure.semantic_words import WordVectors
 
 ASKED, PARAPHRASE = "How do I reset my password?", "What is the way to reset my password?"
 FARTHER = "How do I reset my forgotten password?"
@@ -49,6 +50,7 @@ class Layer:
             store=self.store,
             rulebook=self.rulebook,
             embed=self._embed,
+            likeness=WordVectors(self._embed).likeness,
             allows=lambda _tenant, _kept: not self.void,
             canonical=canonical,
             decode=decode_object,

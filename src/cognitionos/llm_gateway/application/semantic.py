@@ -10,9 +10,8 @@ from uuid import UUID
 from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.ports import Chance
-from cognitionos.llm_gateway.application.semantic_ports import Count, EmbedTexts, SemanticStore
+from cognitionos.llm_gateway.application.semantic_ports import Count, EmbedTexts, SemanticStore, WordLikeness
 from cognitionos.llm_gateway.application.semantic_rules import SemanticRulebook
-from cognitionos.llm_gateway.application.semantic_words import WordVectors
 from cognitionos.llm_gateway.domain.answer import text_of
 from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
@@ -21,7 +20,7 @@ from cognitionos.llm_gateway.domain.semantic import CACHE_SEMANTIC, Judge, Neigh
 from cognitionos.llm_gateway.domain.semantic_calibration import LEVELS
 from cognitionos.llm_gateway.domain.semantic_guards import objection
 from cognitionos.llm_gateway.domain.semantic_score import match, score, words_to_compare
-from cognitionos.llm_gateway.domain.semantic_text import read
+from cognitionos.llm_gateway.domain.semantic_text import Reading, read
 from cognitionos.llm_gateway.domain.semantic_turn import answers_agree, turn_of
 from cognitionos.platform.logging import get_logger
 
@@ -63,13 +62,13 @@ class SemanticCache:
     store: SemanticStore
     rulebook: SemanticRulebook
     embed: EmbedTexts
+    likeness: WordLikeness
     allows: Callable[[UUID, Kept], bool]
     canonical: Canonical
     decode: Callable[[bytes], dict[str, Any]]
     count: Count
     clock: Callable[[], float]
     chance: Chance
-    _words: WordVectors = field(default_factory=WordVectors)
     _sought: "OrderedDict[str, _Sought]" = field(default_factory=OrderedDict)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
@@ -135,20 +134,26 @@ class SemanticCache:
 
     async def _best(self, tenant_id: UUID, question: Question, text: str) -> _Rival | None:
         """The surest of the neighbours that are not void and that no guard objects to."""
-        best, asked = None, read(text)
-        for each in await self.store.nearest(tenant_id, question, wanted=WANTED):
-            if not self.allows(tenant_id, each.kept):
-                continue
-            theirs = read(each.question)
-            refusal = objection(asked, theirs)
-            if refusal is not None:
-                self.count(f"refused_{refusal}")
-                continue
-            await self._words.learn(words_to_compare(asked, theirs), self.embed)
-            sure = score(match(asked, theirs, similarity=each.similarity, likeness=self._words.likeness))
+        asked, best = read(text), None
+        neighbours = await self.store.nearest(tenant_id, question, wanted=WANTED)
+        left = [(each, theirs) for each in neighbours if (theirs := self._allowed(tenant_id, asked, each)) is not None]
+        words = dict.fromkeys(word for _, theirs in left for word in words_to_compare(asked, theirs))
+        likeness = await self.likeness([*words])
+        for each, theirs in left:
+            sure = score(match(asked, theirs, similarity=each.similarity, likeness=likeness))
             if sure >= LEVELS[0] and (best is None or sure > best.score):
                 best = _Rival(neighbour=each, score=sure)
         return best
+
+    def _allowed(self, tenant_id: UUID, asked: Reading, neighbour: Neighbour) -> Reading | None:
+        """The neighbour's question, unless its answer is void or a guard objects."""
+        if not self.allows(tenant_id, neighbour.kept):
+            return None
+        theirs = read(neighbour.question)
+        refusal = objection(asked, theirs)
+        if refusal is not None:
+            self.count(f"refused_{refusal}")
+        return theirs if refusal is None else None
 
     async def _put(self, ask: CacheAsk, kept: Kept, sought: _Sought | None) -> None:
         try:

@@ -6,9 +6,12 @@ from uuid import UUID
 
 from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.semantic import Neighbour, Question, Reuse, SemanticRules, SemanticState
+from cognitionos.llm_gateway.domain.semantic_score import Likeness
 
 EmbedTexts = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 """One vector of length one per text. Always the same model: vectors of two do not mix."""
+WordLikeness = Callable[[Sequence[str]], Awaitable[Likeness]]
+"""How near each of some words is to each other, by their vectors."""
 Count = Callable[[str], None]
 """Counts what became of a look-up."""
 

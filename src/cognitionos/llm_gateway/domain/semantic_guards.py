@@ -26,6 +26,7 @@ _NEAR_KINDS = frozenset(
         ("whether", "statement"),
     )
 )
+_DENIES = words("un in im dis de non mis")
 _TIME_WORDS = words("time times date dates day days year years deadline")
 _SYMMETRIC = words("and or between vs versus with")
 
@@ -43,7 +44,7 @@ def same_polarity(one: Reading, other: Reading) -> bool:
 
 def same_names(one: Reading, other: Reading) -> bool:
     """No name in the one that the other lacks, however it writes it."""
-    return one.names <= _words(other) and other.names <= _words(one)
+    return one.names <= other.stems and other.names <= one.stems
 
 
 def same_dates(one: Reading, other: Reading) -> bool:
@@ -133,21 +134,16 @@ def objection(one: Reading, other: Reading) -> str | None:
     return next((name for name, agrees in GUARDS.items() if not agrees(one, other)), None)
 
 
-def _words(reading: Reading) -> frozenset[str]:
-    return frozenset(stem(token) for token in reading.tokens)
-
-
 def _apart(one: Reading, other: Reading) -> tuple[frozenset[str], frozenset[str]]:
     """The words that only one of them has."""
-    mine, others = _words(one), _words(other)
-    return mine - others, others - mine
+    return one.stems - other.stems, other.stems - one.stems
 
 
 def _are_opposites(one: str, other: str) -> bool:
     if frozenset((one, other)) in _OPPOSITES:
         return True
-    shorter, longer = sorted((one, other), key=len)
-    return len(shorter) > 3 and longer in {prefix + shorter for prefix in ("un", "in", "im", "dis", "de", "non", "mis")}
+    shorter, longer = (one, other) if len(one) < len(other) else (other, one)
+    return len(shorter) > 3 and longer.endswith(shorter) and longer[: -len(shorter)] in _DENIES
 
 
 def _only_past(reading: Reading) -> bool:

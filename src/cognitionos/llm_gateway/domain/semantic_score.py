@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp
 
-from cognitionos.llm_gateway.domain.semantic_text import Reading, stem
+from cognitionos.llm_gateway.domain.semantic_text import Reading
 from cognitionos.llm_gateway.domain.semantic_words import LIGHT
 
 Likeness = Callable[[str, str], float]
@@ -55,5 +55,4 @@ def _nearest(word: str, other: Reading, likeness: Likeness) -> float:
 
 
 def _lone(one: Reading, other: Reading) -> list[str]:
-    there = {stem(token) for token in other.tokens}
-    return [word for word in one.content if word not in there]
+    return [word for word in one.content if word not in other.stems]

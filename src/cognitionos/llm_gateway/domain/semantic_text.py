@@ -82,6 +82,7 @@ class Reading:
     """What is in a question. Words are in lower case; `content` are the words that carry it, each once, in order."""
 
     tokens: tuple[str, ...]
+    stems: frozenset[str]
     content: tuple[str, ...]
     numbers: tuple[str, ...]
     units: frozenset[str]
@@ -120,6 +121,7 @@ def read(text: str) -> Reading:
     content = _content(tokens)
     return Reading(
         tokens=tuple(each.lower for each in tokens),
+        stems=frozenset(stem(each.lower) for each in tokens),
         content=content,
         numbers=numbers,
         units=units,

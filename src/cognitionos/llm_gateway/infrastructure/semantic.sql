@@ -9,25 +9,30 @@ LANGUAGE plpgsql SET search_path = public, pg_temp SET plan_cache_mode = force_c
 #variable_conflict use_column
 DECLARE
   few boolean;
+  wrong text[] := ARRAY(SELECT answer_key FROM semantic_reuses WHERE key = asked_key AND NOT correct);
+  nearest text[];
 BEGIN
   SELECT count(*) <= exact_up_to INTO few
   FROM (SELECT 1 FROM semantic_answers WHERE scope = of_scope LIMIT exact_up_to + 1) AS first_ones;
   IF few THEN
-    RETURN QUERY  -- the sum keeps the planner away from the HNSW index
-    SELECT a.* FROM semantic_answers a
-    WHERE scope = of_scope AND expires_at > now() AND stored_at >= stored_since
-      AND NOT EXISTS (SELECT FROM semantic_reuses r WHERE r.key = asked_key AND r.answer_key = a.key AND NOT r.correct)
-    ORDER BY (embedding <=> question_embedding) + 0, a.key LIMIT wanted;
+    nearest := ARRAY(  -- the sum keeps the planner away from the HNSW index
+      SELECT key FROM semantic_answers
+      WHERE scope = of_scope AND expires_at > now() AND stored_at >= stored_since AND key <> ALL (wrong)
+      ORDER BY (embedding <=> question_embedding) + 0, key LIMIT wanted
+    );
   ELSE
     PERFORM set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', '100', true),
             set_config('enable_sort', 'off', true);  -- the choice was made above: no plan but the index's
-    RETURN QUERY
-    SELECT a.* FROM semantic_answers a
-    WHERE scope = of_scope AND expires_at > now() AND stored_at >= stored_since
-      AND NOT EXISTS (SELECT FROM semantic_reuses r WHERE r.key = asked_key AND r.answer_key = a.key AND NOT r.correct)
-    ORDER BY embedding <=> question_embedding LIMIT wanted;
+    nearest := ARRAY(
+      SELECT key FROM semantic_answers
+      WHERE scope = of_scope AND expires_at > now() AND stored_at >= stored_since AND key <> ALL (wrong)
+      ORDER BY embedding <=> question_embedding LIMIT wanted
+    );
     PERFORM set_config('enable_sort', 'on', true);
   END IF;
+  RETURN QUERY
+  SELECT a.* FROM unnest(nearest) WITH ORDINALITY AS found (key, place)
+  JOIN semantic_answers a ON a.key = found.key ORDER BY found.place;
 END
 $$;
 
