@@ -19,7 +19,8 @@ def app(settings: Settings, run: Any) -> Iterator[PlanningApp]:
     run(stack.aclose())
 
 
-async def ended(app: PlanningApp, path: str, body: dict[str, Any]) -> None:
+async def ended(app: PlanningApp, path: str, body: dict[str, Any]) -> str:
+    """Start it and wait for its end; gives where it is."""
     response = await app.client.post(path, json=body)
     assert response.status_code == 202, response.text
 
@@ -28,6 +29,7 @@ async def ended(app: PlanningApp, path: str, body: dict[str, Any]) -> None:
         return shown["status"] in {"succeeded", "failed"}
 
     await eventually(final)
+    return response.headers["location"]
 
 
 @pytest.mark.parametrize("critical", [True, False])
@@ -54,3 +56,19 @@ async def test_a_workflow_s_agents_know_its_name_and_whether_the_run_is_critical
         ("nightly", True),
         ("nightly", False),
     ]
+
+
+async def test_what_a_critical_run_nests_and_what_is_forked_from_it_is_critical_too(app: PlanningApp) -> None:
+    app.script([])
+    inner = {"write": {"kind": "agent", "input": {"instructions": "Write."}}}
+    outer = {"inside": {"kind": "workflow", "input": {"workflow": "inner"}}}
+    for name, tasks in (("inner", inner), ("outer", outer)):
+        response = await app.client.post("/v1/workflows", json={"name": name, "tasks": tasks})
+        assert response.status_code == 201, response.text
+    app.agents.assignments.clear()
+
+    await ended(app, "/v1/runs", {"workflow": "outer", "critical": True})
+    run = await ended(app, "/v1/runs", {"workflow": "inner", "critical": True})
+    await ended(app, f"{run}/fork", {"from": "write"})
+
+    assert [(each.workflow, each.critical) for each in app.agents.assignments] == [("inner", True)] * 3

@@ -96,6 +96,7 @@ class Forks:
             input=source.input if start.run_input is SAME else start.run_input,
             forked_from=source.id,
             forked_at=start.task or start.snapshot,
+            critical=source.critical,
         )
 
     def _goal(self, who: Principal, goal: Goal, run: Run) -> Goal:

@@ -61,8 +61,9 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
 _NEW_RUN = """
 INSERT INTO runs (id, tenant_id, project_id, goal_id, api_key_id, user_name, status, total_tasks, open_tasks, last_seq,
-  result_task_id, created_at, workflow, workflow_version, input, parent_run_id, parent_task_id, depth)
-VALUES (%s, %s, %s, NULL, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, %s, %s, %s, %s)
+  result_task_id, created_at, workflow, workflow_version, input, parent_run_id, parent_task_id, depth, critical)
+VALUES (%s, %s, %s, NULL, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, %s, %s, %s, %s,
+  (SELECT critical FROM runs WHERE id = %s))
 """
 
 
@@ -154,7 +155,7 @@ async def _start_nested(connection: Connection, step: Step, nesting: Nesting) ->
     who = (run.id, run.tenant_id, run.project_id, run.api_key_id, run.user)
     state = (run.status, run.total_tasks, run.open_tasks, run.result_task_id, step.now)
     origin = (nested.workflow, nested.version, jsonb(nested.input))
-    values = (*who, *state, *origin, parent.id, nesting.task.id, parent.depth + 1)
+    values = (*who, *state, *origin, parent.id, nesting.task.id, parent.depth + 1, parent.id)
     await connection.execute(_NEW_RUN, values)
     await run_rows.insert_tasks(connection, run, graph)
     data = {"parent_run_id": str(parent.id), "parent_task": nesting.task.key}
