@@ -86,6 +86,14 @@ class ScriptedAgents:
             if (tenant, run) == (tenant_id, run_id):
                 self.kept[tenant_id, to_run, name] = file
 
+    async def recorded(self, tenant_id: UUID, run_id: UUID) -> list[dict[str, Any]]:
+        """Scripted agents keep no journal."""
+        return []
+
+    def replay(self, recorded: Sequence[Any]) -> Any:
+        """Nothing was kept that could be replayed: each task is taken over."""
+        return SimpleNamespace(ask=None, perform=None)
+
     async def put_file(
         self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes, origin: Any = "input"
     ) -> Artifact:

@@ -61,6 +61,16 @@ def test_the_critical_path_of_a_goal_begins_with_its_plan(stack: RunningStack, r
     assert "is the longest chain" in shown
 
 
+def test_a_replay_finds_no_difference_and_the_recording_can_be_exported(stack: RunningStack, run_id: str) -> None:
+    report = as_json(stack, "replay", run_id)
+    shown = cognitionos(stack, "replay", run_id)
+    recording = as_json(stack, "export", run_id)
+
+    assert (report["divergence"], report["replayed"], report["model_calls"]) == (None, 2, 0)
+    assert (shown.returncode, "no model was called" in shown.stdout) == (0, True)
+    assert (recording["format"], len(recording["journals"])) == (1, 2)
+
+
 def test_a_run_is_forked_from_a_task_and_from_a_snapshot(stack: RunningStack, run_id: str) -> None:
     named = cognitionos(stack, "snapshot", run_id, "done")
     fork = as_json(stack, "fork", run_id, "--from", "t1")

@@ -1,7 +1,8 @@
 """What other contexts may know of agents: give one a task, ask one a question, put and read a run's files."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from cognitionos.agents.application.assignment import (
@@ -15,6 +16,7 @@ from cognitionos.agents.application.assignment import (
 )
 from cognitionos.agents.application.histories import Histories
 from cognitionos.agents.application.ports import Files
+from cognitionos.agents.application.replay import AgentReplay, Diverged
 from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost
 from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
@@ -24,6 +26,7 @@ from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileNotFo
 __all__ = [
     "AgentFailed",
     "AgentNotFound",
+    "AgentReplay",
     "Agents",
     "Answer",
     "Artifact",
@@ -31,6 +34,7 @@ __all__ = [
     "BadFileName",
     "DirectCall",
     "DirectResult",
+    "Diverged",
     "FileNotFound",
     "LeaseLost",
     "NeedsApproval",
@@ -70,6 +74,14 @@ class Agents:
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
         """Let these tasks begin anew; each with its last fencing number: what a later one journals stays."""
         await self.histories.set_aside(tenant_id, run_id, tasks)
+
+    async def recorded(self, tenant_id: UUID, run_id: UUID) -> list[dict[str, Any]]:
+        """The run's journals as JSON: what `replay` takes."""
+        return await self.histories.recorded(tenant_id, run_id)
+
+    def replay(self, recorded: Sequence[Mapping[str, Any]]) -> AgentReplay:
+        """These agents again, from their journals: `perform` and `ask` raise `Diverged` at the first difference."""
+        return AgentReplay.of(self.runs, recorded)
 
     async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
         """Give another run this one's inputs, and what the agents of `tasks` wrote."""

@@ -1,4 +1,4 @@
-"""`cognitionos pause`, `resume`, `retry`, `fork`, `snapshot`, `critical-path`, `explain`: runs, from the terminal."""
+"""`cognitionos pause`, `resume`, `retry`, `fork`, `snapshot`, `replay`, ...: runs, from the terminal."""
 
 import argparse
 import json
@@ -16,6 +16,7 @@ def register(commands: Commands) -> None:
     _register_snapshot(commands)
     _register_path(commands)
     _register_explain(commands)
+    _register_replay(commands)
 
 
 def pause(args: argparse.Namespace) -> int:
@@ -83,6 +84,25 @@ def explain(args: argparse.Namespace) -> int:
             lines.append(f"    ${each['budget_left_usd']} of the budget were left")
         lines += [f"    remembered: {memory}" for memory in each["memories"]]
     _say(args, told, "\n".join(lines) or "no model was asked")
+    return 0
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Do a finished run again from its recording; status 1 when it diverges."""
+    report = existing(args).post(f"/v1/runs/{args.run_id}/replay", {})
+    found = report["divergence"]
+    did = f"{report['replayed']} tasks replayed ({report['steps']} steps), {report['recomputed']} recomputed"
+    text = f"{did}, {report['taken']} taken over; no model was called"
+    if found is not None:
+        at = f"{found['task']} {found['step'] or ''}".strip()
+        text += f"\ndiverges at {at}: {found['field']} was {found['expected']!r}, is {found['actual']!r}"
+    _say(args, report, text)
+    return 0 if found is None else 1
+
+
+def export(args: argparse.Namespace) -> int:
+    """Print the recording of a finished run."""
+    print(json.dumps(existing(args).get(f"/v1/runs/{args.run_id}/recording"), indent=1))
     return 0
 
 
@@ -177,6 +197,23 @@ def _register_explain(commands: Commands) -> None:
         examples="cognitionos explain 0193a1f2-... --json",
     )
     parser.set_defaults(run=explain)
+
+
+def _register_replay(commands: Commands) -> None:
+    parser = _with_run(
+        commands,
+        "replay",
+        does="Do a finished run again from its recording, without a model, and show the first difference.",
+        examples="cognitionos replay 0193a1f2-... --json",
+    )
+    parser.set_defaults(run=replay)
+    exporting = _with_run(
+        commands,
+        "export",
+        does="Print the recording of a finished run: what a replay needs, as JSON.",
+        examples="cognitionos export 0193a1f2-... > run.json",
+    )
+    exporting.set_defaults(run=export)
 
 
 def _with_run(commands: Commands, name: str, *, does: str, examples: str) -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """What becomes of journals when a run is taken up again or forked."""
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 
@@ -12,6 +12,10 @@ class Histories(Protocol):
         """Let these tasks begin a new journal; the old one is kept. Each comes with a fencing number: a journal that a
         later one writes stays as it is, so that repeating this does no harm.
         """
+        ...
+
+    async def recorded(self, tenant_id: UUID, run_id: UUID) -> list[dict[str, Any]]:
+        """The run's journals as JSON, without those that were set aside."""
         ...
 
     async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:

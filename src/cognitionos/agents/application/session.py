@@ -70,6 +70,8 @@ class Session:
 
     def done(self, key: str) -> Step | None:
         """The step at this place, if it was finished in this or an earlier attempt."""
+        if key in self.state.ahead:
+            self.steps.setdefault(key, self.state.ahead[key])
         return self.steps.get(key)
 
     def require_tokens(self, definition: AgentDefinition) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cognitionos.agents.application.ports import Models
+from cognitionos.agents.application.request_digest import request_digest
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind, storable
 from cognitionos.agents.domain.context_window import Message, pack
@@ -88,7 +89,7 @@ class Thinking:
             key=key,
             role=definition.role,
             kind=kind,
-            content=storable(_content(result)),
+            content=storable({**_content(result), "request": request_digest(request)}),
             started_at=started,
             ended_at=self.now(),
             model=result.model,

@@ -144,6 +144,8 @@ class Toolbox:
             "outcome": ended.outcome.value,
             "result": _shown(ended.answer.content),
             "files": [file.name for file in changes.written],
+            "wrote": [[file.name, file.artifact.media_type, file.artifact.bytes] for file in changes.written],
+            "removed": list(changes.removed),
         }
         return Step(
             key=key,

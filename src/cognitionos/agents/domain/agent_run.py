@@ -104,12 +104,13 @@ class AgentRunStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRunState:
-    """An agent run as its journal has it."""
+    """An agent run as its journal has it. `ahead`: steps that a replay finds done when it comes to them."""
 
     agent_run_id: UUID
     prompts: Mapping[str, str]
     opening: tuple[Mapping[str, Any], ...]
     steps: Mapping[str, Step] = field(default_factory=dict)
+    ahead: Mapping[str, Step] = field(default_factory=dict)
 
 
 def totals_of(steps: Mapping[str, Step], *, role: str | None = None) -> Totals:

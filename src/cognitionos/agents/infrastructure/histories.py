@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from cognitionos.platform.database import Database
@@ -10,6 +11,14 @@ _SET_ASIDE = """
 UPDATE agent_runs a SET set_aside_from = a.task_id, task_id = gen_random_uuid()
 FROM unnest(%s::uuid[], %s::bigint[]) AS d(task_id, fence)
 WHERE a.run_id = %s AND a.task_id = d.task_id AND a.fence <= d.fence
+"""
+_RECORDED = """
+SELECT jsonb_build_object('task_id', a.task_id, 'task_key', a.task_key, 'role', a.role, 'prompts', a.prompts,
+  'opening', a.opening, 'status', a.status, 'steps', (
+    SELECT coalesce(jsonb_agg(to_jsonb(s) - 'tenant_id' - 'run_id' - 'agent_run_id' ORDER BY s.seq), '[]')
+    FROM agent_steps s WHERE s.agent_run_id = a.id
+  ))
+FROM agent_runs a WHERE a.run_id = %s AND a.set_aside_from IS NULL ORDER BY a.started_at, a.id
 """
 _COPY_FILES = """
 INSERT INTO workspace_files (tenant_id, run_id, name, origin, media_type, bytes, sha256, content)
@@ -31,6 +40,11 @@ class PostgresHistories:
         ids, fences = [task_id for task_id, _ in tasks], [fence for _, fence in tasks]
         async with self.database.transaction(tenant_id) as connection:
             await connection.execute(_SET_ASIDE, (ids, fences, run_id))
+
+    async def recorded(self, tenant_id: UUID, run_id: UUID) -> list[dict[str, Any]]:
+        """See `Histories.recorded`."""
+        async with self.database.transaction(tenant_id) as connection:
+            return [row[0] for row in await (await connection.execute(_RECORDED, (run_id,))).fetchall()]
 
     async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
         """See `Histories.copy_files`."""

@@ -10,10 +10,13 @@ from litestar.params import FromPath, QueryParameter
 
 from cognitionos.kernel.principal import Permission
 from cognitionos.planning.application.forks import Forks
+from cognitionos.planning.application.replay import Replay
 from cognitionos.planning.application.run_control import RunControl
 from cognitionos.planning.infrastructure.critical_path_queries import CriticalPathQueries
 from cognitionos.planning.infrastructure.http_forks import ForkRoutes
+from cognitionos.planning.infrastructure.http_replay import ReplayRoutes
 from cognitionos.planning.infrastructure.queries import PlanningQueries
+from cognitionos.planning.infrastructure.recordings import Recordings
 from cognitionos.planning.infrastructure.snapshots import Snapshots
 from cognitionos.planning.infrastructure.views import RunView
 from cognitionos.platform.http_api import Who, instance, problems, requires
@@ -27,6 +30,8 @@ class ControlParts:
     forks: Forks
     snapshots: Snapshots
     critical_paths: CriticalPathQueries
+    recordings: Recordings
+    replay: Replay
 
 
 Now = Annotated[
@@ -84,6 +89,6 @@ def routes(parts: ControlParts, queries: PlanningQueries) -> Router:
     given = {field.name: instance(getattr(parts, field.name)) for field in fields(parts)}
     return Router(
         "/",
-        route_handlers=[RunControlRoutes, ForkRoutes],
+        route_handlers=[RunControlRoutes, ForkRoutes, ReplayRoutes],
         dependencies={**given, "planning_queries": instance(queries)},
     )
