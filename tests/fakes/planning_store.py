@@ -44,9 +44,9 @@ class InMemoryTaskStore:
         """Keep tasks of `run`, which has been grown by them."""
         self.runs[run.id] = run
         for new in graph:
-            status = TaskStatus.PENDING if new.dependencies else TaskStatus.READY
-            task = _claimable(run, new)
-            self._rows[new.id] = _Row(task=task, new=new, status=status, pending=len(new.dependencies))
+            pending = len(new.dependencies) + new.is_held
+            status = TaskStatus.PENDING if pending else TaskStatus.READY
+            self._rows[new.id] = _Row(task=_claimable(run, new), new=new, status=status, pending=pending)
 
     def cancel(self, run: Run) -> None:
         """End every open task of `run`."""
@@ -135,12 +135,32 @@ class InMemoryTaskStore:
             row.task = replace(row.task, attempt=row.task.attempt - 1, spec={**row.task.spec, STATE: wait.state})
         for task_id, _ in step.failed:
             self._rows[task_id].status = TaskStatus.FAILED
+        self._fan_out(step)
         self.add(step.run, step.new_tasks)
+        ready |= self._let_go(step)
         if step.is_complete:
             step.complete(None)
         elif step.failed:
             self.cancel(step.run)
         return ready
+
+    def _fan_out(self, step: Step) -> None:
+        """Let maps wait for their items."""
+        for task_id, items in step.fanned:
+            row = self._rows[task_id]
+            row.status, row.owner, row.pending = TaskStatus.PENDING, None, items
+            spec = {**row.task.spec, STATE: {"items": items}}
+            row.task = replace(row.task, attempt=row.task.attempt - 1, spec=spec)
+
+    def _let_go(self, step: Step) -> bool:
+        """Let as many held items of each map start as have ended."""
+        let_go = False
+        for key in step.ended_items:
+            items = [row for row in self._rows.values() if row.task.key.startswith(f"{key}[")]
+            held = [r for r in items if r.task.run_id == step.run.id and r.new.is_held and r.pending]
+            if held:
+                held[0].pending, held[0].status, let_go = 0, TaskStatus.READY, True
+        return let_go
 
     async def known(self, tenant_id: UUID, wanted: Mapping[UUID, Wanted]) -> dict[UUID, Known]:
         """See `TaskStore.known`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,9 @@ from tests.waiting import eventually
 
 from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Principal
+from cognitionos.planning.application.fanning import compute_map
 from cognitionos.planning.application.ports import TaskStore
-from cognitionos.planning.domain.reference import STATE
+from cognitionos.planning.domain.reference import STATE, Wanted
 from cognitionos.planning.domain.step import Ended, Reported, Started
 from cognitionos.planning.domain.task import (
     ClaimedTask,
@@ -157,7 +159,7 @@ async def test_a_retry_is_not_claimed_before_its_time(stores: Stores) -> None:
     await stores.start(who, [a_step("a")])
     [task] = await stores.claimed()
 
-    await stores.store.record(who.tenant_id, "w", [Ended(task=task, outcome=Retrying(problem=WRONG, after_s=0.05))])
+    await stores.store.record(who.tenant_id, "w", [Ended(task=task, outcome=Retrying(problem=WRONG, after_s=0.7))])
     too_early = await stores.claimed()
     stores.later(1)
     [again] = await eventually(stores.claimed)
@@ -172,7 +174,7 @@ async def test_what_is_postponed_is_held_by_nobody_until_its_time_and_the_start_
     await stores.start(who, [a_step("a")])
     [task] = await stores.claimed()
 
-    postponed = Postponed(state={"until": "then"}, after_s=0.05)
+    postponed = Postponed(state={"until": "then"}, after_s=0.7)
     await stores.store.record(who.tenant_id, "w", [Ended(task=task, outcome=postponed)])
     too_early, held = await stores.claimed(), await stores.store.renew(worker="w", lease_s=60)
     stores.later(1)
@@ -212,3 +214,69 @@ async def test_a_run_grows_by_what_a_task_brings_about(stores: Stores) -> None:
 
     assert grown.ready
     assert await stores.status(who, run_id) == "succeeded"
+
+
+def a_condition(key: str, *, then: str, otherwise: str, holds: bool) -> TaskSpec:
+    return TaskSpec(key=key, kind="condition", spec={"left": holds, "then": [then], "else": [otherwise]})
+
+
+async def test_what_a_condition_did_not_choose_is_skipped_through_tasks_of_every_kind(stores: Stores) -> None:
+    who = a_principal()
+    graph = [
+        a_condition("c", then="yes", otherwise="no", holds=True),
+        a_step("yes", "c"),
+        a_step("no", "c"),
+        a_step("after_no", "no"),
+        a_value("last_of_no", "after_no"),
+        a_step("join", "yes", "last_of_no"),
+    ]
+    run_id = await stores.start(who, graph)
+
+    ran = []
+    while claimed := await stores.claimed():
+        ran += [task.key for task in claimed]
+        ends = [
+            Ended(task=task, outcome=Succeeded(output=True, skips=frozenset({"no"}))) if task.key == "c" else well(task)
+            for task in claimed
+        ]
+        await stores.store.record(who.tenant_id, "w", ends)
+
+    assert ran == ["c", "yes", "join"]
+    assert await stores.status(who, run_id) == "succeeded"
+
+
+async def test_a_task_that_was_not_chosen_is_skipped_when_the_last_of_its_others_has_ended(stores: Stores) -> None:
+    who = a_principal()
+    graph = [a_condition("c", then="x", otherwise="no", holds=True), a_step("slow"), a_step("no", "c", "slow")]
+    graph += [a_step("after_no", "no"), a_step("x", "c")]
+    run_id = await stores.start(who, graph)
+    claimed = {task.key: task for task in await stores.claimed()}
+
+    chosen = Ended(task=claimed["c"], outcome=Succeeded(output=True, skips=frozenset({"no"})))
+    await stores.store.record(who.tenant_id, "w", [chosen])
+    [x] = await stores.claimed()
+    await stores.store.record(who.tenant_id, "w", [well(x)])
+    before = await stores.status(who, run_id)
+    await stores.store.record(who.tenant_id, "w", [well(claimed["slow"])])
+
+    assert (x.key, before) == ("x", "running")
+    assert await stores.claimed() == []
+    assert await stores.status(who, run_id) == "succeeded"
+
+
+async def test_a_map_s_items_are_let_go_as_others_end_and_then_the_map_is_over(stores: Stores) -> None:
+    who = a_principal()
+    spec = {"over": ["a", "b", "c"], "concurrency": 2, "task": {"kind": "http", "input": {"url": "http://x"}}}
+    run_id = await stores.start(who, [TaskSpec(key="m", kind="map", spec=spec), a_step("end", "m")])
+    [m] = await stores.claimed()
+    await stores.store.record(who.tenant_id, "w", [Ended(task=m, outcome=compute_map(m.spec, datetime.now(UTC)))])
+
+    first = await stores.claimed()
+    await stores.store.record(who.tenant_id, "w", [well(first[0], "A")])
+    [third] = await stores.claimed()
+    await stores.store.record(who.tenant_id, "w", [well(first[1], "B"), well(third, "C")])
+    [end] = await stores.claimed()
+    known = await stores.store.known(who.tenant_id, {run_id: Wanted(outputs=frozenset({"m"}), run_input=False)})
+
+    assert ([task.key for task in first], third.key, end.key) == (["m[0]", "m[1]"], "m[2]", "end")
+    assert known[run_id].outputs["m"] == ["A", "B", "C"]
