@@ -250,6 +250,19 @@ async def test_cut_answers_and_tool_calls_are_not_kept(clients: Clients, upstrea
     assert [layer(answer) for answer in answers] == ["none", "none"]
 
 
+async def test_an_answer_declared_void_is_not_reused(clients: Clients, upstream: Upstream) -> None:
+    one, other = clients
+    await turn_on(one)
+    await ask(one, ASKED)
+    assert await eventually(lambda: kept(one, 1))
+
+    voided = await other.delete("/v1/cache", params={"model": "acme/m"})
+    answer = await ask(one, PARAPHRASE)
+
+    assert voided.status_code == 200
+    assert (layer(answer), len(upstream.calls)) == ("none", 2)
+
+
 async def test_rules_are_checked_and_what_is_left_out_stays(clients: Clients) -> None:
     one, other = clients
     await turn_on(one, error_bound=0.02, ttl_s=60)
