@@ -26,7 +26,7 @@ from cognitionos.llm_gateway.infrastructure.answers import caller_of
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.cache_queries import CacheQueries, CacheStats
 from cognitionos.llm_gateway.infrastructure.openai_schema import chat_request, encode
-from cognitionos.platform.http_api import Who, instance, requires
+from cognitionos.platform.http_api import Who, instance, problems, requires
 from cognitionos.platform.http_problems import problem_of
 
 MOST_REQUESTS = 500
@@ -78,7 +78,13 @@ class CacheRoutes(Controller):
         """Hits, ages and dollars saved of each layer, of calls settled in [since, until); what it keeps now."""
         return await cache_queries.stats(who.tenant_id, since=since, until=until)
 
-    @delete("/", status_code=200, guards=[requires(Permission.MODELS_ADMIN)], summary="Declare kept answers void")
+    @delete(
+        "/",
+        status_code=200,
+        guards=[requires(Permission.MODELS_ADMIN)],
+        summary="Declare kept answers void",
+        responses=problems(422),
+    )
     async def void(
         self,
         voids: NamedDependency[Voids],
@@ -106,7 +112,8 @@ class CacheRoutes(Controller):
         guards=[requires(Permission.MODELS_CALL)],
         summary="Ask ahead",
         responses={
-            200: ResponseSpec(str, media_type=NDJSON, generate_examples=False, description="A line per request")
+            200: ResponseSpec(str, media_type=NDJSON, generate_examples=False, description="A line per request"),
+            **problems(422),
         },
     )
     async def warm(
