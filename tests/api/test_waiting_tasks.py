@@ -203,12 +203,16 @@ async def test_data_of_an_item_that_looks_like_a_reference_stays_data(app: Plann
 
 async def test_an_agent_for_each_item_of_which_no_more_than_two_work_at_once(app: PlanningApp) -> None:
     working, most = 0, 0
+    two_at_once = asyncio.Event()
 
-    async def slow(assignment: Any) -> Any:
+    async def slow(assignment: Assignment) -> str:
         nonlocal working, most
         working += 1
         most = max(most, working)
-        await asyncio.sleep(0.02)
+        if working == 2:
+            two_at_once.set()
+        await two_at_once.wait()
+        await asyncio.sleep(0.01)
         working -= 1
         return await said(assignment)
 
