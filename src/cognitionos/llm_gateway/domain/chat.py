@@ -168,8 +168,8 @@ class Usage:
 class ChatResult:
     """One answer, and where it came from. `wire` is the whole answer in OpenAI's shape.
 
-    `limit_lowered` says that the completion limit was cut to what a budget had left, `downgraded` that a budget past its
-    soft share had a cheaper model answer. `priced` False: nobody knows what
+    `limit_lowered` says that the completion limit was cut to what a budget had left, `downgraded` that a budget past
+    its soft share had a cheaper model answer. `priced` False: nobody knows what
     the call cost, and `cost_nanousd` says nothing. `route` is the way it took: why, and which deployment did what.
     `cache_key` names the answer in the caches (None: it may not be kept); `cache_age_s` is how old a kept one is.
     """
