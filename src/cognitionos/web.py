@@ -15,8 +15,8 @@ from cognitionos.composition.planning import PlanningServices
 from cognitionos.llm_gateway.infrastructure import (
     http_anthropic,
     http_budgets,
-    http_circuits,
     http_cache,
+    http_circuits,
     http_default_model,
     http_models,
     http_openai,
@@ -27,7 +27,7 @@ from cognitionos.llm_gateway.infrastructure import (
 )
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
-from cognitionos.planning.infrastructure import http_approvals, http_explain, http_run_control
+from cognitionos.planning.infrastructure import http_approvals, http_explain, http_run_control, http_schedules
 from cognitionos.planning.infrastructure.queries import ReadFile
 from cognitionos.platform import (
     health,
@@ -169,4 +169,5 @@ def _planning_routes(planning: PlanningServices, read_file: ReadFile) -> list[Co
             read_file=read_file,
         ),
         http_run_control.routes(planning.control, planning.queries),
+        http_schedules.routes(planning.scheduling.schedules, planning.scheduling.queries),
     ]

@@ -16,7 +16,7 @@ from cognitionos.platform.schema import functions_in
 
 PACKAGE = Path(cognitionos.__file__).parent
 # the only ones without a tenant; adding one is a decision
-SHARED_TABLES = {"alembic_version", "circuit_changes", "llm_processes"}
+SHARED_TABLES = {"alembic_version", "circuit_changes", "leaders", "llm_processes"}
 TENANT_POLICY = "(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"
 # The tables whose rows the dispatch role's functions see of every tenant, and what it may do there.
 DISPATCHED = {
@@ -32,6 +32,7 @@ DISPATCHED = {
     "outbox": {"SELECT", "UPDATE"},
     "projects": {"SELECT"},
     "runs": {"SELECT"},
+    "schedules": {"SELECT"},
     "semantic_answers": {"SELECT", "DELETE"},
     "semantic_reuses": {"SELECT", "DELETE"},
     "tasks": {"SELECT", "UPDATE"},

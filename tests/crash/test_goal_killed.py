@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.crash import test_worker_killed
+from tests.crash import test_scheduler_killed, test_worker_killed
 from tests.crash.kit import Canary, Product, a_canary, a_product, died_at_its_point, its_child_died
 from tests.edge import a_caller
 from tests.fakes.planning_model import Actor
@@ -252,7 +252,12 @@ def test_every_crash_point_of_the_product_is_killed_at_here() -> None:
         if not module.name.endswith(("__main__", "sandbox_guest", "litellm_provider")):
             importlib.import_module(module.name)
 
-    assert crash_points.known() == {*WORKER_POINTS, *API_POINTS, *test_worker_killed.POINTS}
+    assert crash_points.known() == {
+        *WORKER_POINTS,
+        *API_POINTS,
+        *test_worker_killed.POINTS,
+        *test_scheduler_killed.POINTS,
+    }
 
 
 def _free_port() -> int:

@@ -15,7 +15,7 @@ from cognitionos.composition import base as platform
 from cognitionos.composition import planning
 from cognitionos.composition.planning import PlanningServices
 from cognitionos.kernel.principal import Principal
-from cognitionos.planning.infrastructure import http, http_approvals, http_run_control
+from cognitionos.planning.infrastructure import http, http_approvals, http_run_control, http_schedules
 from cognitionos.platform import http_api, http_problems
 from cognitionos.platform.config import Settings
 
@@ -72,6 +72,7 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
                 approvals=services.approvals, queries=services.approval_queries, signals=services.run_signals
             ),
             http_run_control.routes(services.control, services.queries),
+            http_schedules.routes(services.scheduling.schedules, services.scheduling.queries),
         ],
         dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,

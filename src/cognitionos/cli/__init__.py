@@ -5,13 +5,27 @@ import sys
 from collections.abc import Sequence
 
 from cognitionos import __version__
-from cognitionos.cli import approvals, doctor, down, goals, keys, mcp, migrate, prepare, run_control, serve, up, work
+from cognitionos.cli import (
+    approvals,
+    doctor,
+    down,
+    goals,
+    keys,
+    mcp,
+    migrate,
+    prepare,
+    run_control,
+    schedules,
+    serve,
+    up,
+    work,
+)
 from cognitionos.cli.lifeline import Lifeline
 from cognitionos.kernel.errors import DomainError
 
 # Each has `register(commands)`, which adds a parser with the defaults `run` (Namespace -> exit status) and, where the
 # supervisor starts it ahead of time, `preload` (imports what `run` will need).
-_COMMANDS = (goals, approvals, run_control, keys, mcp, up, down, serve, work, migrate, prepare, doctor)
+_COMMANDS = (goals, approvals, run_control, schedules, keys, mcp, up, down, serve, work, migrate, prepare, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

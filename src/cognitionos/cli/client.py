@@ -59,6 +59,14 @@ class Api:
         """The JSON answer of POST `path`; sent with an idempotency key, so that a repeated send does it once."""
         return self._json("POST", path, body)
 
+    def patch(self, path: str, body: Any) -> Any:
+        """The JSON answer of PATCH `path`."""
+        return self._json("PATCH", path, body)
+
+    def delete(self, path: str) -> None:
+        """DELETE `path`."""
+        self._open("DELETE", path, None, timeout_s=REQUEST_TIMEOUT_S).close()
+
     def download(self, path: str) -> bytes:
         """The bytes of GET `path`."""
         with self._open("GET", path, None, timeout_s=REQUEST_TIMEOUT_S) as answer:

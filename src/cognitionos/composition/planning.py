@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cognitionos.agents.facade import Agents
-from cognitionos.composition import run_control
+from cognitionos.composition import run_control, scheduling
 from cognitionos.composition.base import Background, Base, Resource
 from cognitionos.composition.memory import CONSOLIDATION
+from cognitionos.composition.scheduling import SchedulingServices
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
 from cognitionos.memory.facade import Memory
 from cognitionos.planning.application.agent_tasks import AgentTasks
@@ -52,6 +53,7 @@ class PlanningServices:
     run_signals: RunSignals
     queries: PlanningQueries
     workflow_queries: WorkflowQueries
+    scheduling: SchedulingServices
     event_streams: EventStreams
     engine: Engine
     agents: Agents
@@ -60,7 +62,7 @@ class PlanningServices:
     @property
     def background(self) -> tuple[Background, ...]:
         """The loops of the worker process."""
-        return (self.engine,)
+        return (self.engine, self.scheduling.scheduler)
 
 
 def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_http: SendHttp) -> PlanningServices:
@@ -100,6 +102,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         ),
         queries=queries,
         workflow_queries=WorkflowQueries(database=base.database),
+        scheduling=scheduling.build(base, runs=runs, goals=goals),
         event_streams=EventStreams(queries=queries, feed=feed),
         engine=_engine(base, memory=memory, agents=agents, send_http=send_http),
         agents=agents,

@@ -8,7 +8,7 @@ from uuid import UUID
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.engine import TASKS
-from cognitionos.planning.application.runs import Begin, Runs
+from cognitionos.planning.application.runs import Begin, Runs, Work
 from cognitionos.planning.domain.goal import (
     Goal,
     GoalAlreadyFinished,
@@ -74,23 +74,35 @@ class Goals:
         between leaves a budget and files that nobody will ever name.
         """
         files = checked_files(submission.inputs)
-        goal = self._goal(who, submission)
-        await self.open_budget(goal.tenant_id, goal.subject, goal.budget_nanousd)
+        goal = await self.prepare(who, submission)
         for file in files:
             await self.put_file(
                 goal.tenant_id, goal.run_id, name=file.name, media_type=file.media_type, content=file.content
             )
         async with self.begin(who.tenant_id) as work:
-            work.goals.add(goal)
-            run = _run_of(goal, critical=submission.critical)
-            task = _plan_task(goal, files, critical=submission.critical)
-            await work.runs.start(run, [task], events=[_queued(goal)], new_id=self.new_id)
-            work.publish(goal.submitted())
+            await self.add(work, goal, files, critical=submission.critical)
             crash_point(BEFORE_COMMIT)
         crash_point(AFTER_COMMIT)
         log.info("goal_submitted", goal_id=str(goal.id), run_id=str(goal.run_id), files=len(files))
         await self.signals.send(TASKS)
         return goal
+
+    def check(self, who: Principal, submission: Submission) -> None:
+        """Raise `InvalidGoal` if it could not be submitted."""
+        self._goal(who, submission)
+
+    async def prepare(self, who: Principal, submission: Submission) -> Goal:
+        """The goal with its budget open, not yet kept. Raises `InvalidGoal` naming the fields."""
+        goal = self._goal(who, submission)
+        await self.open_budget(goal.tenant_id, goal.subject, goal.budget_nanousd)
+        return goal
+
+    async def add(self, work: Work, goal: Goal, files: Sequence[InputFile], *, critical: bool) -> None:
+        """Keep a prepared goal and its run in somebody's unit of work, which wakes the workers after its commit."""
+        work.goals.add(goal)
+        run, task = _run_of(goal, critical=critical), _plan_task(goal, files, critical=critical)
+        await work.runs.start(run, [task], events=[_queued(goal)], new_id=self.new_id)
+        work.publish(goal.submitted())
 
     async def cancel(self, who: Principal, goal_id: UUID) -> None:
         """End the goal and its run. Raises `GoalNotFound`, `GoalAlreadyFinished`."""

@@ -103,6 +103,21 @@ class Runs:
 
     async def start(self, who: Principal, tasks: Sequence[TaskSpec], *, origin: StartedFrom | None = None) -> UUID:
         """Start a run of `tasks`; gives its id. Raises `InvalidGraph` naming a cycle or a missing task."""
+        async with self.begin(who.tenant_id) as work:
+            run_id = await self.add(work, who, tasks, origin=origin)
+        await self.signals.send(TASKS)
+        return run_id
+
+    async def add(
+        self,
+        work: Work,
+        who: Principal,
+        tasks: Sequence[TaskSpec],
+        *,
+        origin: StartedFrom | None = None,
+        why: Mapping[str, Any] | None = None,
+    ) -> UUID:
+        """The same in somebody's unit of work, which wakes the workers when it is committed; `why` is for readers."""
         run = Run(
             id=self.new_id(),
             tenant_id=who.tenant_id,
@@ -115,15 +130,13 @@ class Runs:
         if origin is not None:
             run.workflow, run.workflow_version, run.input = origin.workflow, origin.version, origin.input
             run.critical = origin.critical
-        async with self.begin(who.tenant_id) as work:
-            await work.runs.start(
-                run,
-                tasks,
-                events=[RunEvent(kind="run.queued")],
-                new_id=self.new_id,
-                result_key=origin.result_key if origin else None,
-            )
-        await self.signals.send(TASKS)
+        await work.runs.start(
+            run,
+            tasks,
+            events=[RunEvent(kind="run.queued", data=why or {})],
+            new_id=self.new_id,
+            result_key=origin.result_key if origin else None,
+        )
         return run.id
 
     async def cancel(self, who: Principal, run_id: UUID) -> None:

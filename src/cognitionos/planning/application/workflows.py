@@ -68,15 +68,20 @@ class Workflows:
         """
         async with self.begin(who.tenant_id) as work:
             workflow = await work.workflows.get(name, version)
-        check_run_input(workflow, run_input)
-        origin = StartedFrom(
-            workflow=workflow.name,
-            version=workflow.version,
-            input=run_input,
-            result_key=workflow.result_key,
-            critical=critical,
-        )
+        origin = origin_of(workflow, run_input, critical=critical)
         return await self.runs.start(who, workflow.specs(), origin=origin), workflow
+
+
+def origin_of(workflow: Workflow, run_input: Any, *, critical: bool = False) -> StartedFrom:
+    """Where a run of `workflow` comes from. Raises `InvalidRunInput`."""
+    check_run_input(workflow, run_input)
+    return StartedFrom(
+        workflow=workflow.name,
+        version=workflow.version,
+        input=run_input,
+        result_key=workflow.result_key,
+        critical=critical,
+    )
 
 
 def _checked_digest(tasks: Mapping[str, DeclaredTask]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from prometheus_client import Counter, Gauge, Histogram
 
 from cognitionos.events.planning import RunFinished
+from cognitionos.planning.domain.schedule import Fire
 from cognitionos.planning.domain.step import Ended, Entry
 
 TASKS = Counter("cognitionos_tasks_ended_total", "Attempts at tasks that ended", ["kind", "outcome"])
@@ -16,6 +17,9 @@ BATCH = Histogram(
 )
 STREAMS = Gauge("cognitionos_event_streams_open", "Event streams that are being followed")
 
+LEADS = Gauge("cognitionos_schedules_leader", "1 in the process that fires the schedules")
+FIRES = Counter("cognitionos_schedule_times_total", "Times of schedules that came, by what became of them", ["outcome"])
+
 
 def recorded(entries: Sequence[Entry], facts: Sequence[RunFinished], *, refused: int) -> None:
     """Count what one commit wrote."""
@@ -26,3 +30,13 @@ def recorded(entries: Sequence[Entry], facts: Sequence[RunFinished], *, refused:
             TASKS.labels(entry.task.kind, type(entry.outcome).__name__.lower()).inc()
     for fact in facts:
         RUNS.labels(fact.status).inc()
+
+
+def came(fire: Fire) -> None:
+    """Count a time of a schedule."""
+    FIRES.labels(fire.outcome.value).inc()
+
+
+def leads(*, is_leader: bool) -> None:
+    """Show whether this process fires the schedules."""
+    LEADS.set(is_leader)

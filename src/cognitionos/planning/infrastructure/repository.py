@@ -13,6 +13,7 @@ from cognitionos.planning.domain.goal import Goal, GoalNotFound
 from cognitionos.planning.domain.run import Run, RunEvent, RunNotFound
 from cognitionos.planning.domain.task import TaskSpec, in_order
 from cognitionos.planning.infrastructure import control_rows, fork_rows, nested_rows, parking_rows, run_rows, tables
+from cognitionos.planning.infrastructure.schedule_rows import ScheduleRows
 from cognitionos.planning.infrastructure.workflow_rows import WorkflowRows
 from cognitionos.platform.unit_of_work import UnitOfWork
 
@@ -165,3 +166,4 @@ class PlanningWork(UnitOfWork):
         self.goals = Goals(session)
         self.runs = Runs(self)
         self.workflows = WorkflowRows(self)
+        self.schedules = ScheduleRows(self)
