@@ -35,6 +35,8 @@ class ScriptedProvider:
             yield read_chunk(encode(each), keep_usage=request.include_usage)
 
     async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+        if self.script and isinstance(self.script[0], Exception):
+            raise self.script.popleft()  # type: ignore[misc]
         vectors = tuple((float(len(text)), 1.0) for text in texts)
         return Vectors(vectors=vectors, usage=Usage(prompt=len(texts)))
 

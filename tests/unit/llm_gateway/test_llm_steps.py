@@ -190,6 +190,25 @@ async def test_no_wait_goes_beyond_the_deadline() -> None:
     assert (bench.slept, bench.row.outcome, bench.row.cost_nanousd) == ([], "error", 0)
 
 
+@pytest.mark.parametrize("kind", ["whole", "stream", "embedding"])
+async def test_a_call_that_fails_says_how_often_it_was_tried(kind: str) -> None:
+    bench = Bench(fallback=kind != "embedding")
+    for provider in (bench.first, bench.second):
+        provider.script.extend([ProviderFailure("down")] * 9)
+
+    with pytest.raises(ProviderUnavailable):
+        if kind == "whole":
+            await bench.completion.complete(CALLER, a_request())
+        elif kind == "stream":
+            await bench.streaming.open(CALLER, a_request())
+        else:
+            await bench.embedding.embed(CALLER, ["a"])
+
+    tried = 18 - len(bench.first.script) - len(bench.second.script)
+    assert (bench.row.outcome, bench.row.attempts) == ("error", tried)
+    assert tried >= 3
+
+
 async def test_a_refused_request_is_not_tried_elsewhere() -> None:
     bench = Bench()
     bench.first.script.append(RequestRefused("no such field"))
@@ -198,6 +217,7 @@ async def test_a_refused_request_is_not_tried_elsewhere() -> None:
         await bench.completion.complete(CALLER, a_request())
 
     assert bench.second.asked == []
+    assert bench.row.attempts == 1
 
 
 async def test_a_model_that_nobody_has_is_not_found() -> None:
@@ -259,7 +279,7 @@ async def test_a_cancelled_call_is_billed_for_its_prompt_and_keeps_no_hold() -> 
     await asyncio.gather(call, return_exceptions=True)
     await bench.budgets.settled()
 
-    assert (bench.row.outcome, bench.row.usage.estimated) == ("aborted", True)
+    assert (bench.row.outcome, bench.row.usage.estimated, bench.row.attempts) == ("aborted", True, 1)
     assert bench.row.cost_nanousd > 0
     assert bench.store.holds == {}
 

@@ -127,19 +127,22 @@ class Completion:
         granted = await self.budgets.hold(call, request)
         call = granted.call
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
+        sent = 0
 
         async def ask(provider: Provider, candidate: Candidate) -> Answer:
+            nonlocal sent
             await self.budgets.sends(granted)
+            sent += 1
             return await provider.chat(asked, model=candidate.model)
 
         try:
             done = await self.attempts.run(call.route, ask, deadline_s=request.deadline_s)
         except Exception:
-            await self.budgets.settle(call.row(outcome="error", usage=Usage()))
+            await self.budgets.settle(call.row(outcome="error", usage=Usage(), attempts=sent))
             raise
         except BaseException:  # cancelled: the provider may have worked, and will bill its prompt
-            usage = Usage(prompt=prompt_estimate(request, encode=self.encode), estimated=True)
-            self.budgets.bill_later(call.row(outcome="aborted", usage=usage), _first(call))
+            usage = Usage(prompt=prompt_estimate(request, encode=self.encode), estimated=True) if sent else Usage()
+            self.budgets.bill_later(call.row(outcome="aborted", usage=usage, attempts=sent), _first(call))
             raise
         return await self._finish(call, request, granted, done, ticket)
 

@@ -68,11 +68,12 @@ class Embedding:
         try:
             share = await self._batches.embed(wish)
         except Exception:
-            await self.budgets.settle(call.row(outcome="error", usage=Usage()))
+            await self.budgets.settle(call.row(outcome="error", usage=Usage(), attempts=wish.attempts))
             raise
         except BaseException:  # cancelled: what a provider has, it will bill
-            usage = estimate(most) if wish.sent else Usage()
-            self.budgets.bill_later(call.row(outcome="aborted", usage=usage), call.route.candidates[0])
+            usage = estimate(most) if wish.attempts else Usage()
+            row = call.row(outcome="aborted", usage=usage, attempts=wish.attempts)
+            self.budgets.bill_later(row, call.route.candidates[0])
             raise
         return await self._finish(call, share)
 

@@ -43,7 +43,7 @@ class Share:
 
 @dataclass(slots=True, kw_only=True)
 class Wish:
-    """One caller's texts, waiting. `most` is the most tokens they can have; `sent`: a provider has them."""
+    """One caller's texts, waiting. `most` is the most tokens they can have; `attempts`: how often they were sent."""
 
     tenant_id: UUID
     route: Route
@@ -51,7 +51,7 @@ class Wish:
     extra: Mapping[str, Any]
     most: int
     share: "asyncio.Future[Share]"
-    sent: bool = False
+    attempts: int = 0
 
     @property
     def key(self) -> tuple[UUID, str, str]:
@@ -134,7 +134,7 @@ class EmbeddingBatches:
 
         async def ask(provider: Provider, candidate: Candidate) -> Vectors:
             for wish in wishes:
-                wish.sent = True
+                wish.attempts += 1
             return await provider.embed(texts, model=candidate.model, extra=first.extra)
 
         done = await self.attempts.run(first.route, ask, deadline_s=DEADLINE_S)

@@ -147,10 +147,12 @@ class Streaming:
         )
 
     async def _attempt(self, granted: Granted, request: ChatRequest) -> Attempted[_Opened]:
-        steps, call = self.completion, granted.call
+        steps, call, sent = self.completion, granted.call, 0
 
         async def ask(provider: Provider, candidate: Candidate) -> _Opened:
+            nonlocal sent
             await steps.budgets.sends(granted)
+            sent += 1
             chunks = provider.stream(request, model=candidate.model)
             async for first in chunks:
                 return _Opened(first, chunks)
@@ -159,11 +161,12 @@ class Streaming:
         try:
             return await steps.attempts.run(call.route, ask, deadline_s=request.deadline_s, keep_slot=True)
         except Exception:
-            await steps.budgets.settle(call.row(outcome="error", usage=Usage()))
+            await steps.budgets.settle(call.row(outcome="error", usage=Usage(), attempts=sent))
             raise
         except BaseException:
-            usage = Usage(prompt=prompt_estimate(request, encode=steps.encode), estimated=True)
-            steps.budgets.bill_later(call.row(outcome="aborted", usage=usage), call.route.candidates[0])
+            usage = Usage(prompt=prompt_estimate(request, encode=steps.encode), estimated=True) if sent else Usage()
+            row = call.row(outcome="aborted", usage=usage, attempts=sent)
+            steps.budgets.bill_later(row, call.route.candidates[0])
             raise
 
     async def _flow(
