@@ -107,8 +107,12 @@ class Bench:
         recorder: Recorder | None = None,
         gateway: ScriptedGateway | None = None,
         kit_of: KitOf = no_kit,
+        agents: Sequence[AgentDefinition] = (),
     ) -> "Bench":
-        """Agents whose model says `lines`, with `double` and the file tools unless `tools` says otherwise."""
+        """Agents whose model says `lines`, with `double` and the file tools unless `tools` says otherwise.
+
+        `agents` are there besides those that are built in.
+        """
         memory = JournalInMemory()
         journal, files = journal or memory, files or memory
         gateway, recorder, counts = gateway or ScriptedGateway(list(lines)), recorder or Recorder(), Counts()
@@ -121,7 +125,7 @@ class Bench:
             observe=counts,
             now=utc_now,
             new_id=new_id,
-            agents=_roles([tool.spec.name for tool in chosen], limits),
+            agents=[*_roles([tool.spec.name for tool in chosen], limits), *agents],
             kit_of=kit_of,
         )
         return cls(gateway, Agents(runs=runs, workspace=files, histories=journal), recorder, counts, journal, files)

@@ -49,7 +49,12 @@ class JournalInMemory:
         place = (start.run_id, start.task_id)
         run = self.runs.get(place)
         if run is None:
-            state = AgentRunState(agent_run_id=start.agent_run_id, prompts=start.prompts, opening=start.opening)
+            state = AgentRunState(
+                agent_run_id=start.agent_run_id,
+                prompts=start.prompts,
+                opening=start.opening,
+                definitions=start.definitions,
+            )
             run = self.runs[place] = _Run(start.tenant_id, state, start.fence)
         if run.fence > start.fence:
             raise LeaseLost("Another worker has taken this task over.")
@@ -67,6 +72,7 @@ class JournalInMemory:
             self.stored = before
             raise
         run.steps[step.key] = step
+        run.state = replace(run.state, prompts={**run.state.prompts, **step.content.get("prompts", {})})
         if effect_key in run.effects:
             run.effects[effect_key] = "finished"
         return written

@@ -14,16 +14,20 @@ from cognitionos.agents.application.assignment import (
     Question,
     Report,
 )
+from cognitionos.agents.application.definitions import CRITIC
 from cognitionos.agents.application.histories import Histories
 from cognitionos.agents.application.ports import Files
 from cognitionos.agents.application.replay import AgentReplay, Diverged
 from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost
 from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
+from cognitionos.agents.domain.consensus import DEADLINE_S as CONSENSUS_S
 from cognitionos.agents.domain.role import AgentNotFound
 from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileNotFound, WorkspaceLimit
 
 __all__ = [
+    "CONSENSUS_S",
+    "CRITIC",
     "AgentFailed",
     "AgentNotFound",
     "AgentReplay",

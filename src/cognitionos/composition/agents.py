@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from cognitionos.agents.application.definitions import BUILT_IN, Definitions
+from cognitionos.agents.application.definitions import BUILT_IN, Definitions, ShippedRoster
 from cognitionos.agents.application.loop import Loop
-from cognitionos.agents.application.ports import Files, Journal, KitOf, Models, Observer, Tool, no_kit
+from cognitionos.agents.application.ports import Files, Journal, KitOf, Models, Observer, Roster, Tool, no_kit
 from cognitionos.agents.application.review import Review
 from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.application.thinking import Thinking
@@ -78,6 +78,8 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
     )
     tenants_kits, admin = kits(base)
     door = McpDoor()
+    shipped = Definitions.of(BUILT_IN, load_prompts())
+    roster = ShippedRoster(definitions=shipped)
     runs = agent_runs(
         models=gateway,
         journal=PostgresJournal(base.database),
@@ -87,10 +89,11 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         now=base.now,
         new_id=base.new_id,
         kit_of=tenants_kits.of,
+        roster=roster,
     )
     return AgentsServices(
         agents=Agents(runs=runs, workspace=files, histories=PostgresHistories(base.database)),
-        definitions=runs.definitions,
+        definitions=shipped,
         toolbox=runs.loop.toolbox,
         queries=AgentQueries(base.database),
         http=http,
@@ -125,18 +128,20 @@ def agent_runs(
     new_id: Callable[[], UUID],
     agents: Sequence[AgentDefinition] = BUILT_IN,
     kit_of: KitOf = no_kit,
+    roster: Roster | None = None,
 ) -> AgentRuns:
-    """The use cases over these ports."""
+    """The use cases over these ports. Without a `roster`, those of `agents` that ship with the product."""
+    roster = roster or ShippedRoster(definitions=Definitions.of(agents, load_prompts()))
     thinking = Thinking(models=models, now=now)
     toolbox = Toolbox(tools={tool.spec.name: tool for tool in tools}, now=now, observe=observe, kit_of=kit_of)
     return AgentRuns(
-        definitions=Definitions.of(agents, load_prompts()),
+        roster=roster,
         journal=journal,
         files=files,
         models=models,
-        loop=Loop(thinking=thinking, toolbox=toolbox),
+        loop=Loop(thinking=thinking, toolbox=toolbox, roster=roster),
         thinking=thinking,
-        review=Review(thinking=thinking, files=files, observe=observe),
+        review=Review(thinking=thinking, files=files, observe=observe, roster=roster),
         observe=observe,
         now=now,
         new_id=new_id,

@@ -92,9 +92,9 @@ async def test_agents_are_listed_with_prompts_tools_and_limits(app: App) -> None
         answer = (await client.get("/v1/agents")).json()
 
     agents = {agent["role"]: agent for agent in answer["items"]}
-    assert list(agents) == ["planner", "executor", "critic", "summarizer"]
+    assert list(agents) == ["planner", "executor", "critic", "researcher", "summarizer"]
     executor = agents["executor"]
-    assert (executor["prompt"], executor["prompt_versions"]) == ("executor@1", [1])
+    assert (executor["prompt"], executor["prompt_versions"]) == ("executor@1", ["1"])
     assert executor["limits"] == {"tokens": 32_000, "cost_usd": "1", "seconds": 300.0, "tool_calls": 10}
     tools = {tool["name"]: tool for tool in executor["tools"]}
     assert set(tools) == {

@@ -166,10 +166,12 @@ async def test_an_agent_that_never_answers_fails() -> None:
 
 
 async def test_an_agent_out_of_tokens_fails_before_its_next_call() -> None:
-    bench = Bench.of(calls(("double", {"n": 1})), says("never asked"), limits=Limits(tokens=100))
+    bench = Bench.of(calls(("double", {"n": 1})), says("never asked"), limits=Limits(tokens=300))
 
-    with pytest.raises(AgentFailed, match="110 tokens"):
+    with pytest.raises(AgentFailed, match="has 190 of its 300 tokens left; its next question alone is about") as failed:
         await bench.agents.perform(an_assignment())
+
+    assert failed.value.fields == {"limit": "tokens"}
 
     assert len(bench.gateway.requests) == 1
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.agents.domain.approval import ToolDecision
+from cognitionos.agents.domain.consensus import DEADLINE_S
 from cognitionos.agents.domain.workspace import Artifact
 
 Report = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -43,7 +44,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment(Identity):
-    """One task for an agent. `inputs` are the outputs of upstream tasks by key, `review` lets a critic judge."""
+    """One task for an agent. `inputs` are the outputs of upstream tasks by key, `review` lets `critics` judge.
+
+    Of several critics two thirds must accept; those silent after `consensus_s` do not count as accepting.
+    """
 
     goal: str
     instructions: str
@@ -51,6 +55,8 @@ class Assignment(Identity):
     inputs: Mapping[str, str] = field(default_factory=dict)
     memories: tuple[str, ...] = ()
     review: bool = False
+    critics: tuple[str, ...] = ("critic",)
+    consensus_s: float = DEADLINE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from cognitionos.agents.domain.prompt import Prompt, PromptNotFound
 from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound
@@ -18,6 +19,12 @@ BUILT_IN: tuple[AgentDefinition, ...] = (
     AgentDefinition(
         role=CRITIC,
         description="Judges a result against its task: accepts it or sends it back with reasons.",
+    ),
+    AgentDefinition(
+        role="researcher",
+        description="Finds out from files, memory and the web what a task asks, and names its sources.",
+        capabilities=("research",),
+        tools=("list_files", "read_file", "http_request", "recall", "remember"),
     ),
     AgentDefinition(role="summarizer", description="Answers the goal from the results of its tasks."),
 )
@@ -52,6 +59,22 @@ class Definitions:
             raise PromptNotFound(f"There is no prompt '{name}'.")
         return found
 
-    def versions(self, role: str) -> list[int]:
+    def versions(self, role: str) -> list[Prompt]:
         """The prompt versions there are of a role, oldest first."""
-        return sorted(prompt.version for prompt in self.prompts.values() if prompt.role == role)
+        found = (prompt for prompt in self.prompts.values() if prompt.role == role)
+        return sorted(found, key=lambda prompt: prompt.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippedRoster:
+    """A `Roster` of what ships with the product, the same for every tenant."""
+
+    definitions: Definitions
+
+    async def agent(self, tenant_id: UUID, role: str, *, version: int | None = None) -> AgentDefinition:
+        """See `Roster.agent`."""
+        return self.definitions.agent(role)
+
+    async def prompt(self, tenant_id: UUID, name: str) -> Prompt:
+        """See `Roster.prompt`."""
+        return self.definitions.prompt(name)

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, Place, Step
+from cognitionos.agents.domain.prompt import Prompt
+from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
 from cognitionos.agents.domain.tool_rule import ToolRule
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
@@ -144,6 +146,18 @@ KitOf = Callable[[UUID], Awaitable[Kit]]
 async def no_kit(_tenant_id: UUID) -> Kit:
     """Nothing added, and every tool as open as its agent has it."""
     return Kit(is_strict=False)
+
+
+class Roster(Protocol):
+    """The agents and prompts of a tenant: those that ship with the product, and its own."""
+
+    async def agent(self, tenant_id: UUID, role: str, *, version: int | None = None) -> AgentDefinition:
+        """The agent as it is now, or in a version that a run began with. Raises `AgentNotFound`."""
+        ...
+
+    async def prompt(self, tenant_id: UUID, name: str) -> Prompt:
+        """The prompt `role@version`. Raises `PromptNotFound`."""
+        ...
 
 
 class Observer(Protocol):

@@ -18,6 +18,8 @@ from cognitionos.agents.domain.tool import CallOutcome
 from cognitionos.agents.domain.workspace import Artifact, FileChanges, FileNotFound
 from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, ToolCall, Usage
 
+_AHEAD = (StepKind.TOOL, StepKind.DECISION)
+
 
 class Diverged(Exception):
     """The replay does not do what was recorded: at which step, in what, and how."""
@@ -35,6 +37,7 @@ class RecordedAgentRun:
     prompts: Mapping[str, str]
     opening: tuple[Mapping[str, Any], ...]
     steps: tuple[Step, ...]
+    definitions: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> "RecordedAgentRun":
@@ -43,6 +46,7 @@ class RecordedAgentRun:
             task_id=UUID(recorded["task_id"]),
             prompts=recorded["prompts"],
             opening=tuple(recorded["opening"]),
+            definitions=recorded.get("definitions", {}),
             steps=tuple(_step(each) for each in recorded["steps"]),
         )
 
@@ -58,7 +62,7 @@ class _Replayed:
 
     def __post_init__(self) -> None:
         """Every answer is there, none has been asked for."""
-        self.left = [step for step in self.recorded.steps if step.kind is not StepKind.TOOL]
+        self.left = [step for step in self.recorded.steps if step.kind not in _AHEAD]
 
     async def complete(self, _caller: Caller, request: ChatRequest, /) -> ChatResult:
         """The recorded answer to this question."""
@@ -78,10 +82,14 @@ class _Replayed:
 
     async def open(self, start: AgentRunStart) -> AgentRunState:
         """As it began, with what its tools answered ahead."""
-        ahead = {step.key: step for step in self.recorded.steps if step.kind is StepKind.TOOL}
+        ahead = {step.key: step for step in self.recorded.steps if step.kind in _AHEAD}
         opening = self.recorded.opening or start.opening
         return AgentRunState(
-            agent_run_id=self.agent_run_id, prompts=self.recorded.prompts, opening=opening, ahead=ahead
+            agent_run_id=self.agent_run_id,
+            prompts=self.recorded.prompts,
+            opening=opening,
+            ahead=ahead,
+            definitions=self.recorded.definitions,
         )
 
     async def record(

@@ -1,54 +1,138 @@
-"""The critic's loop: a draft is judged, sent back with reasons, corrected; at most three times."""
+"""Critics judge a draft: sent back with reasons it is corrected, at most three times. Several agree by two thirds."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cognitionos.agents.application.assignment import Assignment
 from cognitionos.agents.application.conversation import judged_by
-from cognitionos.agents.application.ports import Files, Observer
+from cognitionos.agents.application.ports import Files, Observer, Roster
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
-from cognitionos.agents.domain.agent_run import Step, StepKind
+from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind
+from cognitionos.agents.domain.consensus import Consensus, stance
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.verdict import VERDICT_SCHEMA, Verdict, verdict_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """Asks the critic."""
+    """Asks the critics."""
 
     thinking: Thinking
     files: Files
     observe: Observer
+    roster: Roster
 
-    async def judge(
+    async def judge(self, session: Session, *, assignment: Assignment, draft: str, number: int) -> Verdict:
+        """The verdict on draft `number` (from 0). Raises `AgentFailed` when there is none: a single critic that cannot
+        be understood, several of whom too few answered in time.
+        """
+        critics = [session.agent(name) for name in assignment.critics]
+        if len(critics) == 1:
+            place, was_known = f"{critics[0].role}/{number}", len(session.steps)
+            verdict = await self._vote(session, critics[0], place, assignment=assignment, draft=draft)
+            if len(session.steps) > was_known:
+                await self._tell(session, verdict, number)
+            return verdict
+        return await self._agree(session, critics, assignment=assignment, draft=draft, number=number)
+
+    async def _agree(
+        self, session: Session, critics: Sequence[AgentDefinition], *, assignment: Assignment, draft: str, number: int
+    ) -> Verdict:
+        """What they agree on is journaled: a late vote changes nothing, in a replay neither."""
+        key = f"consensus/{number}"
+        done = session.done(key)
+        if done is None:
+            consensus = await self._votes(session, critics, assignment=assignment, draft=draft, number=number)
+            done = _settled(key, consensus, at=self.thinking.now())
+            await session.record(done)
+            await self._tell(session, consensus.verdict(), number, critics=len(critics), votes=len(consensus.votes))
+        consensus = _consensus(done)
+        if consensus.is_open:
+            raise AgentFailed(
+                f"No two thirds of the {consensus.critics} critics of task '{assignment.task_key}' agreed within "
+                f"{assignment.consensus_s:g} s: {len(consensus.votes)} answered.",
+                fields={"limit": "consensus deadline"},
+            )
+        return consensus.verdict()
+
+    async def _votes(
+        self, session: Session, critics: Sequence[AgentDefinition], *, assignment: Assignment, draft: str, number: int
+    ) -> Consensus:
+        """Every vote that comes before the deadline; a critic that cannot be understood has none."""
+        running = [
+            asyncio.create_task(
+                self._vote(
+                    session,
+                    critic,
+                    f"{critic.role}/{number}.{each}",
+                    assignment=assignment,
+                    draft=draft,
+                    apart=stance(each, len(critics)),
+                )
+            )
+            for each, critic in enumerate(critics)
+        ]
+        try:
+            await asyncio.wait(running, timeout=assignment.consensus_s)
+        finally:
+            for task in running:
+                task.cancel()
+            ended = await asyncio.gather(*running, return_exceptions=True)
+        for end in ended:
+            if isinstance(end, BaseException) and not isinstance(end, AgentFailed | asyncio.CancelledError):
+                raise end
+        votes = {each: end for each, end in enumerate(ended) if isinstance(end, Verdict)}
+        return Consensus(critics=len(critics), votes=votes)
+
+    async def _vote(
         self,
         session: Session,
         critic: AgentDefinition,
+        place: str,
         *,
         assignment: Assignment,
-        system: str,
         draft: str,
-        number: int,
+        apart: str = "",
     ) -> Verdict:
-        """The critic's verdict on draft `number` (from 0). Raises `AgentFailed` when it cannot be understood."""
+        prompt = await self.roster.prompt(assignment.tenant_id, session.prompts[critic.role])
         files = await self.files.of_agent_run(assignment.tenant_id, session.state.agent_run_id)
-        messages = judged_by(system, assignment, draft=draft, files=files, evidence=_evidence(session))
-        was_known = len(session.steps)
+        system = f"{prompt.text}\n\n{apart}" if apart else prompt.text
         answer, _ = await self.thinking.structured(
             session,
-            f"{critic.role}/{number}",
+            place,
             definition=critic,
-            messages=messages,
+            messages=judged_by(system, assignment, draft=draft, files=files, evidence=_evidence(session)),
             schema=VERDICT_SCHEMA,
             kind=StepKind.VERDICT,
         )
-        verdict = verdict_of(answer)
-        if len(session.steps) > was_known:
-            self.observe.verdict(accepted=verdict.accepted)
-            await session.report("agent.verdict", _told(verdict, number))
-        return verdict
+        return verdict_of(answer)
+
+    async def _tell(self, session: Session, verdict: Verdict, number: int, **more: int) -> None:
+        self.observe.verdict(accepted=verdict.accepted)
+        await session.report("agent.verdict", {**_told(verdict, number), **more})
+
+
+def _settled(key: str, consensus: Consensus, *, at: datetime) -> Step:
+    """What was agreed on, as a step."""
+    votes = {
+        str(number): {"accepted": vote.accepted, "reasons": list(vote.reasons)}
+        for number, vote in sorted(consensus.votes.items())
+    }
+    words = f"{consensus.accepting} of {consensus.critics} critics accepted, {len(votes)} answered in time."
+    content = {"text": words, "critics": consensus.critics, "votes": votes}
+    return Step(key=key, role="consensus", kind=StepKind.DECISION, content=content, started_at=at, ended_at=at)
+
+
+def _consensus(step: Step) -> Consensus:
+    votes = {
+        int(number): Verdict(accepted=vote["accepted"], reasons=tuple(vote["reasons"]))
+        for number, vote in step.content["votes"].items()
+    }
+    return Consensus(critics=step.content["critics"], votes=votes)
 
 
 def _evidence(session: Session) -> Sequence[Step]:

@@ -18,13 +18,13 @@ from cognitionos.agents.application.assignment import (
     Question,
 )
 from cognitionos.agents.application.conversation import asked, opening_of
-from cognitionos.agents.application.definitions import CRITIC, Definitions
+from cognitionos.agents.application.hand_off import Stage
 from cognitionos.agents.application.loop import Loop
-from cognitionos.agents.application.ports import Files, Journal, Models, Observer
+from cognitionos.agents.application.ports import Files, Journal, Models, Observer, Roster
 from cognitionos.agents.application.review import Review
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
-from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunStatus, storable
+from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus, storable
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
@@ -37,7 +37,7 @@ from cognitionos.platform.telemetry import span
 class AgentRuns:
     """Agents at work. Everything a performance needs is in its assignment and its journal, nothing in this process."""
 
-    definitions: Definitions
+    roster: Roster
     journal: Journal
     files: Files
     models: Models
@@ -50,18 +50,17 @@ class AgentRuns:
 
     async def perform(self, assignment: Assignment) -> Outcome:
         """Do the task, or go on with it where its journal ends. The facade names what it raises."""
-        definition = self.definitions.agent(assignment.role)
-        roles = [definition, *([self.definitions.agent(CRITIC)] if assignment.review else [])]
+        roles = await self._roles(assignment, [assignment.role, *(assignment.critics if assignment.review else ())])
         files = await self.files.of_run(assignment.tenant_id, assignment.run_id)
-        opening = opening_of(self.definitions.prompt(definition.prompt).text, assignment, files)
-        async with self._session(assignment, roles, opening) as session:
-            text, rounds = await self._drafts(session, definition, assignment)
+        prompt = await self.roster.prompt(assignment.tenant_id, roles[0].prompt)
+        async with self._session(assignment, roles, opening_of(prompt.text, assignment, files)) as session:
+            text, rounds = await self._drafts(session, assignment)
             return await self._outcome(session, text, rounds=rounds)
 
     async def ask(self, question: Question) -> Answer:
         """One structured answer. The facade names what it raises."""
-        definition = self.definitions.agent(question.role)
-        messages = asked(self.definitions.prompt(definition.prompt).text, question)
+        [definition] = await self._roles(question, [question.role])
+        messages = asked((await self.roster.prompt(question.tenant_id, definition.prompt)).text, question)
         async with self._session(question, [definition], messages) as session:
             value, step = await self.thinking.structured(
                 session,
@@ -85,7 +84,7 @@ class AgentRuns:
 
     async def call_tool(self, call: DirectCall) -> DirectResult:
         """One tool call, journaled like an agent's. The facade names what it raises."""
-        definition = self.definitions.agent(call.role)
+        [definition] = await self._roles(call, [call.role])
         name = ToolSpec(name=call.tool, description="", parameters={}).wire_name
         wanted = ToolCall(id=call.task_key, name=name, arguments=json.dumps(call.arguments))
         async with self._session(call, [definition], ()) as session:
@@ -97,21 +96,21 @@ class AgentRuns:
                 raise AgentFailed(f"The tool '{call.tool}' gave no result: {_reason(content)}")
         return DirectResult(content=content, files=tuple(step.content["files"]))
 
-    async def _drafts(self, session: Session, definition: AgentDefinition, assignment: Assignment) -> tuple[str, int]:
-        """The text that stands, and how often a critic looked at it."""
-        opening, rest = session.state.opening, list[Mapping[str, Any]]()
-        critic = self.definitions.agent(CRITIC)
+    async def _roles(self, identity: Identity, names: Sequence[str]) -> list[AgentDefinition]:
+        """The agents of these names as they are now, each once."""
+        return [await self.roster.agent(identity.tenant_id, name) for name in dict.fromkeys(names)]
+
+    async def _drafts(self, session: Session, assignment: Assignment) -> tuple[str, int]:
+        """The text that stands, and how often critics looked at it."""
+        stage = Stage(definition=session.agent(assignment.role), opening=session.state.opening, rest=[])
         for number in range(MOST_ROUNDS):
-            draft = await self.loop.draft(session, definition, number=number, opening=opening, rest=rest)
+            draft, stage = await self.loop.draft(session, stage, number=number)
             if not assignment.review:
                 return draft, 0
-            prompt = self.definitions.prompt(session.state.prompts[CRITIC])
-            verdict = await self.review.judge(
-                session, critic, assignment=assignment, system=prompt.text, draft=draft, number=number
-            )
+            verdict = await self.review.judge(session, assignment=assignment, draft=draft, number=number)
             if verdict.accepted:
                 return draft, number + 1
-            rest.append(user(send_back(verdict)))
+            stage.rest.append(user(send_back(verdict)))
         raise _rejected(assignment, verdict)
 
     @asynccontextmanager
@@ -119,10 +118,10 @@ class AgentRuns:
         self, identity: Identity, roles: Sequence[AgentDefinition], opening: Sequence[Mapping[str, Any]]
     ) -> AsyncIterator[Session]:
         """The agent run, open for work under its limits; closed with how it ended."""
-        lead = roles[0]
-        seconds = min(identity.deadline_s, lead.limits.seconds)
-        with span("agent.run", attributes={"agent.role": lead.role, "task.key": identity.task_key}):
+        with span("agent.run", attributes={"agent.role": roles[0].role, "task.key": identity.task_key}):
             session = await self._open(identity, roles, opening)
+            lead = session.agent(roles[0].role)
+            seconds = min(identity.deadline_s, lead.limits.seconds)
             try:
                 async with asyncio.timeout(seconds) as limit:
                     yield session
@@ -132,7 +131,7 @@ class AgentRuns:
             except TimeoutError as error:
                 if not limit.expired():
                     raise
-                late = AgentFailed(f"The {lead.role} of task '{identity.task_key}' did not end within {seconds:g} s.")
+                late = session.over(lead, f"did not end within {seconds:g} s.", limit="seconds")
                 await session.finish(AgentRunStatus.FAILED, error=late.detail)
                 raise late from error
             await session.finish(AgentRunStatus.SUCCEEDED)
@@ -151,16 +150,30 @@ class AgentRuns:
             prompts={role.role: role.prompt for role in roles},
             opening=tuple(storable(list(opening))),
             started_at=self.now(),
+            definitions={role.role: role.version for role in roles if not role.is_built_in},
         )
         state = await self.journal.open(start)
-        session = Session(identity=identity, journal=self.journal, observe=self.observe, state=state)
+        session = Session(
+            identity=identity,
+            journal=self.journal,
+            observe=self.observe,
+            state=state,
+            roles={role.role: await self._as_begun(identity, role, state) for role in roles},
+        )
         if state.steps:
             self.observe.resumed(len(state.steps))
             await session.report("agent.resumed", {"role": roles[0].role, "steps": len(state.steps)})
         else:
-            limit = roles[0].limits.cost_nanousd
+            limit = session.agent(roles[0].role).limits.cost_nanousd
             await self.models.open_budget(identity.tenant_id, f"agent_run:{state.agent_run_id}", limit)
         return session
+
+    async def _as_begun(self, identity: Identity, role: AgentDefinition, state: AgentRunState) -> AgentDefinition:
+        """The agent in the version that the run began with, whatever has become of it since."""
+        version = state.definitions.get(role.role, role.version)
+        if version == role.version:
+            return role
+        return await self.roster.agent(identity.tenant_id, role.role, version=version)
 
     async def _outcome(self, session: Session, text: str, *, rounds: int) -> Outcome:
         model, simulated = session.last_model
@@ -171,7 +184,7 @@ class AgentRuns:
             artifacts=tuple(artifacts),
             model=model,
             simulated=simulated,
-            prompt_versions=session.state.prompts,
+            prompt_versions=session.prompts,
             cost_nanousd=totals.cost_nanousd,
             prompt_tokens=totals.prompt_tokens,
             completion_tokens=totals.completion_tokens,

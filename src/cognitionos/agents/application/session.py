@@ -34,6 +34,7 @@ class Session:
     journal: Journal
     observe: Observer
     state: AgentRunState
+    roles: dict[str, AgentDefinition] = field(default_factory=dict)
     steps: dict[str, Step] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +64,18 @@ class Session:
             critical=who.critical,
         )
 
+    def agent(self, role: str) -> AgentDefinition:
+        """The agent of this role, in the version that the run began with."""
+        return self.roles[role]
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """The prompt version of each role, of those that the task was handed to as well."""
+        made = dict(self.state.prompts)
+        for step in self.steps.values():
+            made |= step.content.get("prompts") or {}
+        return made
+
     @property
     def totals(self) -> Totals:
         """The sums over all steps."""
@@ -74,14 +87,17 @@ class Session:
             self.steps.setdefault(key, self.state.ahead[key])
         return self.steps.get(key)
 
-    def require_tokens(self, definition: AgentDefinition) -> None:
-        """Raise `AgentFailed` when the role has used up its tokens; money is held by the gateway."""
+    def tokens_left(self, definition: AgentDefinition) -> int:
+        """How many more tokens the role may use; money is held by the gateway. Raises `AgentFailed` for none."""
         used = totals_of(self.steps, role=definition.role).tokens
         if used >= definition.limits.tokens:
-            raise AgentFailed(
-                f"The {definition.role} of task '{self.identity.task_key}' used {used} tokens and is not done; "
-                f"{definition.limits.tokens} are allowed."
-            )
+            raise self.over(definition, f"used {used} tokens and is not done; {definition.limits.tokens} are allowed.")
+        return definition.limits.tokens - used
+
+    def over(self, definition: AgentDefinition, words: str, *, limit: str = "tokens") -> AgentFailed:
+        """The end of a role at its limit, which is named."""
+        words = f"The {definition.role} of task '{self.identity.task_key}' {words}"
+        return AgentFailed(words, fields={"limit": limit})
 
     def calls_left(self, definition: AgentDefinition) -> int:
         """How many more tool calls the role may make."""

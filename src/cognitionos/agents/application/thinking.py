@@ -8,7 +8,7 @@ from cognitionos.agents.application.ports import Models
 from cognitionos.agents.application.request_digest import request_digest
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind, storable
-from cognitionos.agents.domain.context_window import Message, pack
+from cognitionos.agents.domain.context_window import Message, estimated_tokens, pack
 from cognitionos.agents.domain.json_schema import faults_of
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.structured import json_in
@@ -44,7 +44,7 @@ class Thinking:
         done = session.done(key)
         if done is not None:
             return done
-        request = _request(definition, pack(opening, rest, limit=definition.limits.context_tokens))
+        request = _request(session, definition, opening, rest)
         if tools:
             request = replace(request, tools=tuple(tools), tool_choice=tool_choice)
         return await self._ask(session, key, definition=definition, request=request, kind=StepKind.MODEL)
@@ -69,7 +69,7 @@ class Thinking:
         for attempt in range(ATTEMPTS_AT_JSON):
             step = session.done(f"{key}/{attempt}")
             if step is None:
-                request = _request(definition, pack(asked[:2], asked[2:], limit=definition.limits.context_tokens))
+                request = _request(session, definition, asked[:2], asked[2:])
                 request = replace(request, response_format=json_schema(definition.role, schema))
                 step = await self._ask(session, f"{key}/{attempt}", definition=definition, request=request, kind=kind)
             text, model = step.content["text"], step.model
@@ -82,7 +82,6 @@ class Thinking:
     async def _ask(
         self, session: Session, key: str, *, definition: AgentDefinition, request: ChatRequest, kind: StepKind
     ) -> Step:
-        session.require_tokens(definition)
         started = self.now()
         result = await self.models.complete(session.caller, request)
         step = Step(
@@ -104,13 +103,23 @@ class Thinking:
         return step
 
 
-def _request(definition: AgentDefinition, messages: Sequence[Message]) -> ChatRequest:
+def _request(
+    session: Session, definition: AgentDefinition, opening: Sequence[Message], rest: Sequence[Message]
+) -> ChatRequest:
+    """What is asked, within what one call may show and what the role has left. Raises `AgentFailed` for too little."""
+    limits, left = definition.limits, session.tokens_left(definition)
+    messages = pack(opening, rest, limit=min(limits.context_tokens, left))
+    asking = estimated_tokens(messages)
+    if asking >= left:
+        raise session.over(
+            definition, f"has {left} of its {limits.tokens} tokens left; its next question alone is about {asking}."
+        )
     return ChatRequest(
         messages=tuple(messages),
         model=definition.model,
         temperature=definition.temperature,
-        max_tokens=definition.limits.completion_tokens,
-        deadline_s=definition.limits.seconds,
+        max_tokens=min(limits.completion_tokens, left - asking),
+        deadline_s=limits.seconds,
         role=definition.role,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cognitionos.agents.application.hand_off import hand_off_tool
 from cognitionos.agents.application.ports import Kit, Tool
 from cognitionos.agents.domain.json_schema import faults_of
 from cognitionos.agents.domain.role import AgentDefinition
@@ -37,7 +38,9 @@ def permitted_tools(tools: Mapping[str, Tool], kit: Kit, definition: AgentDefini
     """The tools that `definition` may use under the tenant's rules, by the name models know them by."""
     own = [tools[name] for name in definition.tools if name in tools]
     found = [each for each in own if _admits(kit, each, definition.role)]
-    found += [each for each in kit.tools.values() if _admits_added(kit, each, definition.role)]
+    found += [each for each in kit.tools.values() if _admits_added(kit, each, definition)]
+    if definition.hand_off_to:
+        found.append(hand_off_tool(definition.hand_off_to))
     return {each.spec.wire_name: each for each in found}
 
 
@@ -78,9 +81,12 @@ def _admits(kit: Kit, tool: Tool, role: str) -> bool:
     return rule.admits(role)
 
 
-def _admits_added(kit: Kit, tool: Tool, role: str) -> bool:
+def _admits_added(kit: Kit, tool: Tool, definition: AgentDefinition) -> bool:
+    """A rule without roles means the executor, and the tenant's own agents that list the tool."""
     rule = rule_for(kit.rules, tool.spec.rule_name)
-    return rule is not None and rule.allowed and role in (rule.roles or ADDED_FOR)
+    if rule is None or not rule.allowed:
+        return False
+    return definition.role in (rule.roles or ADDED_FOR) or (not rule.roles and tool.spec.name in definition.tools)
 
 
 def _arguments(call: ToolCall, chosen: Tool) -> dict[str, Any]:

@@ -33,11 +33,12 @@ class AgentRunStatus(StrEnum):
 
 
 class StepKind(StrEnum):
-    """A model's answer, a tool's answer, a critic's judgement."""
+    """A model's answer, a tool's answer, a critic's judgement, what was settled (a hand-off, a consensus)."""
 
     MODEL = "model"
     TOOL = "tool"
     VERDICT = "verdict"
+    DECISION = "decision"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,8 @@ class Place:
 class AgentRunStart:
     """What an agent run begins with. On a second start only `fence` counts: the rest is as it was stored.
 
-    `opening` are the first messages, `prompts` the prompt version of each role (`executor@1`).
+    `opening` are the first messages, `prompts` the prompt version of each role (`executor@1`), `definitions` the
+    version of each agent that a tenant wrote.
     """
 
     agent_run_id: UUID
@@ -100,6 +102,7 @@ class AgentRunStart:
     prompts: Mapping[str, str]
     opening: tuple[Mapping[str, Any], ...]
     started_at: datetime
+    definitions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,7 @@ class AgentRunState:
     opening: tuple[Mapping[str, Any], ...]
     steps: Mapping[str, Step] = field(default_factory=dict)
     ahead: Mapping[str, Step] = field(default_factory=dict)
+    definitions: Mapping[str, int] = field(default_factory=dict)
 
 
 def totals_of(steps: Mapping[str, Step], *, role: str | None = None) -> Totals:

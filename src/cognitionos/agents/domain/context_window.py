@@ -63,13 +63,14 @@ def _with_note(opening: Sequence[Message], dropped: Sequence[Sequence[Message]])
     """The opening, its last message extended by one line for each dropped message (roles keep alternating)."""
     if not dropped:
         return list(opening)
-    lines = [f"{number}. {_digest(message)}" for number, turn in enumerate(dropped, 1) for message in turn]
+    lines = [f"{number}. {digest(message)}" for number, turn in enumerate(dropped, 1) for message in turn]
     note = "\n".join([_NOTE, *lines])
     last = opening[-1]
     return [*opening[:-1], {**last, "content": f"{last['content']}\n\n{note}"}]
 
 
-def _digest(message: Message) -> str:
+def digest(message: Message) -> str:
+    """A message in one line, as somebody is told who said it; what is left out is counted."""
     calls = message.get("tool_calls") or ()
     names = {"assistant": "you said", "tool": "it answered", "user": "you were told"}
     if calls:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from cognitionos.kernel.errors import NotFound
 from cognitionos.kernel.money import NANOUSD_PER_USD
 
+BUILT_IN_VERSION = 0
+
 
 class AgentNotFound(NotFound):
     """No agent has this role."""
@@ -26,13 +28,19 @@ class Limits:
 class AgentDefinition:
     """A role: its prompt version, the tools it may use, its limits. `model` None is the gateway's default.
 
-    `temperature` None is the model's own: several models refuse any other.
+    `temperature` None is the model's own: several models refuse any other. `prompt_name` None is the role's own prompt.
+    `version` 0 is built in, others are a tenant's. `capabilities` say what it is good for, `hand_off_to` names the
+    agents that it may give its task to.
     """
 
     role: str
     description: str
-    prompt_version: int = 1
+    prompt_version: str = "1"
+    prompt_name: str | None = None
+    version: int = BUILT_IN_VERSION
     tools: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    hand_off_to: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     model: str | None = None
     temperature: float | None = None
@@ -40,4 +48,9 @@ class AgentDefinition:
     @property
     def prompt(self) -> str:
         """Which prompt it works with, as recorded on every run."""
-        return f"{self.role}@{self.prompt_version}"
+        return f"{self.prompt_name or self.role}@{self.prompt_version}"
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it ships with the product."""
+        return self.version == BUILT_IN_VERSION

@@ -14,7 +14,7 @@ WHERE a.run_id = %s AND a.task_id = d.task_id AND a.fence <= d.fence
 """
 _RECORDED = """
 SELECT jsonb_build_object('task_id', a.task_id, 'task_key', a.task_key, 'role', a.role, 'prompts', a.prompts,
-  'opening', a.opening, 'status', a.status, 'steps', (
+  'definitions', a.definitions, 'opening', a.opening, 'status', a.status, 'steps', (
     SELECT coalesce(jsonb_agg(to_jsonb(s) - 'tenant_id' - 'run_id' - 'agent_run_id' ORDER BY s.seq), '[]')
     FROM agent_steps s WHERE s.agent_run_id = a.id
   ))

@@ -49,7 +49,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     description: str
     prompt: str
-    prompt_versions: list[int]
+    prompt_versions: list[str]
     model: str | None
     tools: list[ToolView]
     limits: LimitsView
@@ -116,7 +116,7 @@ def _agent(agent: AgentDefinition, definitions: Definitions, toolbox: Toolbox) -
         role=agent.role,
         description=agent.description,
         prompt=agent.prompt,
-        prompt_versions=definitions.versions(agent.role),
+        prompt_versions=[prompt.label for prompt in definitions.versions(agent.role)],
         model=agent.model,
         tools=[_tool(toolbox.tools[name]) for name in agent.tools if name in toolbox.tools],
         limits=LimitsView(

@@ -27,12 +27,13 @@ from cognitionos.agents.infrastructure.workspace_store import apply_changes
 from cognitionos.platform.database import Database
 
 _INSERT_RUN = """
-INSERT INTO agent_runs (id, tenant_id, run_id, task_id, task_key, role, prompts, opening, status, fence, started_at)
-VALUES (%(id)s, %(tenant)s, %(run)s, %(task)s, %(key)s, %(role)s, %(prompts)s, %(opening)s, 'running', %(fence)s,
-        %(at)s)
+INSERT INTO agent_runs (id, tenant_id, run_id, task_id, task_key, role, prompts, definitions, opening, status, fence,
+                        started_at)
+VALUES (%(id)s, %(tenant)s, %(run)s, %(task)s, %(key)s, %(role)s, %(prompts)s, %(definitions)s, %(opening)s,
+        'running', %(fence)s, %(at)s)
 ON CONFLICT (run_id, task_id) DO UPDATE SET fence = EXCLUDED.fence, status = 'running', ended_at = NULL, error = NULL
 WHERE agent_runs.fence <= EXCLUDED.fence
-RETURNING id, prompts, opening, steps
+RETURNING id, prompts, opening, steps, definitions
 """
 _STEPS = """
 SELECT key, role, kind, content, model, simulated, cost_nanousd, prompt_tokens, completion_tokens, started_at, ended_at
@@ -43,6 +44,7 @@ WITH held AS (
   UPDATE agent_runs
   SET steps = steps + 1, cost_nanousd = cost_nanousd + %(cost)s, prompt_tokens = prompt_tokens + %(prompt)s,
       completion_tokens = completion_tokens + %(completion)s, simulated = simulated OR %(simulated)s,
+      prompts = prompts || %(prompts)s,
       model = CASE WHEN role = %(role)s AND %(model)s <> '' THEN %(model)s ELSE model END
   WHERE id = %(agent_run)s AND fence = %(fence)s
   RETURNING steps
@@ -79,7 +81,9 @@ class PostgresJournal:
             if row is None:
                 raise _lost()
             steps = await _steps(connection, row[0]) if row[3] else {}
-            return AgentRunState(agent_run_id=row[0], prompts=row[1], opening=tuple(row[2]), steps=steps)
+            return AgentRunState(
+                agent_run_id=row[0], prompts=row[1], opening=tuple(row[2]), steps=steps, definitions=row[4]
+            )
 
     async def record(
         self, place: Place, step: Step, *, changes: FileChanges, effect_key: str | None = None
@@ -128,6 +132,7 @@ def _run_values(start: AgentRunStart) -> dict[str, Any]:
         "key": start.task_key,
         "role": start.role,
         "prompts": _json(dict(start.prompts)),
+        "definitions": _json(dict(start.definitions)),
         "opening": _json([dict(message) for message in start.opening]),
         "fence": start.fence,
         "at": start.started_at,
@@ -144,6 +149,7 @@ def _step_values(place: Place, step: Step) -> Mapping[str, Any]:
         "role": step.role,
         "kind": step.kind.value,
         "content": _json(dict(step.content)),
+        "prompts": _json(step.content.get("prompts") or {}),
         "model": step.model,
         "simulated": step.simulated,
         "cost": step.cost_nanousd,

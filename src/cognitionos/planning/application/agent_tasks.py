@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cognitionos.agents.facade import Assignment, NeedsApproval, ToolApproval, ToolDecision
+from cognitionos.agents.facade import CONSENSUS_S, CRITIC, Assignment, NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.facade import LeaseLost as AgentLeaseLost
 from cognitionos.agents.facade import Outcome as AgentOutcome
 from cognitionos.planning.application.ports import Recall, Report, Upstream
@@ -15,7 +15,7 @@ from cognitionos.planning.domain.step import text_of
 from cognitionos.planning.domain.task import ClaimedTask, LeaseLost, Outcome, Postponed, Succeeded
 
 MEMORIES = 5
-_REMEMBERING = frozenset({"executor"})
+_FORGETTING = frozenset({"planner", "critic", "summarizer"})
 
 Perform = Callable[[Assignment], Awaitable[AgentOutcome]]
 Decisions = Callable[[ClaimedTask], Awaitable[Mapping[str, ToolDecision]]]
@@ -24,7 +24,7 @@ Decisions = Callable[[ClaimedTask], Awaitable[Mapping[str, ToolDecision]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentTasks:
-    """Does tasks of kind `agent`: `{"role", "instructions", "expected_output", "review"}`."""
+    """Does tasks of kind `agent`: `{"agent", "instructions", "expected_output", "review", "critics"}`."""
 
     perform: Perform
     recall: Recall
@@ -34,9 +34,10 @@ class AgentTasks:
     async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
         """What the agent gave, or what it waits for. Its own errors pass through, to be weighed by the policy."""
         before = await self.upstream(task)
-        role, instructions = str(task.spec.get("role", "executor")), str(task.spec.get("instructions", ""))
+        role = str(task.spec.get("agent") or task.spec.get("role") or "executor")
+        instructions = str(task.spec.get("instructions", ""))
         memories: Sequence[str] = ()
-        if role in _REMEMBERING:
+        if role not in _FORGETTING:
             memories = await self.recall(task.tenant_id, task.project_id, instructions, MEMORIES)
         assignment = Assignment(
             tenant_id=task.tenant_id,
@@ -56,7 +57,9 @@ class AgentTasks:
             expected_output=task.spec.get("expected_output"),
             inputs={key: _shown(output) for key, output in before.outputs.items()},
             memories=tuple(memories),
-            review=task.spec.get("review") is True,
+            review=task.spec.get("review") is True or "critics" in task.spec,
+            critics=_critics(task.spec.get("critics", 1)),
+            consensus_s=float(task.spec.get("critics_deadline_s", CONSENSUS_S)),
             deadline_s=task.timeout_s,
             report=report,
             approvals=await self.decisions(task) if STATE in task.spec else {},
@@ -84,6 +87,11 @@ def parked_for(requests: Sequence[ToolApproval]) -> Postponed:
     )
     state = {"asked": [ask.key for ask in asks]}
     return Postponed(state=state, after_s=min(ask.deadline_s for ask in asks), asks=asks)
+
+
+def _critics(given: Any) -> tuple[str, ...]:
+    """Who judges: those named, or so many of the built-in critic."""
+    return tuple(map(str, given)) if isinstance(given, list) else (CRITIC,) * int(given)
 
 
 def _shown(output: Any) -> str:

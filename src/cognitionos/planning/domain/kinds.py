@@ -14,6 +14,7 @@ from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S
 LONGEST_INSTRUCTIONS = 8_000
 LONGEST_TEXT = 20_000
 LONGEST_WAIT_S = 366 * 86_400.0
+MOST_CRITICS = 9
 LONGEST_CODE = 100_000
 SIGNAL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 WORKFLOW_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?"
@@ -119,6 +120,14 @@ def _texts(most: int) -> Rule:
         return None if is_good else f"must be a list of at most {most} texts of 1 to 200 characters"
 
     return check
+
+
+def _critics(value: Any) -> str | None:
+    """How many critics agree, or who: `domain/consensus.py` of agents."""
+    names = value if isinstance(value, list) else []
+    is_panel = 0 < len(names) <= MOST_CRITICS and all(isinstance(each, str) and 0 < len(each) <= 100 for each in names)
+    is_good = is_panel or _count(MOST_CRITICS)(value) is None
+    return None if is_good else f"must be a number from 1 to {MOST_CRITICS}, or a list of as many agents"
 
 
 def _list(value: Any) -> str | None:
@@ -236,10 +245,13 @@ KINDS: dict[str, dict[str, tuple[Rule, bool]] | None] = {
     },
     "agent": {
         "instructions": (_text(LONGEST_INSTRUCTIONS), True),
+        "agent": (_text(100), False),
         "role": (_text(100), False),
         "title": (_text(200), False),
         "expected_output": (_text(LONGEST_TEXT), False),
         "review": (_flag, False),
+        "critics": (_critics, False),
+        "critics_deadline_s": (_duration, False),
     },
 }
 """By kind: each field's rule, and whether it must be there. None: the input may be anything."""
