@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cognitionos.cli.arguments import Commands, add_command, add_data_argument
-from cognitionos.cli.client import Api, UnknownServer, find_server
+from cognitionos.cli.arguments import Commands, add_command, add_server_arguments
+from cognitionos.cli.client import server_of
 from cognitionos.kernel.errors import Invalid
 
 
@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
 def approvals(args: argparse.Namespace) -> int:
     """List what waits for a person."""
     query = f"?limit={args.limit}" + ("" if args.all else "&status=pending")
-    page = _server(args).get(f"/v1/approvals{query}{f'&run_id={args.run_id}' if args.run_id else ''}")
+    page = server_of(args).get(f"/v1/approvals{query}{f'&run_id={args.run_id}' if args.run_id else ''}")
     if args.json:
         print(json.dumps(page, indent=2))
         return 0
@@ -43,7 +43,7 @@ def approvals(args: argparse.Namespace) -> int:
 def decide(args: argparse.Namespace) -> int:
     """Approve or reject."""
     body = {} if args.comment is None else {"comment": args.comment}
-    approval = _server(args).post(f"/v1/approvals/{quote(args.approval)}/{args.verdict}", body)
+    approval = server_of(args).post(f"/v1/approvals/{quote(args.approval)}/{args.verdict}", body)
     print(json.dumps(approval, indent=2) if args.json else f"{approval['id']} is {approval['status']}")
     return 0
 
@@ -51,7 +51,7 @@ def decide(args: argparse.Namespace) -> int:
 def signal(args: argparse.Namespace) -> int:
     """Send a signal to a run."""
     path = f"/v1/runs/{quote(args.run_id)}/signals/{quote(args.name)}"
-    sent = _server(args).post(path, {"payload": _payload(args.payload)})
+    sent = server_of(args).post(path, {"payload": _payload(args.payload)})
     told = f"task '{sent['task']}' goes on" if sent["delivered"] else "no task waits for it yet; it is kept"
     print(json.dumps(sent, indent=2) if args.json else told)
     return 0
@@ -59,7 +59,7 @@ def signal(args: argparse.Namespace) -> int:
 
 def put_workflow(args: argparse.Namespace) -> int:
     """Declare the workflow in a YAML or JSON file."""
-    workflow = _server(args).post("/v1/workflows", read_workflow(args.file))
+    workflow = server_of(args).post("/v1/workflows", read_workflow(args.file))
     told = f"{workflow['name']} version {workflow['version']}, {workflow['total_tasks']} tasks"
     print(json.dumps(workflow, indent=2) if args.json else told)
     return 0
@@ -70,7 +70,7 @@ def start_workflow(args: argparse.Namespace) -> int:
     body: dict[str, Any] = {"workflow": args.workflow, "input": _payload(args.input)}
     if args.version is not None:
         body["version"] = args.version
-    run = _server(args).post("/v1/runs", body)
+    run = server_of(args).post("/v1/runs", body)
     print(json.dumps(run, indent=2) if args.json else f"run {run['id']} is {run['status']}")
     return 0
 
@@ -110,15 +110,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:70]
 
 
-def _server(args: argparse.Namespace) -> Api:
-    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
-    if api is None:
-        raise UnknownServer(
-            f"no stack runs on {args.data}; start one with 'cognitionos up', or name a server with --url and --api-key"
-        )
-    return api
-
-
 def _register_approvals(commands: Commands) -> None:
     parser = add_command(
         commands,
@@ -132,7 +123,7 @@ def _register_approvals(commands: Commands) -> None:
     parser.add_argument("--run", dest="run_id", help="only of this run")
     parser.add_argument("--all", action="store_true", help="decided ones too")
     parser.add_argument("--limit", type=int, default=50, help="how many (1 to 200)")
-    _add_common(parser)
+    add_server_arguments(parser)
     parser.set_defaults(run=approvals)
 
 
@@ -142,7 +133,7 @@ def _register_verdict(commands: Commands, name: str, meaning: str) -> None:
     )
     parser.add_argument("approval", help="the approval's id ('cognitionos approvals' lists them)")
     parser.add_argument("--comment", help="why, for those who read it later")
-    _add_common(parser)
+    add_server_arguments(parser)
     parser.set_defaults(run=decide, verdict=name)
 
 
@@ -159,7 +150,7 @@ def _register_signal(commands: Commands) -> None:
     parser.add_argument("run_id", metavar="run", help="the run's id")
     parser.add_argument("name", help="the signal's name")
     parser.add_argument("payload", nargs="?", help="JSON, or a text: the task's output")
-    _add_common(parser)
+    add_server_arguments(parser)
     parser.set_defaults(run=signal)
 
 
@@ -181,7 +172,7 @@ def _register_workflow(commands: Commands) -> None:
         examples="cognitionos workflow put nightly.yaml --json",
     )
     put.add_argument("file", type=Path, help="YAML or JSON with 'name' and 'tasks' ('-': standard input)")
-    _add_common(put)
+    add_server_arguments(put)
     put.set_defaults(run=put_workflow)
     start = add_command(
         acts, "start", does="Start a run of a workflow.", examples="cognitionos workflow start nightly --version 2"
@@ -189,12 +180,5 @@ def _register_workflow(commands: Commands) -> None:
     start.add_argument("workflow", help="its name")
     start.add_argument("input", nargs="?", help="JSON, or a text: the run's input")
     start.add_argument("--version", type=int, help="which one (default: the latest)")
-    _add_common(start)
+    add_server_arguments(start)
     start.set_defaults(run=start_workflow)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    add_data_argument(parser)
-    parser.add_argument("--url", help="a server elsewhere (or COGNITIONOS_URL)")
-    parser.add_argument("--api-key", help="its key (or COGNITIONOS_API_KEY)")
-    parser.add_argument("--json", action="store_true", help="machine-readable output: one JSON document")

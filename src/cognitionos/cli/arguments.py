@@ -34,6 +34,14 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which server is asked, and how its answer is printed."""
+    add_data_argument(parser)
+    parser.add_argument("--url", help="a server elsewhere (or COGNITIONOS_URL)")
+    parser.add_argument("--api-key", help="its key (or COGNITIONOS_API_KEY)")
+    parser.add_argument("--json", action="store_true", help="machine-readable output: one JSON document")
+
+
 def default_data_dir() -> Path:
     """The directory that a command works on when nobody names one."""
     return Path(os.environ.get("COGNITIONOS_DATA_DIR") or ".data")

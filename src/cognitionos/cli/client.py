@@ -1,5 +1,6 @@
 """The terminal as a client of the HTTP API: the standard library only, so that a command starts at once."""
 
+import argparse
 import base64
 import json
 import mimetypes
@@ -147,6 +148,16 @@ def find_server(*, url: str | None, key: str | None, data_dir: Path) -> Api | No
     if key:
         return Api(running["url"] if running else f"http://127.0.0.1:{default_port()}", key)
     return Api(running["url"], key_file.read_text().strip()) if running and key_file.exists() else None
+
+
+def server_of(args: argparse.Namespace) -> Api:
+    """The server that the arguments name (`add_server_arguments`); raises `UnknownServer` with the remedy."""
+    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
+    if api is None:
+        raise UnknownServer(
+            f"no stack runs on {args.data}; start one with 'cognitionos up', or name a server with --url and --api-key"
+        )
+    return api
 
 
 def attachments(statement: str, given: list[Path]) -> list[dict[str, str]]:

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cognitionos.cli.arguments import Commands, add_command, add_data_argument, default_data_dir
-from cognitionos.cli.client import Api, UnknownServer, attachments, find_server
+from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, default_data_dir
+from cognitionos.cli.client import Api, attachments, find_server, server_of
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.platform.embedded.child import die_with_parent
 
@@ -57,12 +57,12 @@ def follow(args: argparse.Namespace) -> int:
     from cognitionos.cli.watching import Watcher
 
     look = _look(args, args.goal, stays=True)
-    return _follow(existing(args), args.goal, Watcher(as_json=args.json), out=args.out, look=look)
+    return _follow(server_of(args), args.goal, Watcher(as_json=args.json), out=args.out, look=look)
 
 
 def runs(args: argparse.Namespace) -> int:
     """List the newest goals."""
-    page = existing(args).get(f"/v1/goals?limit={args.limit}")
+    page = server_of(args).get(f"/v1/goals?limit={args.limit}")
     if args.json:
         print(json.dumps(page, indent=2))
         return 0
@@ -76,7 +76,7 @@ def runs(args: argparse.Namespace) -> int:
 
 def inspect(args: argparse.Namespace) -> int:
     """Print everything known about a goal: the goal, its run and the run's tasks, as JSON."""
-    api = existing(args)
+    api = server_of(args)
     goal = api.get(f"/v1/goals/{args.goal}")
     run_id = goal["run_id"]
     tasks = _all_pages(api, f"/v1/runs/{run_id}/tasks")
@@ -88,7 +88,7 @@ def inspect(args: argparse.Namespace) -> int:
 
 def cancel(args: argparse.Namespace) -> int:
     """Cancel a goal."""
-    goal = existing(args).post(f"/v1/goals/{args.goal}/cancel", {})
+    goal = server_of(args).post(f"/v1/goals/{args.goal}/cancel", {})
     print(json.dumps(goal) if args.json else f"goal {goal['id']} is {goal['status']}")
     return 0
 
@@ -166,16 +166,6 @@ def _all_pages(api: Api, path: str) -> list[Any]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-def existing(args: argparse.Namespace) -> Api:
-    """The server that answers; raises `UnknownServer` with the remedy."""
-    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
-    if api is None:
-        raise UnknownServer(
-            f"no stack runs on {args.data}; start one with 'cognitionos up', or name a server with --url and --api-key"
-        )
-    return api
-
-
 @contextmanager
 def _own_stack(args: argparse.Namespace, say: Callable[[str], None]) -> Iterator[Api]:
     """A stack of our own for as long as the block runs."""
@@ -214,7 +204,7 @@ def _register_run(commands: Commands) -> None:
     parser.add_argument("--attach", type=Path, action="append", default=[], help="a file to attach (repeatable)")
     parser.add_argument("--budget", help="the most it may cost, in dollars")
     parser.add_argument("--port", type=int, default=0, help="port of the stack started here (default: any free one)")
-    add_common(parser)
+    add_server_arguments(parser)
     _add_out(parser)
     parser.set_defaults(run=run)
 
@@ -227,7 +217,7 @@ def _register_follow(commands: Commands) -> None:
         examples="cognitionos follow 0193a1f2-...",
     )
     parser.add_argument("goal", help="the goal's id")
-    add_common(parser)
+    add_server_arguments(parser)
     _add_out(parser)
     parser.set_defaults(run=follow)
 
@@ -235,7 +225,7 @@ def _register_follow(commands: Commands) -> None:
 def _register_runs(commands: Commands) -> None:
     parser = add_command(commands, "runs", does="List the newest goals.", examples="cognitionos runs --limit 5 --json")
     parser.add_argument("--limit", type=int, default=20, help="how many (1 to 200)")
-    add_common(parser)
+    add_server_arguments(parser)
     parser.set_defaults(run=runs)
 
 
@@ -247,23 +237,15 @@ def _register_inspect(commands: Commands) -> None:
         examples="cognitionos inspect 0193a1f2-... | less",
     )
     parser.add_argument("goal", help="the goal's id")
-    add_common(parser)
+    add_server_arguments(parser)
     parser.set_defaults(run=inspect)
 
 
 def _register_cancel(commands: Commands) -> None:
     parser = add_command(commands, "cancel", does="Cancel a goal.", examples="cognitionos cancel 0193a1f2-...")
     parser.add_argument("goal", help="the goal's id")
-    add_common(parser)
+    add_server_arguments(parser)
     parser.set_defaults(run=cancel)
-
-
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Which server, and how its answer is printed."""
-    add_data_argument(parser)
-    parser.add_argument("--url", help="a server elsewhere (or COGNITIONOS_URL)")
-    parser.add_argument("--api-key", help="its key (or COGNITIONOS_API_KEY)")
-    parser.add_argument("--json", action="store_true", help="machine-readable output: one JSON document")
 
 
 def _add_out(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 
 from cognitionos.cli.arguments import Commands, add_command, add_data_argument
-from cognitionos.cli.client import UnknownServer, find_server
+from cognitionos.cli.client import server_of
 
 
 def register(commands: Commands) -> None:
@@ -28,8 +28,6 @@ def run(args: argparse.Namespace) -> int:
     """Serve until the client leaves."""
     from cognitionos.agents.infrastructure.mcp_stdio import pass_on
 
-    api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
-    if api is None:
-        raise UnknownServer("no server is known: give --url and COGNITIONOS_API_KEY, or start one: cognitionos up")
+    api = server_of(args)
     asyncio.run(pass_on(api.url, api.key))
     return 0

@@ -4,8 +4,8 @@ import argparse
 import json
 from typing import Any
 
-from cognitionos.cli.arguments import Commands, add_command
-from cognitionos.cli.goals import add_common, existing
+from cognitionos.cli.arguments import Commands, add_command, add_server_arguments
+from cognitionos.cli.client import server_of
 from cognitionos.kernel.errors import Invalid, NotFound
 
 
@@ -34,7 +34,7 @@ def register(commands: Commands) -> None:
     acts = parser.add_subparsers(metavar="ACT", required=True)
     _register_create(acts)
     listing = add_command(acts, "list", does="Show every schedule.", examples="cognitionos schedules list --json")
-    add_common(listing)
+    add_server_arguments(listing)
     listing.set_defaults(run=show_all)
     for act, does in (
         ("show", "Show one, with its next times."),
@@ -46,7 +46,7 @@ def register(commands: Commands) -> None:
     ):
         one = add_command(acts, act, does=does, examples=f"cognitionos schedules {act} nightly")
         one.add_argument("schedule", help="its name or id")
-        add_common(one)
+        add_server_arguments(one)
         one.set_defaults(run=_ACTS[act])
 
 
@@ -64,14 +64,14 @@ def create(args: argparse.Namespace) -> int:
         body["goal"] = {"statement": args.goal, "budget_usd": args.budget}
     else:
         body["workflow"] = {"name": args.workflow, "version": args.version, "input": _input(args.input)}
-    schedule = existing(args).post("/v1/schedules", body)
+    schedule = server_of(args).post("/v1/schedules", body)
     _print(args, schedule, f"{schedule['name']} starts next at {schedule['next_at']}")
     return 0
 
 
 def show_all(args: argparse.Namespace) -> int:
     """List the schedules."""
-    page = existing(args).get("/v1/schedules?limit=200")
+    page = server_of(args).get("/v1/schedules?limit=200")
     lines = [_line(each) for each in page["items"]] or ["nothing starts by itself"]
     _print(args, page, "\n".join(lines))
     return 0
@@ -86,7 +86,7 @@ def show(args: argparse.Namespace) -> int:
 
 def times(args: argparse.Namespace) -> int:
     """Show what became of a schedule's times."""
-    page = existing(args).get(f"{_found(args)['href']}/times?limit=50")
+    page = server_of(args).get(f"{_found(args)['href']}/times?limit=50")
     lines = [
         f"{each['scheduled_at']}  {each['outcome']:<8}  {each['run_id'] or each['detail'] or ''}"
         for each in page["items"]
@@ -107,7 +107,7 @@ def resume(args: argparse.Namespace) -> int:
 
 def trigger(args: argparse.Namespace) -> int:
     """Start a schedule's run now."""
-    started = existing(args).post(f"{_found(args)['href']}/trigger", {})
+    started = server_of(args).post(f"{_found(args)['href']}/trigger", {})
     _print(args, started, f"run {started['run_id']} has started")
     return 0
 
@@ -115,7 +115,7 @@ def trigger(args: argparse.Namespace) -> int:
 def delete(args: argparse.Namespace) -> int:
     """Delete a schedule."""
     schedule = _found(args)
-    existing(args).delete(schedule["href"])
+    server_of(args).delete(schedule["href"])
     _print(args, {"deleted": schedule["id"]}, f"{schedule['name']} is gone")
     return 0
 
@@ -148,12 +148,12 @@ def _register_create(acts: Commands) -> None:
     parser.add_argument(
         "--overlap", choices=("allow", "skip", "queue", "cancel"), default="skip", help="default: %(default)s"
     )
-    add_common(parser)
+    add_server_arguments(parser)
     parser.set_defaults(run=create)
 
 
 def _found(args: argparse.Namespace) -> dict[str, Any]:
-    for each in existing(args).get("/v1/schedules?limit=200")["items"]:
+    for each in server_of(args).get("/v1/schedules?limit=200")["items"]:
         if args.schedule in (each["name"], each["id"]):
             found: dict[str, Any] = each
             return found
@@ -161,7 +161,7 @@ def _found(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _set_paused(args: argparse.Namespace, *, is_paused: bool) -> int:
-    schedule = existing(args).patch(_found(args)["href"], {"paused": is_paused})
+    schedule = server_of(args).patch(_found(args)["href"], {"paused": is_paused})
     _print(args, schedule, f"{schedule['name']} is paused" if is_paused else f"next at {schedule['next_at']}")
     return 0
 
