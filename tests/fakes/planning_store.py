@@ -13,7 +13,7 @@ from cognitionos.planning.application.values import PURE, computed
 from cognitionos.planning.domain.progress import Edges, Waiting, advance, is_skipped
 from cognitionos.planning.domain.reference import STATE, Known, Wanted
 from cognitionos.planning.domain.run import Run
-from cognitionos.planning.domain.step import Entry, Step
+from cognitionos.planning.domain.step import Entry, Step, in_taking_order
 from cognitionos.planning.domain.task import ClaimedTask, NewTask, Succeeded, TaskStatus
 
 
@@ -95,7 +95,7 @@ class InMemoryTaskStore:
         self.commits.append(list(entries))
         steps: dict[UUID, Step] = {}
         refused = set()
-        for entry in entries:
+        for entry in in_taking_order(entries):
             row = self._rows[entry.task.id]
             if (row.owner, row.task.fence, row.status) != (worker, entry.task.fence, TaskStatus.RUNNING):
                 refused.add(entry.task.id)

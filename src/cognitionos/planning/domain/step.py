@@ -1,6 +1,6 @@
 """What one commit changes in one run: entries from a worker go in, rows and events come out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -9,12 +9,14 @@ from uuid import UUID
 from cognitionos.planning.domain.approval import Ask
 from cognitionos.planning.domain.progress import Edges, Progress
 from cognitionos.planning.domain.reference import STATE
+from cognitionos.planning.domain.replan import may_replan, planning_again
 from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
 from cognitionos.planning.domain.task import (
     ClaimedTask,
     Expansion,
     Failed,
     FannedOut,
+    Graft,
     NestedRun,
     NewTask,
     Outcome,
@@ -22,6 +24,7 @@ from cognitionos.planning.domain.task import (
     Retrying,
     Succeeded,
     fan,
+    grafted,
     in_order,
 )
 
@@ -83,9 +86,17 @@ class Nesting:
     nested: NestedRun
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grafted:
+    """A new sub-graph in a task's place: those that waited for the task wait for `result_id` now."""
+
+    graft: Graft
+    result_id: UUID
+
+
 @dataclass(kw_only=True)
 class Step:
-    """The changes of one run, gathered. `first_position` is where an expansion's tasks go on."""
+    """The changes of one run, gathered. `replans` counts how often it was planned again."""
 
     run: Run
     now: datetime
@@ -94,6 +105,9 @@ class Step:
     succeeded: list[EndedTask] = field(default_factory=list)
     failed: list[tuple[UUID, Failed]] = field(default_factory=list)
     collected: list[tuple[UUID, str, Failed]] = field(default_factory=list)
+    replaced: list[tuple[UUID, Failed]] = field(default_factory=list)
+    grafts: list[Grafted] = field(default_factory=list)
+    replans: int = 0
     skipped: list[UUID] = field(default_factory=list)
     retrying: list[tuple[UUID, Retrying]] = field(default_factory=list)
     postponed: list[tuple[UUID, Postponed]] = field(default_factory=list)
@@ -173,20 +187,26 @@ class Step:
         self.run.end_tasks(1)
 
     def _expand(self, expansion: Expansion) -> None:
-        new_tasks = in_order(expansion.tasks, first_position=self.run.total_tasks, new_id=self.new_id)
+        new_tasks = grafted(expansion, first_position=self.run.total_tasks, new_id=self.new_id)
         self.new_tasks += new_tasks
         self.run.grow(len(new_tasks))
-        self.run.result_task_id = next(each.id for each in new_tasks if each.spec.key == expansion.result_key)
+        result_id = next(each.id for each in new_tasks if each.spec.key == expansion.result_key)
+        graft, instead = expansion.graft, {}
+        if graft is not None:
+            self.grafts.append(Grafted(graft=graft, result_id=result_id))
+            instead = {"replaces": graft.key}
+        if graft is None or self.run.result_task_id == graft.replaces:
+            self.run.result_task_id = result_id
         shown = [
             {
-                "key": each.spec.key,
-                "kind": each.spec.kind,
-                "title": each.spec.spec.get("title"),
-                "depends_on": list(each.spec.depends_on),
+                "key": each.key,
+                "kind": each.kind,
+                "title": each.spec.get("title"),
+                "depends_on": list(each.depends_on),
             }
-            for each in new_tasks
+            for each in expansion.tasks
         ]
-        self.events.append(RunEvent(kind="run.planned", data={"tasks": shown}))
+        self.events.append(RunEvent(kind="run.planned", data={"tasks": shown, **instead}))
 
     def _postponed(self, task: ClaimedTask, outcome: Postponed) -> None:
         data = dict(outcome.state)
@@ -225,8 +245,32 @@ class Step:
             self._item_ended(task.key)
             self.run.end_tasks(1)
             return
+        if may_replan(task, outcome.problem, used=self.replans):
+            self._replan(task, outcome)
+            return
         self.failed.append((task.id, outcome))
         self.events += self.run.fail(outcome.problem, self.now)
+
+    def _replan(self, task: ClaimedTask, outcome: Failed) -> None:
+        """Instead of failing the run, plan anew what the task did not do; what depends on it waits."""
+        self.replaced.append((task.id, outcome))
+        self.replans += 1
+        [planning] = in_order(
+            (planning_again(task, outcome.problem),), first_position=self.run.total_tasks, new_id=self.new_id
+        )
+        self.new_tasks.append(planning)
+        self.run.grow(1)
+        self.run.end_tasks(1)
+        data = {"error": outcome.problem.as_json(), "by": planning.spec.key, "number": self.replans}
+        self.events.append(RunEvent(kind="run.replanned", task_key=task.key, data=data))
+
+
+def in_taking_order(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries as a step takes them: last what decides on other tasks (a choice, a plan, a map's items).
+
+    A run that fails in the same commit then takes none of that, which nobody would carry out; a retry decides anew.
+    """
+    return sorted(entries, key=_decides)
 
 
 def text_of(output: Any) -> str | None:
@@ -234,6 +278,15 @@ def text_of(output: Any) -> str | None:
     if isinstance(output, Mapping):
         output = output.get("text")
     return output if isinstance(output, str) else None
+
+
+def _decides(entry: Entry) -> bool:
+    match entry:
+        case Ended(outcome=Succeeded(skips=skips, expansion=expansion)):
+            return bool(skips) or expansion is not None
+        case Ended(outcome=FannedOut()):
+            return True
+    return False
 
 
 def _start(task: ClaimedTask) -> dict[str, Any]:

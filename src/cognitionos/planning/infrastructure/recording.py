@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from cognitionos.events.planning import RunFinished
 from cognitionos.planning.application.ports import Compute, Recorded
 from cognitionos.planning.domain.run import Run, RunStatus
-from cognitionos.planning.domain.step import Entry, Step
+from cognitionos.planning.domain.step import Entry, Step, in_taking_order
 from cognitionos.planning.infrastructure import nested_rows, parking_rows, run_rows
 from cognitionos.planning.infrastructure.following import Following
 from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of, uuid_array
@@ -24,6 +24,9 @@ _LOCK_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ANY(%s::uuid[]) ORDER B
 _LOCK_TASKS = """
 SELECT t.id, t.fence, t.dependents FROM tasks t
 WHERE t.id = ANY(%s::uuid[]) AND t.lease_owner = %s AND t.status = 'running' ORDER BY t.id FOR NO KEY UPDATE
+"""
+_REPLANS = """
+SELECT run_id, count(*) FROM tasks WHERE run_id = ANY(%s::uuid[]) AND kind = 'plan' AND spec ? 'replan' GROUP BY run_id
 """
 
 
@@ -42,7 +45,7 @@ class Recording:
         held = await self._lock_tasks(worker, entries)
         valid = [entry for entry in entries if entry.task.id in held]
         steps = {run_id: Step(run=run, now=self.now, new_id=self.new_id) for run_id, run in runs.items()}
-        for entry in valid:
+        for entry in in_taking_order(valid):
             steps[entry.task.run_id].take(entry)
         live = [step for step in steps.values() if not step.run.status.is_final]
         following = Following(connection=self.connection, pure=self.pure, now=self.now)
@@ -70,6 +73,14 @@ class Recording:
         fences = {entry.task.id: entry.task.fence for entry in entries}
         cursor = await self.connection.execute(_LOCK_TASKS, (uuid_array(list(fences)), worker))
         return {row[0]: tuple(row[2]) for row in await cursor.fetchall() if fences[row[0]] == row[1]}
+
+    async def _count_replans(self, steps: Mapping[UUID, Step], entries: Sequence[Entry]) -> None:
+        """How often the runs were planned again, where it is about to matter."""
+        failing = {e.task.run_id for e in entries if isinstance(e, Ended) and isinstance(e.outcome, Failed)}
+        if failing:
+            cursor = await self.connection.execute(_REPLANS, (uuid_array(list(failing)),))
+            for run_id, replans in await cursor.fetchall():
+                steps[run_id].replans = replans
 
     async def _finish(self, steps: Iterable[Step]) -> list[RunFinished]:
         facts = []
