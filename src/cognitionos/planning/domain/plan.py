@@ -1,21 +1,28 @@
 """A plan: the JSON schema a model fills, and what we make of the answer.
 
 One key per task in order, dependencies limited to earlier keys: measured, every plan of a 0.5B model is then a graph
-without cycles. Hosted providers in strict mode want every key required, so an unused task is null.
+without cycles. Hosted providers in strict mode want every key required, so an unused task is null. What the fields mean
+is said once, with the first task: the schema must be short enough for a small model's window.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cognitionos.kernel.errors import Invalid
 from cognitionos.planning.domain.graph import leaves
-from cognitionos.planning.domain.task import Expansion, TaskSpec
+from cognitionos.planning.domain.replan import REPLANS
+from cognitionos.planning.domain.task import Expansion, Graft, TaskSpec
 
 MOST_TASKS = 12
 LONGEST_INSTRUCTIONS = 8_000
 LONGEST_TITLE = 200
 SUMMARY_KEY = "summary"
+FIRST, ANEW = "t", "n"
+"""What the keys of a first plan and of a later one begin with: `t1`, and `n1` for what replaces a task."""
+CAPABILITIES: Mapping[str, str] = {"general": "executor", "research": "researcher"}
+"""What a task may need, and the agent that has it."""
 
 
 class InvalidPlan(Invalid):
@@ -32,10 +39,12 @@ class PlannedTask:
     expected_output: str | None
     review: bool
     depends_on: tuple[str, ...]
+    capability: str | None = None
+    budget_share: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As stored and shown."""
-        return {
+        shown: dict[str, Any] = {
             "key": self.key,
             "title": self.title,
             "instructions": self.instructions,
@@ -43,6 +52,32 @@ class PlannedTask:
             "review": self.review,
             "depends_on": list(self.depends_on),
         }
+        if self.capability is not None:
+            shown["capability"] = self.capability
+        if self.budget_share is not None:
+            shown["budget_share"] = self.budget_share
+        return shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What holds for the tasks of a plan: the goal's money, and how often its run may be planned again."""
+
+    budget_nanousd: int | None = None
+    replans: int = 0
+    critical: bool = False
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What each task is told of it."""
+        told: dict[str, Any] = {REPLANS: self.replans} if self.replans else {}
+        return told | ({"critical": True} if self.critical else {})
+
+    def budget(self, share: float | None) -> dict[str, Any]:
+        """What a task with this share (percent) may cost; nothing where the plan does not say."""
+        if share is None or self.budget_nanousd is None:
+            return {}
+        return {"budget_nanousd": max(1, round(self.budget_nanousd * share / 100))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,88 +90,139 @@ class Plan:
         """As stored and shown."""
         return {"tasks": [task.as_json() for task in self.tasks]}
 
-    def expansion(self) -> Expansion:
-        """The run's tasks: agents in the plan's order; of several, a summary of the leaves is the result."""
-        specs = [
-            TaskSpec(
-                key=task.key,
-                kind="agent",
-                depends_on=task.depends_on,
-                spec={
-                    "role": "executor",
-                    "title": task.title,
-                    "instructions": task.instructions,
-                    "expected_output": task.expected_output,
-                    "review": task.review,
-                },
-            )
-            for task in self.tasks
-        ]
-        if len(specs) == 1:
-            return Expansion(tasks=tuple(specs), result_key=specs[0].key)
-        last = leaves({task.key: task.depends_on for task in self.tasks})
-        summary = TaskSpec(
-            key=SUMMARY_KEY,
-            kind="agent",
-            depends_on=tuple(last),
-            spec={
-                "role": "summarizer",
-                "title": "Put the results together",
-                "instructions": "Answer the goal from the results of the tasks.",
-                "expected_output": None,
-                "review": False,
-            },
+    @classmethod
+    def stored(cls, shown: Mapping[str, Any]) -> "Plan":
+        """The plan that was stored as JSON."""
+        return cls(
+            tasks=tuple(PlannedTask(**{**task, "depends_on": tuple(task["depends_on"])}) for task in shown["tasks"])
         )
-        return Expansion(tasks=(*specs, summary), result_key=SUMMARY_KEY)
+
+    def expansion(self, terms: Terms | None = None, *, graft: Graft | None = None) -> Expansion:
+        """The run's tasks: agents in the plan's order; of several, a summary of the leaves is the result.
+
+        With a `graft` they take a task's place: their keys begin with its key, and what depends on nothing new and
+        names nothing finished gets what the replaced task had.
+        """
+        terms = terms or Terms()
+        specs = [_agent(task, terms) for task in self.tasks]
+        own = {spec.key for spec in specs}
+        result_key = specs[0].key
+        if len(specs) > 1:
+            last = leaves({spec.key: [key for key in spec.depends_on if key in own] for spec in specs})
+            specs.append(_summary(last, terms, part_of=graft.key if graft else None))
+            result_key = SUMMARY_KEY
+        if graft is None:
+            return Expansion(tasks=tuple(specs), result_key=result_key)
+        names = {key: f"{graft.key}.{key}" for key in (*own, SUMMARY_KEY)}
+        placed = tuple(
+            replace(spec, key=names[spec.key], depends_on=_placed(spec.depends_on or graft.inherits, names))
+            for spec in specs
+        )
+        return Expansion(tasks=placed, result_key=names[result_key], graft=graft)
 
 
-def plan_schema(max_tasks: int = MOST_TASKS) -> dict[str, Any]:
-    """The JSON schema of a plan of at most `max_tasks`: keys `t1` to `tN`, all but the first nullable."""
-    keys = [f"t{number}" for number in range(1, max_tasks + 1)]
+def _agent(task: PlannedTask, terms: Terms) -> TaskSpec:
+    spec = {
+        "role": CAPABILITIES.get(task.capability or "", "executor"),
+        "title": task.title,
+        "instructions": task.instructions,
+        "expected_output": task.expected_output,
+        "review": task.review,
+    }
+    spec |= terms.budget(task.budget_share) | terms.spec
+    return TaskSpec(key=task.key, kind="agent", depends_on=task.depends_on, spec=spec)
+
+
+def _summary(last: Sequence[str], terms: Terms, *, part_of: str | None) -> TaskSpec:
+    what = "the goal" if part_of is None else f"what task {part_of} was to find out"
+    spec = {
+        "role": "summarizer",
+        "title": "Put the results together",
+        "instructions": f"Answer {what} from the results of the tasks.",
+        "expected_output": None,
+        "review": False,
+    }
+    return TaskSpec(key=SUMMARY_KEY, kind="agent", depends_on=tuple(last), spec=spec | terms.spec)
+
+
+def _placed(depends_on: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(names.get(key, key) for key in depends_on)
+
+
+def plan_schema(max_tasks: int = MOST_TASKS, *, prefix: str = FIRST, finished: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON schema of a plan of at most `max_tasks`: keys `t1` to `tN`, all but the first nullable.
+
+    Tasks may depend on earlier ones, and on what is `finished`.
+    """
+    keys = _keys(max_tasks, prefix)
     properties: dict[str, Any] = {}
     for index, key in enumerate(keys):
-        task = _task_schema(keys[:index])
+        task = _task_schema([*finished, *keys[:index]], explained=index == 0)
         properties[key] = task if index == 0 else {"anyOf": [task, {"type": "null"}]}
     return {"type": "object", "properties": properties, "required": keys, "additionalProperties": False}
 
 
-def plan_of(answer: Any, max_tasks: int = MOST_TASKS) -> Plan:
+def plan_of(answer: Any, max_tasks: int = MOST_TASKS, *, prefix: str = FIRST, finished: Sequence[str] = ()) -> Plan:
     """The plan in a model's `answer`, or `InvalidPlan` with each fault named.
 
-    Forgiven: null or missing tasks, references to tasks that are null, later or unknown, tasks beyond the cap's keys.
+    Forgiven: null or missing tasks, references to tasks that are null, later or unknown, tasks beyond the cap's keys,
+    capabilities that nobody has, shares that do not add up (they are weighed against each other).
     """
     if not isinstance(answer, Mapping):
-        raise InvalidPlan("The answer must be a JSON object with the tasks t1, t2, ...", fields={"$": "not an object"})
-    keys = [f"t{number}" for number in range(1, max_tasks + 1)]
-    present = [key for key in keys if answer.get(key) is not None]
+        told = f"The answer must be a JSON object with the tasks {prefix}1, {prefix}2, ..."
+        raise InvalidPlan(told, fields={"$": "not an object"})
+    present = [key for key in _keys(max_tasks, prefix) if answer.get(key) is not None]
     faults: dict[str, str] = {}
-    tasks = [_task(key, answer[key], set(present[:index]), faults) for index, key in enumerate(present)]
+    tasks = [_task(key, answer[key], {*finished, *present[:index]}, faults) for index, key in enumerate(present)]
     if not present:
-        faults["t1"] = "a plan has at least one task"
+        faults[f"{prefix}1"] = "a plan has at least one task"
     if faults:
         raise InvalidPlan("; ".join(f"{field}: {fault}" for field, fault in faults.items()), fields=faults)
-    return Plan(tasks=tuple(task for task in tasks if task is not None))
+    return Plan(tasks=_weighed([task for task in tasks if task is not None]))
 
 
-def _task_schema(earlier: list[str]) -> dict[str, Any]:
+def _weighed(tasks: Sequence[PlannedTask]) -> tuple[PlannedTask, ...]:
+    """Shares that add up to 100; of a plan that leaves one out, none."""
+    total = sum(task.budget_share or 0 for task in tasks)
+    if any(task.budget_share is None for task in tasks) or not math.isfinite(total) or total <= 0:
+        return tuple(replace(task, budget_share=None) for task in tasks)
+    return tuple(replace(task, budget_share=round(100 * (task.budget_share or 0) / total, 2)) for task in tasks)
+
+
+def _keys(number: int, prefix: str) -> list[str]:
+    return [f"{prefix}{each}" for each in range(1, number + 1)]
+
+
+def _task_schema(earlier: Sequence[str], *, explained: bool) -> dict[str, Any]:
     properties: dict[str, Any] = {
-        "title": {"type": "string", "description": "a few words"},
-        "instructions": {"type": "string", "description": "what to do, complete: the worker sees only this"},
-        "expected_output": {"type": "string", "description": "what the result must contain"},
-        "review": {"type": "boolean", "description": "true if a critic must check the result"},
+        "title": {"type": "string"},
+        "instructions": {"type": "string"},
+        "expected_output": {"type": "string"},
+        "capability": {"type": "string", "enum": list(CAPABILITIES)},
+        "budget_share": {"type": "integer"},
+        "review": {"type": "boolean"},
     }
     if earlier:
-        properties["depends_on"] = {
-            "type": "array",
-            "items": {"type": "string", "enum": earlier},
-            "description": "earlier tasks whose results it needs",
-        }
+        properties["depends_on"] = {"type": "array", "items": {"type": "string", "enum": list(earlier)}}
+    if explained:
+        properties = {name: {**each, "description": _MEANINGS[name]} for name, each in properties.items()}
     return {
         "type": "object",
         "properties": properties,
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+_MEANINGS = {
+    "title": "a few words",
+    "instructions": "what to do, complete: the worker sees only this",
+    "expected_output": "what the result must contain",
+    "capability": "research: find out from sources; general: everything else",
+    "budget_share": "percent of the budget",
+    "review": "true if a critic must check the result",
+    "depends_on": "earlier tasks whose results it needs",
+}
 
 
 def _task(key: str, raw: Any, earlier: set[str], faults: dict[str, str]) -> PlannedTask | None:
@@ -149,6 +235,7 @@ def _task(key: str, raw: Any, earlier: set[str], faults: dict[str, str]) -> Plan
         return None
     wanted = raw.get("depends_on")
     references = wanted if isinstance(wanted, list) else []
+    capability = raw.get("capability")
     return PlannedTask(
         key=key,
         title=(_text(raw.get("title")) or instructions.splitlines()[0])[:LONGEST_TITLE],
@@ -156,7 +243,15 @@ def _task(key: str, raw: Any, earlier: set[str], faults: dict[str, str]) -> Plan
         expected_output=_text(raw.get("expected_output")) or None,
         review=raw.get("review") is True,
         depends_on=tuple(dict.fromkeys(each for each in references if isinstance(each, str) and each in earlier)),
+        capability=capability if isinstance(capability, str) and capability in CAPABILITIES else None,
+        budget_share=_share(raw.get("budget_share")),
     )
+
+
+def _share(value: Any) -> float | None:
+    """A share as said, at most a million and more than 0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value <= 1_000_000 else None
 
 
 def _text(value: Any) -> str:

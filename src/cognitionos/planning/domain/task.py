@@ -59,7 +59,8 @@ class TaskSpec:
 class NewTask:
     """A task with its place in the graph; edges are ids, `position` is a topological order.
 
-    `is_held`: one of a map that must not start before another of it has ended.
+    `is_held`: one of a map that must not start before another of it has ended. `ended`: so many of its dependencies
+    had ended before it was there.
     """
 
     id: UUID
@@ -68,6 +69,12 @@ class NewTask:
     dependencies: tuple[UUID, ...]
     dependents: tuple[UUID, ...]
     is_held: bool = False
+    ended: int = 0
+
+    @property
+    def pending(self) -> int:
+        """How many ends it waits for."""
+        return len(self.dependencies) - self.ended + self.is_held
 
     @property
     def is_pure(self) -> bool:
@@ -118,11 +125,29 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Graft:
+    """A place in a run that is under way: instead of the task `replaces` (its key is `key`), before those it `feeds`.
+
+    `finished` are the ids of tasks that are done, by key; `inherits` are those that the replaced task depended on.
+    """
+
+    replaces: UUID
+    key: str
+    inherits: tuple[str, ...]
+    feeds: tuple[UUID, ...]
+    finished: Mapping[str, UUID]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expansion:
-    """More tasks for the run that a task (a plan) brought about; the output of `result_key` is the run's result."""
+    """More tasks for the run that a task (a plan) brought about; the output of `result_key` is the run's result.
+
+    With a `graft` it takes the replaced task's place, and its tasks may depend on what is finished.
+    """
 
     tasks: tuple[TaskSpec, ...]
     result_key: str
+    graft: Graft | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +234,30 @@ def in_order(specs: tuple[TaskSpec, ...], *, first_position: int, new_id: Callab
             dependents=tuple(dependents[key]),
         )
         for index, key in enumerate(order)
+    ]
+
+
+def grafted(expansion: Expansion, *, first_position: int, new_id: Callable[[], UUID]) -> list[NewTask]:
+    """The tasks of an expansion in order, with edges to what is finished and to what waits; raises `InvalidGraph`."""
+    graft = expansion.graft
+    if graft is None:
+        return in_order(expansion.tasks, first_position=first_position, new_id=new_id)
+    inner = tuple(
+        replace(spec, depends_on=tuple(key for key in spec.depends_on if key not in graft.finished))
+        for spec in expansion.tasks
+    )
+    done = {
+        spec.key: tuple(graft.finished[key] for key in dict.fromkeys(spec.depends_on) if key in graft.finished)
+        for spec in expansion.tasks
+    }
+    return [
+        replace(
+            task,
+            dependencies=(*done[task.spec.key], *task.dependencies),
+            dependents=(*task.dependents, *(graft.feeds if task.spec.key == expansion.result_key else ())),
+            ended=len(done[task.spec.key]),
+        )
+        for task in in_order(inner, first_position=first_position, new_id=new_id)
     ]
 
 

@@ -18,10 +18,11 @@ WITH RECURSIVE below AS (
 ) SELECT id FROM below ORDER BY id
 """
 _RELEASE = "UPDATE tasks SET status = 'ready' WHERE run_id = %s AND status = 'paused'"
+# not what was collected, nor what another plan has replaced
 _BADLY = """a.run_id = %s AND a.status IN ('failed', 'cancelled') AND NOT (
   a.spec -> '$state' ? 'collect'
   AND EXISTS (SELECT FROM tasks m WHERE m.id = ANY(a.dependents) AND m.status = 'succeeded')
-)"""
+) AND NOT coalesce(a.spec -> '$state', '{}') ? 'replaced'"""
 _ENDED_BADLY = f"SELECT a.id, a.fence FROM tasks a WHERE {_BADLY} ORDER BY a.id"  # noqa: S608 - a constant
 # what a task waited for is forgotten, what it is of a map stays; a map waits for its items again
 _OPEN_AGAIN = f"""

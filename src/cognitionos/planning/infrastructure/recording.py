@@ -15,7 +15,8 @@ from psycopg import AsyncConnection
 from cognitionos.events.planning import RunFinished
 from cognitionos.planning.application.ports import Compute, Recorded
 from cognitionos.planning.domain.run import Run, RunStatus
-from cognitionos.planning.domain.step import Entry, Step, in_taking_order
+from cognitionos.planning.domain.step import Ended, Entry, Step, in_taking_order
+from cognitionos.planning.domain.task import Failed
 from cognitionos.planning.infrastructure import nested_rows, parking_rows, run_rows
 from cognitionos.planning.infrastructure.following import Following
 from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of, uuid_array

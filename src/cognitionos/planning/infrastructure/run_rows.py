@@ -50,6 +50,11 @@ _FAILED = """
 UPDATE tasks SET status = 'failed', failures = failures + 1, error = %s, finished_at = %s, lease_owner = NULL,
   lease_until = NULL WHERE id = %s
 """
+_REPLACED = """
+UPDATE tasks SET spec = spec || jsonb_build_object('$state', coalesce(spec -> '$state', '{}') || '{"replaced": true}')
+WHERE id = ANY(%s::uuid[])
+"""
+_GRAFTED = "UPDATE tasks SET dependencies = array_replace(dependencies, %s, %s) WHERE id = ANY(%s::uuid[])"
 _LOCK_OPEN = """
 SELECT 1 FROM tasks WHERE run_id = %s AND status IN ('pending', 'ready', 'paused', 'running')
 ORDER BY id FOR NO KEY UPDATE
@@ -94,12 +99,17 @@ async def store_step(connection: Connection, step: Step) -> bool:
     if step.skipped:
         await connection.execute(_SKIPPED, (step.now, uuid_array(step.skipped)))
     collected = [(task_id, failure) for task_id, _, failure in step.collected]
-    for task_id, failure in (*step.failed, *collected):
+    for task_id, failure in (*step.failed, *step.replaced, *collected):
         await connection.execute(_FAILED, (jsonb(failure.problem.as_json()), step.now, task_id))
+    if step.replaced:
+        await connection.execute(_REPLACED, (uuid_array([task_id for task_id, _ in step.replaced]),))
     if run.status.is_final and run.status is not RunStatus.SUCCEEDED:
         await cancel_open_tasks(connection, run)
     else:
         await insert_tasks(connection, run, step.new_tasks)
+    for grafted in step.grafts:
+        feeds = uuid_array(grafted.graft.feeds)
+        await connection.execute(_GRAFTED, (grafted.graft.replaces, grafted.result_id, feeds))
     if run.status is RunStatus.RUNNING and run.started_at == step.now and run.goal_id is not None:
         await connection.execute(_GOAL_STARTED, (run.status, run.goal_id))
     await append_events(connection, run, step.events, at=step.now)
@@ -200,6 +210,6 @@ def _task_row(task: NewTask) -> tuple[Any, ...]:
         spec.timeout_s,
         uuid_array(task.dependencies),
         uuid_array(task.dependents),
-        len(task.dependencies) + task.is_held,
+        task.pending,
         task.is_held,
     )
