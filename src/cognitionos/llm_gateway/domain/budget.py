@@ -13,9 +13,14 @@ from cognitionos.llm_gateway.domain.price import Price, tier_of
 
 TOKENS_PER_IMAGE = 50_000
 """Above the dearest image of any current vision model (a large high-detail image on a small model)."""
-TOKENS_AROUND_A_MESSAGE = 16
-TOKENS_AROUND_A_REQUEST = 512
-"""Role markers, tool preambles and schema instructions that providers add."""
+TOKENS_AROUND_A_MESSAGE = 8
+"""Role markers: 3 to 5 in the templates of current models."""
+TOKENS_AROUND_A_REQUEST = 64
+"""What a template says by itself, such as gpt-oss' system message."""
+TOKENS_AROUND_TOOLS = 512
+"""Preambles of tools and instructions for a schema that providers add."""
+_PLAIN_MESSAGE = {"role", "content"}
+_TOOLS = {"tools", "mcp_servers"}
 LIMIT_WHERE_NONE_IS_KNOWN = 4096
 """Completion tokens allowed on a priced model whose own limit nobody told and whose caller set none."""
 FEWEST_USEFUL_TOKENS = 16
@@ -209,7 +214,9 @@ def _bound(request: ChatRequest, price: Price, prompt: int) -> Bound:
 def _prompt_tokens(request: ChatRequest, encode: Callable[[Any], bytes]) -> tuple[int, bool]:
     """The most tokens of the prompt, and whether it sends and asks for words only (`Price.words_only`)."""
     images, words_only = 0, request.native is None and not request.extra.keys() & _BEYOND_WORDS
-    spoken: list[Any] = [request.tools, request.response_format]
+    spoken: list[Any] = [each for each in (request.tools, request.response_format) if each]
+    with_tools = spoken or (request.native is not None and request.native.keys() & _TOOLS)
+    around = TOKENS_AROUND_A_REQUEST + (TOKENS_AROUND_TOOLS if with_tools else 0)
     for message in request.messages:
         content = message.get("content")
         if isinstance(content, list):
@@ -218,8 +225,8 @@ def _prompt_tokens(request: ChatRequest, encode: Callable[[Any], bytes]) -> tupl
             words_only = words_only and all(part.get("type") == "text" for part in content)
             spoken.append([texts, message.get("tool_calls")])
         else:
-            spoken.append(message)
-    around = TOKENS_AROUND_A_REQUEST + TOKENS_AROUND_A_MESSAGE * len(request.messages)
+            spoken.append(content if message.keys() == _PLAIN_MESSAGE else message)
+    around += TOKENS_AROUND_A_MESSAGE * len(request.messages)
     sent = encode(spoken)
     words_only = words_only and _AN_HOUR not in sent
     return len(sent) + request.unseen_bytes + around + images * TOKENS_PER_IMAGE, words_only
