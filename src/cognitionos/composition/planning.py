@@ -10,7 +10,7 @@ from cognitionos.composition.memory import CONSOLIDATION
 from cognitionos.composition.scheduling import SchedulingServices
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
 from cognitionos.memory.facade import Memory
-from cognitionos.planning.application.agent_tasks import AgentTasks
+from cognitionos.planning.application.agent_tasks import AgentTasks, OpenBudget
 from cognitionos.planning.application.approvals import Approvals
 from cognitionos.planning.application.engine import Engine
 from cognitionos.planning.application.goals import Goals
@@ -30,6 +30,7 @@ from cognitionos.planning.infrastructure.http_events import EventStreams
 from cognitionos.planning.infrastructure.http_run_control import ControlParts
 from cognitionos.planning.infrastructure.nested_queries import NestedQueries
 from cognitionos.planning.infrastructure.queries import PlanningQueries
+from cognitionos.planning.infrastructure.plan_history import PlanHistory
 from cognitionos.planning.infrastructure.repository import PlanningWork
 from cognitionos.planning.infrastructure.signal_store import PostgresSignals
 from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
@@ -104,13 +105,13 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         workflow_queries=WorkflowQueries(database=base.database),
         scheduling=scheduling.build(base, runs=runs, goals=goals),
         event_streams=EventStreams(queries=queries, feed=feed),
-        engine=_engine(base, memory=memory, agents=agents, send_http=send_http),
+        engine=_engine(base, memory=memory, agents=agents, send_http=send_http, open_budget=gateway.open_budget),
         agents=agents,
         resources=(feed,),
     )
 
 
-def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp) -> Engine:
+def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp, open_budget: OpenBudget) -> Engine:
     store = PostgresTaskStore(
         database=base.database, bus=base.bus, relay=base.outbox, pure=PURE, now=base.now, new_id=base.new_id
     )
@@ -126,7 +127,9 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp) 
     decisions = PostgresApprovals(database=base.database).decisions
     tools = ToolTasks(call=agents.call_tool, decisions=decisions)
     handlers: dict[str, Handler] = {
-        "plan": Planner(ask=agents.ask, recall=recall_the_latest),
+        "plan": Planner(
+            ask=agents.ask, recall=recall_the_latest, history=PlanHistory(database=base.database), now=base.now
+        ),
         "agent": AgentTasks(
             perform=agents.perform,
             recall=recall,
@@ -136,6 +139,7 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp) 
         "tool": tools,
         "python": tools,
         "workflow": NestedTasks(runs=NestedQueries(database=base.database)),
+            open_budget=open_budget,
         "http": HttpTasks(send=send_http),
     }
     return Engine(

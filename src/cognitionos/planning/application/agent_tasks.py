@@ -4,13 +4,17 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from cognitionos.agents.facade import CONSENSUS_S, CRITIC, Assignment, NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.facade import LeaseLost as AgentLeaseLost
 from cognitionos.agents.facade import Outcome as AgentOutcome
+from cognitionos.kernel.money import usd_text
+from cognitionos.llm_gateway.facade import BudgetExhausted
 from cognitionos.planning.application.ports import Recall, Report, Upstream
 from cognitionos.planning.domain.approval import Ask
 from cognitionos.planning.domain.reference import STATE
+from cognitionos.planning.domain.replan import TaskTooLarge
 from cognitionos.planning.domain.step import text_of
 from cognitionos.planning.domain.task import ClaimedTask, LeaseLost, Outcome, Postponed, Succeeded
 
@@ -20,6 +24,12 @@ _FORGETTING = frozenset({"planner", "critic", "summarizer"})
 Perform = Callable[[Assignment], Awaitable[AgentOutcome]]
 Decisions = Callable[[ClaimedTask], Awaitable[Mapping[str, ToolDecision]]]
 """What people decided about the tool calls of a task, by key."""
+OpenBudget = Callable[[UUID, str, int], Awaitable[None]]
+"""Limit what a subject (`task:ID`) may cost, in nano-dollars."""
+
+
+async def unlimited(_tenant_id: UUID, _subject: str, _limit_nanousd: int) -> None:
+    """Where nothing is paid: in a replay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +40,7 @@ class AgentTasks:
     recall: Recall
     upstream: Upstream
     decisions: Decisions
+    open_budget: OpenBudget = unlimited
 
     async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
         """What the agent gave, or what it waits for. Its own errors pass through, to be weighed by the policy."""
@@ -64,8 +75,16 @@ class AgentTasks:
             report=report,
             approvals=await self.decisions(task) if STATE in task.spec else {},
         )
+        budget_nanousd = task.spec.get("budget_nanousd")
+        if budget_nanousd is not None:
+            await self.open_budget(task.tenant_id, f"task:{task.id}", budget_nanousd)
         try:
             outcome = await self.perform(assignment)
+        except BudgetExhausted as error:
+            if budget_nanousd is None or error.subject != f"task:{task.id}":
+                raise
+            share = f"The share of task '{task.key}' in the goal's budget, ${usd_text(budget_nanousd)}, is used up"
+            raise TaskTooLarge(f"{share}: {error.detail}") from error
         except AgentLeaseLost as error:
             raise LeaseLost(error.detail) from error
         except NeedsApproval as needed:

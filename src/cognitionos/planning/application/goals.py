@@ -8,16 +8,19 @@ from uuid import UUID
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.engine import TASKS
+from cognitionos.planning.application.plan_approval import DEADLINE_S
 from cognitionos.planning.application.runs import Begin, Runs, Work
 from cognitionos.planning.domain.goal import (
     Goal,
     GoalAlreadyFinished,
     InputFile,
+    check_terms,
     checked_budget,
     checked_files,
     checked_statement,
     title_of,
 )
+from cognitionos.planning.domain.replan import DEFAULT_REPLANS, REPLANS
 from cognitionos.planning.domain.run import Run, RunAlreadyFinished, RunEvent
 from cognitionos.planning.domain.task import TaskSpec
 from cognitionos.platform.crash_points import crash_point, declare
@@ -44,7 +47,8 @@ class PutFile(Protocol):
 class Submission:
     """What somebody asks for. `inputs` are `(name, media type, base64 content)`.
 
-    `critical`: it goes on where a budget near its end halts other runs.
+    `critical`: it goes on where a budget near its end halts other runs. `approve_plan`: no plan of it runs before
+    somebody has approved it, within `plan_deadline_s`. `replans`: how often it may be planned again when a task fails.
     """
 
     statement: str
@@ -52,6 +56,9 @@ class Submission:
     title: str | None = None
     inputs: Sequence[tuple[str, str, str]] = ()
     critical: bool = False
+    approve_plan: bool = False
+    plan_deadline_s: float = DEADLINE_S
+    replans: int = DEFAULT_REPLANS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +87,7 @@ class Goals:
                 goal.tenant_id, goal.run_id, name=file.name, media_type=file.media_type, content=file.content
             )
         async with self.begin(who.tenant_id) as work:
-            await self.add(work, goal, files, critical=submission.critical)
+            await self.add(work, goal, files, submission=submission)
             crash_point(BEFORE_COMMIT)
         crash_point(AFTER_COMMIT)
         log.info("goal_submitted", goal_id=str(goal.id), run_id=str(goal.run_id), files=len(files))
@@ -97,10 +104,10 @@ class Goals:
         await self.open_budget(goal.tenant_id, goal.subject, goal.budget_nanousd)
         return goal
 
-    async def add(self, work: Work, goal: Goal, files: Sequence[InputFile], *, critical: bool) -> None:
+    async def add(self, work: Work, goal: Goal, files: Sequence[InputFile], *, submission: Submission) -> None:
         """Keep a prepared goal and its run in somebody's unit of work, which wakes the workers after its commit."""
         work.goals.add(goal)
-        run, task = _run_of(goal, critical=critical), _plan_task(goal, files, critical=critical)
+        run, task = _run_of(goal, critical=submission.critical), _plan_task(goal, files, submission)
         await work.runs.start(run, [task], events=[_queued(goal)], new_id=self.new_id)
         work.publish(goal.submitted())
 
@@ -115,6 +122,7 @@ class Goals:
 
     def _goal(self, who: Principal, submission: Submission) -> Goal:
         statement = checked_statement(submission.statement)
+        check_terms(replans=submission.replans, plan_deadline_s=submission.plan_deadline_s)
         budget = self.default_budget_usd if submission.budget_usd is None else submission.budget_usd
         return Goal(
             id=self.new_id(),
@@ -143,10 +151,19 @@ def _run_of(goal: Goal, *, critical: bool) -> Run:
     )
 
 
-def _plan_task(goal: Goal, files: Sequence[InputFile], *, critical: bool) -> TaskSpec:
-    inputs = [{"name": file.name, "media_type": file.media_type, "bytes": len(file.content)} for file in files]
-    spec = {"title": "Make a plan", "statement": goal.statement, "inputs": inputs}
-    return TaskSpec(key=PLAN_KEY, kind="plan", spec=spec | ({"critical": True} if critical else {}))
+def _plan_task(goal: Goal, files: Sequence[InputFile], submission: Submission) -> TaskSpec:
+    spec: dict[str, Any] = {
+        "title": "Make a plan",
+        "statement": goal.statement,
+        "inputs": [{"name": file.name, "media_type": file.media_type, "bytes": len(file.content)} for file in files],
+        "budget_nanousd": goal.budget_nanousd,
+        REPLANS: submission.replans,
+    }
+    if submission.approve_plan:
+        spec["approve"] = {"deadline_s": submission.plan_deadline_s}
+    if submission.critical:
+        spec["critical"] = True
+    return TaskSpec(key=PLAN_KEY, kind="plan", spec=spec)
 
 
 def _queued(goal: Goal) -> RunEvent:

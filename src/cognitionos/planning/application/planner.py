@@ -1,14 +1,18 @@
 """The kind `plan`: from a goal to a graph of tasks. Planning asks, validates and repairs; the planner agent answers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cognitionos.agents.facade import AgentFailed, Answer, Question
 from cognitionos.agents.facade import LeaseLost as AgentLeaseLost
-from cognitionos.planning.application.ports import Recall, Report
-from cognitionos.planning.domain.plan import MOST_TASKS, InvalidPlan, Plan, plan_of, plan_schema
-from cognitionos.planning.domain.task import ClaimedTask, LeaseLost, Succeeded
+from cognitionos.kernel.clock import Clock, utc_now
+from cognitionos.planning.application.plan_approval import proposed, put_before_people, still_open
+from cognitionos.planning.application.ports import PlanAgain, Recall, Report
+from cognitionos.planning.application.replanning import told_of_failure
+from cognitionos.planning.domain.plan import ANEW, FIRST, MOST_TASKS, InvalidPlan, Plan, Terms, plan_of, plan_schema
+from cognitionos.planning.domain.replan import REPLAN, REPLANS, History, NothingToReplace
+from cognitionos.planning.domain.task import ClaimedTask, Graft, LeaseLost, Outcome, Succeeded
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.logging import get_logger
 
@@ -20,54 +24,110 @@ _REMEDY = "Another model may plan better: name it in COGNITIONOS_MODEL."
 Ask = Callable[[Question], Awaitable[Answer]]
 
 
+async def no_history(task: ClaimedTask) -> History:
+    """Of a planner that makes first plans only."""
+    raise NothingToReplace(f"Nothing is known of what '{task.key}' was to replace.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """One plan that is wanted: what is told, under which terms, and where the tasks go."""
+
+    variables: dict[str, str]
+    terms: Terms
+    approval: Mapping[str, Any] | None
+    graft: Graft | None = None
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """What the new tasks' keys begin with, and which finished tasks they may name."""
+        if self.graft is None:
+            return {"prefix": FIRST}
+        return {"prefix": ANEW, "finished": list(self.graft.finished)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """Does tasks of kind `plan`: their outcome grows the run by the plan's tasks, in one commit."""
+    """Does tasks of kind `plan`: their outcome grows the run by the plan's tasks, in one commit.
+
+    A plan that needs approval waits for it; one that replaces a task takes its place in the graph.
+    """
 
     ask: Ask
     recall: Recall
+    history: PlanAgain = no_history
+    now: Clock = utc_now
     max_tasks: int = MOST_TASKS
 
-    async def __call__(self, task: ClaimedTask, report: Report) -> Succeeded:
-        """A plan. Its faults get one repair round; raises `InvalidPlan` when that fails too."""
-        statement = str(task.spec["statement"])
-        memories = await self.recall(task.tenant_id, task.project_id, statement, MEMORIES)
-        if memories:
-            await report("memory.recalled", {"memories": list(memories)})
-        variables = {"goal": statement}
-        if task.spec.get("inputs"):
-            variables["attached files"] = _inputs(task.spec["inputs"])
-        if memories:
-            variables["known from memory"] = "\n".join(f"- {memory}" for memory in memories)
+    async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
+        """A plan. Its faults get one repair round; raises `InvalidPlan` when that fails too.
+
+        Raises `ApprovalRejected` and `ApprovalExpired` for one that nobody wanted.
+        """
+        state = proposed(task)
+        if state is not None:
+            waiting = still_open(state, self.now())
+            if waiting is not None:
+                return waiting
+            asking = await (self._anew(task) if REPLAN in task.spec else self._first(task, None))
+            return self._grown(asking, Plan.stored(state["plan"]), state["details"])
+        asking = await (self._anew(task) if REPLAN in task.spec else self._first(task, report))
         try:
-            return await self._planned(task, variables, report)
+            plan, details = await self._planned(task, asking, report)
         except AgentLeaseLost as error:
             raise LeaseLost(error.detail) from error
         except AgentFailed as error:
             raise AgentFailed(f"{error.detail} {_REMEDY}", fields=error.fields) from error
+        if asking.approval is not None:
+            return put_before_people(plan, details=details, terms=asking.approval, now=self.now())
+        return self._grown(asking, plan, details)
 
-    async def _planned(self, task: ClaimedTask, variables: dict[str, str], report: Report) -> Succeeded:
-        answer = await self.ask(self._question(task, variables, report))
+    async def _first(self, task: ClaimedTask, report: Report | None) -> _Asking:
+        """The goal's first plan; without a `report`, only where it goes."""
+        variables = {"goal": str(task.spec["statement"])}
+        if task.spec.get("inputs"):
+            variables["attached files"] = _inputs(task.spec["inputs"])
+        if report is not None:
+            memories = await self.recall(task.tenant_id, task.project_id, variables["goal"], MEMORIES)
+            if memories:
+                await report("memory.recalled", {"memories": list(memories)})
+                variables["known from memory"] = "\n".join(f"- {memory}" for memory in memories)
+        return _Asking(variables=variables, terms=_terms(task.spec), approval=task.spec.get("approve"))
+
+    async def _anew(self, task: ClaimedTask) -> _Asking:
+        """A plan for what another task did not do."""
+        history = await self.history(task)
+        goal = history.goal
+        variables = {"goal": str(goal.get("statement") or "")}
+        if goal.get("inputs"):
+            variables["attached files"] = _inputs(goal["inputs"])
+        variables |= told_of_failure(history, task.spec[REPLAN]["error"])
+        return _Asking(variables=variables, terms=_terms(goal), approval=goal.get("approve"), graft=history.graft)
+
+    def _grown(self, asking: _Asking, plan: Plan, details: Mapping[str, Any]) -> Succeeded:
+        expansion = plan.expansion(asking.terms, graft=asking.graft)
+        return Succeeded(output=plan.as_json(), details=details, expansion=expansion)
+
+    async def _planned(self, task: ClaimedTask, asking: _Asking, report: Report) -> tuple[Plan, dict[str, Any]]:
+        answer = await self.ask(self._question(task, asking, report))
         crash_point(AFTER_ANSWER)
         try:
-            plan = plan_of(answer.value, self.max_tasks)
+            plan = plan_of(answer.value, self.max_tasks, **asking.keys)
         except InvalidPlan as fault:
             await report("plan.rejected", {"errors": fault.fields})
             log.info("plan_rejected", run_id=str(task.run_id), faults=len(fault.fields))
-            answer = await self.ask(self._question(task, variables, report, (answer.text, fault.detail)))
-            plan = self._last(answer)
-        return Succeeded(output=plan.as_json(), details=_details(answer), expansion=plan.expansion())
+            answer = await self.ask(self._question(task, asking, report, (answer.text, fault.detail)))
+            plan = self._last(asking, answer)
+        return plan, _details(answer)
 
-    def _last(self, answer: Answer) -> Plan:
+    def _last(self, asking: _Asking, answer: Answer) -> Plan:
         try:
-            return plan_of(answer.value, self.max_tasks)
+            return plan_of(answer.value, self.max_tasks, **asking.keys)
         except InvalidPlan as fault:
             detail = f"The plan of the model {answer.model} cannot be run: {fault.detail} {_REMEDY}"
             raise InvalidPlan(detail, fields=fault.fields) from fault
 
-    def _question(
-        self, task: ClaimedTask, variables: dict[str, str], report: Report, *previous: tuple[str, str]
-    ) -> Question:
+    def _question(self, task: ClaimedTask, asking: _Asking, report: Report, *previous: tuple[str, str]) -> Question:
         return Question(
             tenant_id=task.tenant_id,
             project_id=task.project_id,
@@ -82,10 +142,19 @@ class Planner:
             role="planner",
             report=report,
             deadline_s=task.timeout_s,
-            variables=variables,
-            schema=plan_schema(self.max_tasks),
+            variables=asking.variables,
+            schema=plan_schema(self.max_tasks, **asking.keys),
             previous=previous,
         )
+
+
+def _terms(goal: Mapping[str, Any]) -> Terms:
+    """What the spec of a goal's first `plan` task says of its plans."""
+    return Terms(
+        budget_nanousd=goal.get("budget_nanousd"),
+        replans=int(goal.get(REPLANS) or 0),
+        critical=goal.get("critical") is True,
+    )
 
 
 def _inputs(files: list[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from cognitionos.planning.domain.reference import Known, Wanted
+from cognitionos.planning.domain.replan import History
 from cognitionos.planning.domain.step import Entry
 from cognitionos.planning.domain.task import ClaimedTask, Outcome
 
@@ -36,6 +37,9 @@ class Before:
     workflow: str | None = None
     critical: bool = False
 
+
+PlanAgain = Callable[[ClaimedTask], Awaitable[History]]
+"""What a `plan` task that replaces another has to know. Raises `NothingToReplace`."""
 
 Upstream = Callable[[ClaimedTask], Awaitable[Before]]
 

@@ -204,10 +204,11 @@ class Schedules:
         """What starts the target in a unit of work; all that may be refused is refused here."""
         who, target = _owner(schedule), schedule.target
         if target.statement is not None:
-            goal = await self.goals.prepare(who, Submission(statement=target.statement, budget_usd=target.budget_usd))
+            submission = Submission(statement=target.statement, budget_usd=target.budget_usd)
+            goal = await self.goals.prepare(who, submission)
 
             async def start_goal(work: Work) -> UUID:
-                await self.goals.add(work, goal, (), critical=False)
+                await self.goals.add(work, goal, (), submission=submission)
                 return goal.run_id
 
             return start_goal

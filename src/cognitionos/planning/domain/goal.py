@@ -12,6 +12,7 @@ from uuid import UUID
 from cognitionos.events.planning import GoalCancelled, GoalSubmitted
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
 from cognitionos.kernel.money import nanousd
+from cognitionos.planning.domain.replan import MOST_REPLANS
 from cognitionos.planning.domain.run import RunStatus
 
 LONGEST_STATEMENT = 20_000
@@ -19,6 +20,7 @@ LONGEST_TITLE = 200
 LARGEST_FILE = 10 * 1024 * 1024
 LARGEST_FILES = 32 * 1024 * 1024
 MOST_FILES = 50
+LONGEST_PLAN_DEADLINE_S = 30 * 86_400.0
 MOST_USD = Decimal(1_000_000)
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?[\w-]{1,40}=[\w.+-]{1,60})*")
 _BAD_IN_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -104,6 +106,14 @@ def checked_statement(statement: str) -> str:
     if "\x00" in text:
         raise _invalid("statement", "contains a NUL character; remove it")
     return text
+
+
+def check_terms(*, replans: int, plan_deadline_s: float) -> None:
+    """Raise `InvalidGoal` unless the plan can be made `replans` times again, and wait so many seconds for approval."""
+    if not 0 <= replans <= MOST_REPLANS:
+        raise _invalid("replans", f"must be a whole number from 0 to {MOST_REPLANS}")
+    if not 1 <= plan_deadline_s <= LONGEST_PLAN_DEADLINE_S:
+        raise _invalid("plan_deadline_s", f"must be a number of seconds from 1 to {LONGEST_PLAN_DEADLINE_S:.0f}")
 
 
 def title_of(statement: str, title: str | None) -> str:

@@ -13,13 +13,16 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from cognitionos.kernel.principal import Permission
 from cognitionos.planning.application.goals import Goals, Submission
+from cognitionos.planning.application.plan_approval import DEADLINE_S
 from cognitionos.planning.application.runs import Runs
 from cognitionos.planning.application.workflows import Workflows
-from cognitionos.planning.domain.goal import LONGEST_STATEMENT, LONGEST_TITLE, MOST_FILES
+from cognitionos.planning.domain.goal import LONGEST_PLAN_DEADLINE_S, LONGEST_STATEMENT, LONGEST_TITLE, MOST_FILES
+from cognitionos.planning.domain.replan import DEFAULT_REPLANS, MOST_REPLANS
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.infrastructure.http_events import EventStreams, run_events
 from cognitionos.planning.infrastructure.http_runs import RunRoutes
 from cognitionos.planning.infrastructure.http_workflows import WorkflowRoutes, start_run
+from cognitionos.planning.infrastructure.plan_queries import PlanQueries, PlanView
 from cognitionos.planning.infrastructure.queries import NewestFirst, PlanningQueries, ReadFile
 from cognitionos.planning.infrastructure.views import GoalSummary, GoalView
 from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
@@ -38,7 +41,9 @@ class InputFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class SubmitGoal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What is to be done. `budget_usd`, a decimal text or a number, is what its model calls may cost at most.
 
-    `critical`: it goes on where a budget near its end halts other runs.
+    `critical`: it goes on where a budget near its end halts other runs. `approve_plan`: its plan waits for a person to
+    approve it, at most `plan_deadline_s`; then the goal fails. `replans`: how often a task that failed for good is
+    planned anew, in smaller steps or another way, before the goal fails.
     """
 
     statement: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_STATEMENT)]
@@ -46,6 +51,9 @@ class SubmitGoal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     title: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TITLE)] | None = None
     inputs: Annotated[list[InputFile], msgspec.Meta(max_length=MOST_FILES)] = []
     critical: bool = False
+    approve_plan: bool = False
+    plan_deadline_s: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_PLAN_DEADLINE_S)] = DEADLINE_S
+    replans: Annotated[int, msgspec.Meta(ge=0, le=MOST_REPLANS)] = DEFAULT_REPLANS
 
 
 class GoalRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +87,9 @@ class GoalRoutes(Controller):
             title=data.title,
             inputs=[(file.name, file.media_type, file.content_base64) for file in data.inputs],
             critical=data.critical,
+            approve_plan=data.approve_plan,
+            plan_deadline_s=data.plan_deadline_s,
+            replans=data.replans,
         )
         goal = await goals.submit(who, submission)
         href, run_href = f"/v1/goals/{goal.id}", f"/v1/runs/{goal.run_id}"
@@ -112,6 +123,13 @@ class GoalRoutes(Controller):
     ) -> GoalView:
         """Its status, plan, cost so far and, in the end, result or error."""
         return await planning_queries.goal(who.tenant_id, goal_id)
+
+    @get(
+        "/{goal_id:uuid}/plan", guards=[requires(Permission.GOALS_READ)], summary="Read a plan", responses=problems(404)
+    )
+    async def plan(self, goal_id: FromPath[UUID], plan_queries: NamedDependency[PlanQueries], who: Who) -> PlanView:
+        """Its tasks as they stand, and what was planned anew; before there is a plan, no tasks."""
+        return await plan_queries.of_goal(who.tenant_id, goal_id)
 
     @post(
         "/{goal_id:uuid}/cancel",
@@ -177,6 +195,7 @@ def routes(
             "workflows": instance(workflows),
             "workflow_queries": instance(workflow_queries),
             "planning_queries": instance(queries),
+            "plan_queries": instance(PlanQueries(database=queries.database)),
             "event_streams": instance(event_streams),
             "read_file": instance(read_file),
         },

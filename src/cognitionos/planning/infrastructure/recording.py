@@ -46,6 +46,7 @@ class Recording:
         held = await self._lock_tasks(worker, entries)
         valid = [entry for entry in entries if entry.task.id in held]
         steps = {run_id: Step(run=run, now=self.now, new_id=self.new_id) for run_id, run in runs.items()}
+        await self._count_replans(steps, valid)
         for entry in in_taking_order(valid):
             steps[entry.task.run_id].take(entry)
         live = [step for step in steps.values() if not step.run.status.is_final]
