@@ -27,7 +27,13 @@ from cognitionos.llm_gateway.infrastructure import (
 )
 from cognitionos.memory.infrastructure import http as memory_http
 from cognitionos.planning.infrastructure import http as planning_http
-from cognitionos.planning.infrastructure import http_approvals, http_explain, http_run_control, http_schedules
+from cognitionos.planning.infrastructure import (
+    http_approvals,
+    http_explain,
+    http_run_control,
+    http_schedules,
+    http_webhooks,
+)
 from cognitionos.planning.infrastructure.queries import ReadFile
 from cognitionos.platform import (
     health,
@@ -170,4 +176,5 @@ def _planning_routes(planning: PlanningServices, read_file: ReadFile) -> list[Co
         ),
         http_run_control.routes(planning.control, planning.queries),
         http_schedules.routes(planning.scheduling.schedules, planning.scheduling.queries),
+        http_webhooks.routes(planning.telling.webhooks, planning.telling.queries),
     ]

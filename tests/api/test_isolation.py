@@ -36,6 +36,7 @@ MADE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/api-keys", {"name": MARKER, "scopes": ["goals:read"]}),
     ("/v1/workflows", {"name": MARKER, "tasks": {"t": {"kind": "value", "input": MARKER}}}),
     ("/v1/runs", {"workflow": MARKER, "input": MARKER}),
+    ("/v1/webhooks", {"url": f"https://8.8.8.8/{MARKER}", "events": ["run.failed"]}),
     ("/v1/memories", {"content": f"{MARKER}: the supplier is Acme"}),
     (
         "/v1/goals",

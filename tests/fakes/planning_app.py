@@ -15,7 +15,7 @@ from cognitionos.composition import base as platform
 from cognitionos.composition import planning
 from cognitionos.composition.planning import PlanningServices
 from cognitionos.kernel.principal import Principal
-from cognitionos.planning.infrastructure import http, http_approvals, http_run_control, http_schedules
+from cognitionos.planning.infrastructure import http, http_approvals, http_run_control, http_schedules, http_webhooks
 from cognitionos.platform import http_api, http_problems
 from cognitionos.platform.config import Settings
 
@@ -25,6 +25,7 @@ class PlanningApp:
     """The application, a client of it, and the parts that a test scripts."""
 
     litestar: Litestar
+    base: platform.Base
     services: PlanningServices
     agents: ScriptedAgents
     memory: KnownTexts
@@ -73,6 +74,7 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
             ),
             http_run_control.routes(services.control, services.queries),
             http_schedules.routes(services.scheduling.schedules, services.scheduling.queries),
+            http_webhooks.routes(services.telling.webhooks, services.telling.queries),
         ],
         dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,
@@ -84,6 +86,7 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
     async with running_loops(*services.background), _client(litestar, who) as client:
         yield PlanningApp(
             litestar=litestar,
+            base=base,
             services=services,
             agents=agents,
             memory=memory,

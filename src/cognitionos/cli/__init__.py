@@ -18,6 +18,7 @@ from cognitionos.cli import (
     schedules,
     serve,
     up,
+    webhooks,
     work,
 )
 from cognitionos.cli.lifeline import Lifeline
@@ -25,7 +26,22 @@ from cognitionos.kernel.errors import DomainError
 
 # Each has `register(commands)`, which adds a parser with the defaults `run` (Namespace -> exit status) and, where the
 # supervisor starts it ahead of time, `preload` (imports what `run` will need).
-_COMMANDS = (goals, approvals, run_control, schedules, keys, mcp, up, down, serve, work, migrate, prepare, doctor)
+_COMMANDS = (
+    goals,
+    approvals,
+    run_control,
+    schedules,
+    webhooks,
+    keys,
+    mcp,
+    up,
+    down,
+    serve,
+    work,
+    migrate,
+    prepare,
+    doctor,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cognitionos.agents.facade import Agents
-from cognitionos.composition import run_control, scheduling
+from cognitionos.composition import run_control, scheduling, telling
 from cognitionos.composition.base import Background, Base, Resource
 from cognitionos.composition.memory import CONSOLIDATION
 from cognitionos.composition.scheduling import SchedulingServices
+from cognitionos.composition.telling import WebhookServices
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
 from cognitionos.memory.facade import Memory
 from cognitionos.planning.application.agent_tasks import AgentTasks, OpenBudget
@@ -55,6 +56,7 @@ class PlanningServices:
     queries: PlanningQueries
     workflow_queries: WorkflowQueries
     scheduling: SchedulingServices
+    telling: WebhookServices
     event_streams: EventStreams
     engine: Engine
     agents: Agents
@@ -90,6 +92,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         return None if cost is None else (COUNTERFACTUAL_MODEL, cost)
 
     queries = PlanningQueries(database=base.database, spent=spent, files=agents.files, priced_as=priced_as)
+    webhooks = telling.build(base)
     feed = EventFeed(signals=base.signals, heads=queries.heads)
     return PlanningServices(
         goals=goals,
@@ -104,10 +107,11 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         queries=queries,
         workflow_queries=WorkflowQueries(database=base.database),
         scheduling=scheduling.build(base, runs=runs, goals=goals),
+        telling=webhooks,
         event_streams=EventStreams(queries=queries, feed=feed),
         engine=_engine(base, memory=memory, agents=agents, send_http=send_http, open_budget=gateway.open_budget),
         agents=agents,
-        resources=(feed,),
+        resources=(feed, *webhooks.resources),
     )
 
 

@@ -38,3 +38,10 @@ class RunFinished(Event):
     statement: str | None = None
     result_text: str | None = None
     error_type: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookDue(Event):
+    """A message to a tenant's own endpoint is to be sent now."""
+
+    delivery_id: UUID

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     tool_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="hosts that are not public and that tenants' MCP servers and databases may be at"
     )
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="hosts that are not public and that tenants' webhooks may be at"
+    )
     sandbox: Literal["auto", "wasm", "process"] = "auto"
 
     hold_sweep_s: float = Field(default=5.0, gt=0, le=30, description="seconds between signs of life of holders")
@@ -105,7 +108,7 @@ class Settings(BaseSettings):
         default=None, description="test only: the process kills itself when it reaches this point"
     )
 
-    @field_validator("http_allow", "fallback_models", "provider_allow", "tool_allow", mode="before")
+    @field_validator("http_allow", "fallback_models", "provider_allow", "tool_allow", "webhook_allow", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

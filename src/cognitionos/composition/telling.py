@@ -1,0 +1,39 @@
+"""Webhooks, wired."""
+
+from dataclasses import dataclass
+
+from cognitionos.composition.base import Base, Resource
+from cognitionos.events.planning import WebhookDue
+from cognitionos.planning.application.webhooks import SUBSCRIBER, Webhooks, WebhookSending
+from cognitionos.planning.infrastructure.webhook_client import SealedSecrets, WebhookClient, observe
+from cognitionos.planning.infrastructure.webhook_queries import WebhookQueries
+from cognitionos.planning.infrastructure.webhook_store import PostgresWebhooks
+from cognitionos.platform.crypto import purpose_key
+from cognitionos.platform.http import HttpClient
+from cognitionos.platform.http_address import AllowedHosts
+from cognitionos.platform.http_guard import PublicResolver
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookServices:
+    """What tells tenants' own endpoints."""
+
+    webhooks: Webhooks
+    queries: WebhookQueries
+    resources: tuple[Resource, ...]
+
+
+def build(base: Base) -> WebhookServices:
+    """Webhooks on `base`, subscribed to what is due. No I/O."""
+    allowed = AllowedHosts.parse(base.settings.webhook_allow)
+    http = HttpClient(resolver=PublicResolver(allowed))
+    client = WebhookClient(http=http, allowed=allowed, now=base.now)
+    secrets = SealedSecrets(key=purpose_key(base.settings.secret_key.get_secret_value(), "webhook-secrets"))
+    store = PostgresWebhooks(database=base.database)
+    sending = WebhookSending(store=store, secrets=secrets, post=client.post, now=base.now, observe=observe)
+    base.bus.subscribe(WebhookDue, SUBSCRIBER, sending.handle)
+    return WebhookServices(
+        webhooks=Webhooks(store=store, secrets=secrets, check_url=client.check, now=base.now, new_id=base.new_id),
+        queries=WebhookQueries(database=base.database),
+        resources=(http,),
+    )
