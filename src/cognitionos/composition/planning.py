@@ -30,8 +30,8 @@ from cognitionos.planning.infrastructure.event_feed import EventFeed
 from cognitionos.planning.infrastructure.http_events import EventStreams
 from cognitionos.planning.infrastructure.http_run_control import ControlParts
 from cognitionos.planning.infrastructure.nested_queries import NestedQueries
-from cognitionos.planning.infrastructure.queries import PlanningQueries
 from cognitionos.planning.infrastructure.plan_history import PlanHistory
+from cognitionos.planning.infrastructure.queries import PlanningQueries
 from cognitionos.planning.infrastructure.repository import PlanningWork
 from cognitionos.planning.infrastructure.signal_store import PostgresSignals
 from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
@@ -139,11 +139,11 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp, 
             recall=recall,
             upstream=store.upstream,
             decisions=decisions,
+            open_budget=open_budget,
         ),
         "tool": tools,
         "python": tools,
         "workflow": NestedTasks(runs=NestedQueries(database=base.database)),
-            open_budget=open_budget,
         "http": HttpTasks(send=send_http),
     }
     return Engine(
