@@ -104,6 +104,7 @@ async def running_anthropic(**changes: Any) -> AsyncIterator[AnthropicUpstream]:
     app.router.add_post("/v1/messages", _messages)
     app.router.add_post("/v1/messages/count_tokens", _count_tokens)
     app.router.add_get("/v1/models", _models)
+    app.router.add_get("/v1/models/{model}", _model)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -149,8 +150,21 @@ async def _count_tokens(request: web.Request) -> web.StreamResponse:
 
 
 async def _models(request: web.Request) -> web.StreamResponse:
-    data = [{"type": "model", "id": name, "display_name": name} for name in request.app[_UPSTREAM].models]
-    return web.json_response({"data": data, "has_more": False, "first_id": None, "last_id": None})
+    data = [_model_view(name) for name in request.app[_UPSTREAM].models]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+    return web.json_response({"data": data, "has_more": False, **ends})
+
+
+async def _model(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["model"]
+    if name not in request.app[_UPSTREAM].models:
+        raise Refusal(f"model: {name}", status=404)
+    return web.json_response(_model_view(name))
+
+
+def _model_view(name: str) -> dict[str, Any]:
+    known = {"type": "model", "id": name, "display_name": name, "created_at": "2025-10-01T00:00:00Z"}
+    return known | {"lifecycle": "active", "max_input_tokens": 200_000, "max_tokens": 64_000}
 
 
 async def _messages(request: web.Request) -> web.StreamResponse:
@@ -221,7 +235,11 @@ def _events(message: dict[str, Any], tell: Tell) -> Iterable[dict[str, Any]]:
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
     delta = {"stop_reason": tell.reason, "stop_sequence": tell.stop_sequence}
-    yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": usage["output_tokens"]}}
+    yield {
+        "type": "message_delta",
+        "delta": delta,
+        "usage": {name: usage[name] for name in ("input_tokens", "output_tokens")},
+    }
     yield {"type": "message_stop"}
 
 

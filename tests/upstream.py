@@ -10,7 +10,7 @@ import base64
 import json
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +47,8 @@ class Upstream:
     api_key: str | None = "upstream-key"
     models: list[str] = field(default_factory=lambda: ["gpt-4o-mini"])
     script: deque[Say] = field(default_factory=deque)
+    speak: Callable[[dict[str, Any]], Say] | None = None
+    """Decides by the request where the script says nothing."""
     calls: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     open_streams: int = 0
@@ -121,7 +123,7 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     _check_chat(body)
     upstream.calls.append(body)
     upstream.headers.append(dict(request.headers))
-    say = upstream.script.popleft() if upstream.script else Say(text=f"Hello from {body['model']}.")
+    say = upstream.script.popleft() if upstream.script else _unscripted(upstream, body)
     if say.delay_s:
         await asyncio.sleep(say.delay_s)
     if say.status != 200:
@@ -133,13 +135,19 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     return web.json_response(_completion(body, say, number), headers=say.headers)
 
 
+def _unscripted(upstream: Upstream, body: dict[str, Any]) -> Say:
+    return upstream.speak(body) if upstream.speak is not None else Say(text=f"Hello from {body['model']}.")
+
+
 async def _embeddings(request: web.Request) -> web.StreamResponse:
     upstream = request.app[_UPSTREAM]
     body = await _body(request)
     texts = body.get("input")
-    texts = [texts] if isinstance(texts, str) else texts
+    texts = [texts] if isinstance(texts, str) or (texts and isinstance(texts[0], int)) else texts
     if not isinstance(texts, list) or not texts or not isinstance(body.get("model"), str):
         raise Refusal("'input' must be a string or a non-empty list.", param="input")
+    if not all(isinstance(text, str) or all(type(each) is int for each in text) for text in texts):
+        raise Refusal("'input' must be texts, or lists of tokens.", param="input")
     upstream.calls.append(body)
     await asyncio.sleep(upstream.delay_embeddings_s)
     if "" in texts:
@@ -184,6 +192,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
 def _check_chat(body: dict[str, Any]) -> None:
     if not isinstance(body.get("model"), str):
         raise Refusal("you must provide a model parameter", param="model")
+    if body["model"] == "no-such-model":
+        raise Refusal("The model `no-such-model` does not exist", status=404, code="model_not_found")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise Refusal("'messages' must be a non-empty list.", param="messages")

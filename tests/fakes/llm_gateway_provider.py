@@ -7,7 +7,7 @@ from typing import Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.answer import as_chunks
-from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text, Usage
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode, read_chunk, write_usage
 
 
@@ -34,7 +34,7 @@ class ScriptedProvider:
         for each in as_chunks(answer.wire):
             yield read_chunk(encode(each), keep_usage=request.include_usage)
 
-    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         if self.script and isinstance(self.script[0], Exception):
             raise self.script.popleft()  # type: ignore[misc]
         vectors = tuple((float(len(text)), 1.0) for text in texts)

@@ -109,7 +109,7 @@ class Gateway:
         self, tenant_id: UUID, subject: str, limit_nanousd: int, period: Period = Period.TOTAL
     ) -> None:
         """Give `subject` (`goal:ID`, `run:ID`, ...) a hard limit; again: change it. It halts nothing before its end."""
-        terms = SILENT_TERMS if subject.startswith("agent_run:") else OWN_TERMS
+        terms = SILENT_TERMS if subject.startswith(("agent_run:", "task:")) else OWN_TERMS
         await self.budgets.open(tenant_id, subject, limit_nanousd=limit_nanousd, period=period, terms=terms)
 
     async def spent(self, tenant_id: UUID, subject: str) -> Spend:

@@ -84,12 +84,14 @@ class Problem:
 class VendorErrors:
     """How one vendor words an error: `schema` documents the body, `render` makes it (and may add headers).
 
-    `statuses` maps ours to the vendor's where they differ.
+    `statuses` maps ours to the vendor's where they differ. On a path that two vendors share, `instead` names the header
+    by which the other's clients are known, and that vendor's errors.
     """
 
     schema: type[msgspec.Struct]
     render: Callable[[Problem, str], tuple[Any, Mapping[str, str]]]
     statuses: Mapping[int, int] = field(default_factory=dict)
+    instead: "tuple[bytes, VendorErrors] | None" = None
 
 
 def vendor_errors(vendor: VendorErrors) -> dict[str, Any]:
@@ -155,7 +157,10 @@ def render(problem: Problem, *, path: str, request_id: str, vendor: VendorErrors
 def _vendor_of(scope: Any) -> VendorErrors | None:
     handler = scope.get("route_handler")
     vendor = handler.opt.get(VENDOR) if handler is not None else None
-    return vendor if isinstance(vendor, VendorErrors) else None
+    if not isinstance(vendor, VendorErrors):
+        return None
+    header, other = vendor.instead or (b"", None)
+    return other if other and any(name == header for name, _ in scope["headers"]) else vendor
 
 
 def _from_domain(error: DomainError) -> Problem:

@@ -11,7 +11,7 @@ from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.call import Resolve, Started
 from cognitionos.llm_gateway.application.embedding_batches import DEADLINE_S, EmbeddingBatches, Share, Wish, estimate
 from cognitionos.llm_gateway.application.ports import Monotonic, Provider
-from cognitionos.llm_gateway.domain.chat import Caller, Embeddings, Usage
+from cognitionos.llm_gateway.domain.chat import Caller, Embeddings, Text, Usage
 from cognitionos.llm_gateway.domain.ledger import EMBEDDING
 from cognitionos.platform.telemetry import tracer
 
@@ -34,7 +34,7 @@ class Embedding:
         object.__setattr__(self, "_batches", batches)
 
     async def embed(
-        self, caller: Caller, texts: Sequence[str], *, model: str | None = None, extra: Mapping[str, Any] | None = None
+        self, caller: Caller, texts: Sequence[Text], *, model: str | None = None, extra: Mapping[str, Any] | None = None
     ) -> Embeddings:
         """One vector per text, in order, paid for and recorded."""
         with tracer.start_as_current_span("llm.embed"):
@@ -46,7 +46,7 @@ class Embedding:
                 kind=EMBEDDING,
                 monotonic=self.monotonic,
             )
-            most = sum(len(text.encode()) + 8 for text in texts)
+            most = sum(_length(text) + 8 for text in texts)
             await self._hold(call, most)
             return await self._embed(call, texts, extra or {}, most=most)
 
@@ -56,7 +56,7 @@ class Embedding:
         amount = None if price is None else price.upper_bound(most_tokens, 0)
         await self.budgets.hold_amount(call, amount, deadline_s=DEADLINE_S)
 
-    async def _embed(self, call: Started, texts: Sequence[str], extra: Mapping[str, Any], *, most: int) -> Embeddings:
+    async def _embed(self, call: Started, texts: Sequence[Text], extra: Mapping[str, Any], *, most: int) -> Embeddings:
         wish = Wish(
             tenant_id=call.caller.tenant_id,
             route=call.route,
@@ -102,3 +102,8 @@ class Embedding:
             attempts=done.attempts,
             route=call.way(done.candidate, trail=done.trail),
         )
+
+
+def _length(text: Text) -> int:
+    """The most tokens it can have."""
+    return len(text.encode()) if isinstance(text, str) else len(text)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
 from cognitionos.llm_gateway.application.ports import Provider, Vectors
-from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.domain.chat import Text, Usage
 from cognitionos.llm_gateway.domain.errors import RequestRefused
 from cognitionos.llm_gateway.domain.price import Price
 from cognitionos.llm_gateway.domain.route import Candidate, Route
@@ -28,6 +28,7 @@ MOST_TEXTS = 2048
 MOST_BYTES = 250_000
 """OpenAI takes 2,048 texts and 300,000 tokens at once; a token is at least one byte."""
 DEADLINE_S = 120.0
+_Key = tuple[UUID, str, str, bool]
 PriceOf = Callable[[UUID, Candidate], Awaitable[Price | None]]
 
 
@@ -47,17 +48,22 @@ class Wish:
 
     tenant_id: UUID
     route: Route
-    texts: Sequence[str]
+    texts: Sequence[Text]
     extra: Mapping[str, Any]
     most: int
     share: "asyncio.Future[Share]"
     attempts: int = 0
 
     @property
-    def key(self) -> tuple[UUID, str, str]:
+    def key(self) -> "_Key":
         """What wishes of one call have in common."""
         extra = json.dumps(self.extra, sort_keys=True, default=str) if self.extra else ""
-        return self.tenant_id, self.route.candidates[0].deployment, extra
+        return (
+            self.tenant_id,
+            self.route.candidates[0].deployment,
+            extra,
+            all(isinstance(text, str) for text in self.texts),
+        )
 
 
 @dataclass(slots=True)
@@ -73,7 +79,7 @@ class EmbeddingBatches:
 
     attempts: Attempts
     price: PriceOf
-    _queues: dict[tuple[UUID, str, str], _Queue] = field(default_factory=dict)
+    _queues: dict[_Key, _Queue] = field(default_factory=dict)
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def embed(self, wish: Wish) -> Share:
@@ -86,7 +92,7 @@ class EmbeddingBatches:
             queue.timer = loop.call_later(WINDOW_S, go) if queue.running else loop.call_soon(go)
         return await wish.share
 
-    def _go(self, key: tuple[UUID, str, str], queue: _Queue) -> None:
+    def _go(self, key: _Key, queue: _Queue) -> None:
         if queue.timer is not None:
             queue.timer.cancel()
             queue.timer = None
@@ -98,7 +104,7 @@ class EmbeddingBatches:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, key: tuple[UUID, str, str], queue: _Queue, batch: list[Wish]) -> None:
+    async def _run(self, key: _Key, queue: _Queue, batch: list[Wish]) -> None:
         try:
             await self._answer([wish for wish in batch if not wish.share.done()])
         finally:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend, Terms
-from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text, Usage
 from cognitionos.llm_gateway.domain.circuit import Circuit
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price
@@ -74,8 +74,8 @@ class Provider(Protocol):
         """The answer piece by piece; the usage comes in one of the last chunks, or never."""
         ...
 
-    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
-        """One vector per text, in order."""
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+        """One vector per text, in order. Texts and tokens do not come together."""
         ...
 
     async def models(self) -> Sequence[str]:

@@ -12,6 +12,8 @@ from uuid import UUID
 from cognitionos.llm_gateway.domain.cached import USUAL, CacheWish
 
 Message = Mapping[str, Any]
+Text = str | tuple[int, ...]
+"""What is embedded: a text, or the tokens of one."""
 CACHE_NONE = "none"
 CACHE_EXACT = "exact"
 CACHE_DURABLE = "durable"

@@ -5,7 +5,7 @@ from typing import Any
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
-from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import StreamReader, completion, usage_of
 from cognitionos.llm_gateway.infrastructure.anthropic_schema import API_VERSION, BETAS, message_body
@@ -74,7 +74,7 @@ class AnthropicProvider:
             raise ProviderFailure("the answer carries no count")
         return counted
 
-    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """Anthropic embeds nothing."""
         del texts, extra
         raise ModelMissing(f"Anthropic has no embeddings; {model} cannot make them")

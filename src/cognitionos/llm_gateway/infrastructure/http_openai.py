@@ -13,6 +13,7 @@ from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp
 
 from cognitionos.kernel.principal import Permission, Principal
+from cognitionos.llm_gateway.domain.chat import Text
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelNotFound
 from cognitionos.llm_gateway.facade import Embeddings, Gateway
 from cognitionos.llm_gateway.infrastructure.answers import (
@@ -22,6 +23,14 @@ from cognitionos.llm_gateway.infrastructure.answers import (
     caller_of,
     embedding_headers,
     stream_headers,
+)
+from cognitionos.llm_gateway.infrastructure.anthropic_errors import ANTHROPIC_ERRORS
+from cognitionos.llm_gateway.infrastructure.anthropic_models import (
+    VERSION_HEADER,
+    AnthropicModelsView,
+    AnthropicModelView,
+    anthropic_model,
+    anthropic_models,
 )
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
@@ -33,6 +42,11 @@ from cognitionos.platform.http_api import instance, requires
 from cognitionos.platform.http_problems import vendor_errors
 
 MOST_INPUTS = 2048
+Token = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+MOST_TOKENS = 2**17
+Tokens = Annotated[list[Token], msgspec.Meta(min_length=1, max_length=MOST_TOKENS)]
+_BY_HEADER = vendor_errors(replace(OPENAI_ERRORS, instead=(VERSION_HEADER.encode(), ANTHROPIC_ERRORS)))
+"""What is asked for by clients of both vendors."""
 
 
 class ChatCompletionBody(msgspec.Struct, kw_only=True):
@@ -66,9 +80,9 @@ _JSON = (b"content-type", JSON.encode())
 
 
 class EmbeddingsBody(msgspec.Struct, kw_only=True):
-    """Texts to embed. `encoding_format` base64 is little-endian float32."""
+    """A text, texts, the tokens of one, or of each of several. `encoding_format` base64 is little-endian float32."""
 
-    input: str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=MOST_INPUTS)]
+    input: str | Annotated[list[str | Token | Tokens], msgspec.Meta(min_length=1, max_length=MOST_TOKENS)]
     model: str | None = None
     encoding_format: str | None = None
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=65536)] | None = None
@@ -164,7 +178,7 @@ class OpenAIRoutes(Controller):
             raise InvalidChatRequest(
                 "'encoding_format' is float or base64.", fields={"encoding_format": "float or base64"}
             )
-        texts = [data.input] if isinstance(data.input, str) else data.input
+        texts = _texts(data.input)
         known = {"input", "model", "encoding_format"}
         extra = {name: value for name, value in decode_object(await request.body()).items() if name not in known}
         caller = caller_of(who, data.user)
@@ -172,22 +186,40 @@ class OpenAIRoutes(Controller):
         view = _embeddings_view(embeddings, as_base64=data.encoding_format == "base64")
         return Response(encode(view), media_type=JSON, headers=embedding_headers(embeddings))
 
-    @get("/models", guards=[requires(Permission.MODELS_CALL)], summary="List models")
-    async def models(self, catalogue: NamedDependency[Catalogue], who: NamedDependency[Principal]) -> ModelsView:
-        """Every model that the providers say they have, the caller's own and its routes among them."""
-        return ModelsView(data=[_model_view(name) for name in await catalogue.models(who.tenant_id)])
+    @get("/models", guards=[requires(Permission.MODELS_CALL)], opt=_BY_HEADER, summary="List models")
+    async def models(
+        self,
+        request: Request[Any, Any, Any],
+        catalogue: NamedDependency[Catalogue],
+        who: NamedDependency[Principal],
+    ) -> ModelsView | AnthropicModelsView:
+        """Every model that the providers say they have, the caller's own and its routes among them.
 
-    @get("/models/{model:path}", guards=[requires(Permission.MODELS_CALL)], summary="Get a model")
+        With the header `anthropic-version` in Anthropic's format, by pages of `limit` (20).
+        """
+        names = await catalogue.models(who.tenant_id)
+        if VERSION_HEADER in request.headers:
+            return anthropic_models(names, request.query_params)
+        return ModelsView(data=[_model_view(name) for name in names])
+
+    @get("/models/{model:path}", guards=[requires(Permission.MODELS_CALL)], opt=_BY_HEADER, summary="Get a model")
     async def model(
-        self, model: FromPath[str], catalogue: NamedDependency[Catalogue], who: NamedDependency[Principal]
-    ) -> ModelView:
-        """One model by its `provider/model` name, or by the bare name of the default provider."""
+        self,
+        model: FromPath[str],
+        request: Request[Any, Any, Any],
+        catalogue: NamedDependency[Catalogue],
+        who: NamedDependency[Principal],
+    ) -> ModelView | AnthropicModelView:
+        """One model by its `provider/model` name, or by the bare name of the default provider.
+
+        With the header `anthropic-version` in Anthropic's format.
+        """
         wanted = model.lstrip("/")
         names = await catalogue.models(who.tenant_id)
         found = wanted if wanted in names else (await catalogue.resolve(who.tenant_id, wanted)).candidates[0].name
         if found not in names:
             raise ModelNotFound(f"No configured provider lists the model '{wanted}'.", fields={"model": "unknown"})
-        return _model_view(found)
+        return anthropic_model(found) if VERSION_HEADER in request.headers else _model_view(found)
 
 
 def routes(gateway: Gateway, catalogue: Catalogue) -> Router:
@@ -217,6 +249,22 @@ def hot_chat(gateway: Gateway) -> HotRoute:
         return Whole(encode(result.wire), [_JSON, *headers])
 
     return HotRoute(permission=Permission.MODELS_CALL, errors=OPENAI_ERRORS, answer=answer)
+
+
+def _texts(given: str | list[str | int | list[int]]) -> list[Text]:
+    """What to embed; numbers alone are the tokens of one text."""
+    if isinstance(given, str):
+        return [given]
+    words = [each for each in given if isinstance(each, str)]
+    tokens = [each for each in given if isinstance(each, int)]
+    lists = [tuple(each) for each in given if isinstance(each, list)]
+    if len(given) not in (len(words), len(tokens), len(lists)):
+        raise InvalidChatRequest(
+            "'input' is texts, tokens or lists of tokens, not some of each.", fields={"input": "texts or tokens"}
+        )
+    if not tokens and len(given) > MOST_INPUTS:
+        raise InvalidChatRequest(f"'input' is at most {MOST_INPUTS} texts.", fields={"input": f"at most {MOST_INPUTS}"})
+    return [tuple(tokens)] if tokens else [*words, *lists]
 
 
 def _embeddings_view(embeddings: Embeddings, *, as_base64: bool) -> EmbeddingsView:

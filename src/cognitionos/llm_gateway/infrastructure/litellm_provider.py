@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
-from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.openai_schema import error_text, read_chunk, read_usage
 
@@ -57,9 +57,11 @@ class LiteLLMProvider:
         except Exception as error:
             raise _translated(error) from error
 
-    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """One vector per text, in order."""
         _check(extra, _EMBEDDING_FIELDS, self._vendor)
+        if not all(isinstance(text, str) for text in texts):
+            raise InvalidChatRequest(f"input: send texts to {self._vendor}, no tokens.", fields={"input": "texts only"})
         litellm = await _litellm()
         try:
             answer = await litellm.aembedding(

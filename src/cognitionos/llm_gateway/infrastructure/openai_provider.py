@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
-from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
 from cognitionos.llm_gateway.infrastructure.json_server import JsonServer, arriving_events
 from cognitionos.llm_gateway.infrastructure.openai_schema import read_usage
@@ -55,7 +55,7 @@ class OpenAIProvider:
         if not finished:
             raise ProviderFailure("the stream was cut")
 
-    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """One vector per text, in order."""
         body = {"model": model, "input": list(texts), "encoding_format": "float"} | dict(extra)
         wire = await self._server.post("/embeddings", body)

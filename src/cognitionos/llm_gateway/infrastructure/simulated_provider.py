@@ -11,7 +11,7 @@ from typing import Any
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
-from cognitionos.llm_gateway.domain.chat import ChatRequest, ToolCall, Usage, assistant
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text, ToolCall, Usage, assistant
 from cognitionos.llm_gateway.domain.errors import ModelMissing
 from cognitionos.llm_gateway.domain.json_schema import least_value
 from cognitionos.llm_gateway.domain.scenario import Conversation, Reply, Rule
@@ -80,7 +80,7 @@ class SimulatedProvider:
         yield _chunk(head, {}, wire["choices"][0]["finish_reason"])
         yield read_chunk(encode(head | {"choices": [], "usage": wire["usage"]}), keep_usage=True)
 
-    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """It has no vectors: `local/wordllama` is the embedder that needs no key."""
         raise ModelMissing("the simulated provider embeds nothing; use local/wordllama")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Provider, Vectors
 from cognitionos.llm_gateway.domain.answer import as_chunks
-from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.text_tool_calls import with_recovered_calls
 from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode, read_chunk
@@ -40,7 +40,7 @@ class ToolCallRecovery:
         for each in as_chunks(answer.wire):
             yield read_chunk(encode(each), keep_usage=request.include_usage)
 
-    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """One vector per text, in order."""
         return await self._provider.embed(texts, model=model, extra=extra)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
-from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text, Usage
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
 
 if TYPE_CHECKING:
@@ -40,12 +40,15 @@ class WordLlamaProvider:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wordllama")
         self._model: _Model | None = None
 
-    async def embed(self, texts: Sequence[str], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """One vector per text, in order; of 64, 128 or 256 dimensions, whose first are the weightiest."""
         if model != MODEL:
             raise ModelMissing(f"the local provider has {MODEL} only")
         dimensions = _dimensions(extra)
-        made = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, list(texts))
+        words = [text for text in texts if isinstance(text, str)]
+        if len(words) < len(texts):
+            raise RequestRefused(f"local/{MODEL} has tokens of its own; send texts.", fields={"input": "texts only"})
+        made = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, words)
         if dimensions == DIMENSIONS:
             return made
         return Vectors(vectors=tuple(_cut(vector, dimensions) for vector in made.vectors), usage=made.usage)
