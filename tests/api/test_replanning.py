@@ -250,6 +250,42 @@ async def test_a_retry_of_a_run_that_was_planned_again_does_not_do_what_was_repl
     assert [each.task_key for each in app.agents.assignments] == ["t1.n1"]
 
 
+@pytest.mark.parametrize("start", ["t1", "t2", "t2.plan"])
+async def test_a_fork_from_what_was_replaced_or_before_gives_it_its_place_back(app: PlanningApp, start: str) -> None:
+    app.script([a_plan(t1=[], t2=["t1"], t3=["t2"]), SMALLER], do=failing("t2"))
+    goal = await ended(app)
+    app.agents.do = said
+
+    response = await app.client.post(f"{goal['run_href']}/fork", json={"from": start})
+    fork = await reaches(app, {"href": response.headers["location"]}, *FINAL)
+
+    tasks = {task["key"]: task["status"] for task in (await shown(app, f"{fork['tasks_href']}?limit=200"))["items"]}
+    assert (fork["status"], fork["result_text"]) == ("succeeded", goal["result"]["text"])
+    assert tasks == dict.fromkeys(["plan", "t1", "t2", "t3", "summary"], "succeeded")
+
+
+async def test_a_fork_after_what_was_replaced_keeps_what_stands_there(app: PlanningApp) -> None:
+    app.script([a_plan(t1=[], t2=["t1"], t3=["t2"]), SMALLER], do=failing("t2"))
+    goal = await ended(app)
+    app.agents.do, app.agents.assignments[:] = said, []
+
+    response = await app.client.post(f"{goal['run_href']}/fork", json={"from": "t2.n2"})
+    fork = await reaches(app, {"href": response.headers["location"]}, *FINAL)
+
+    assert fork["status"] == "succeeded"
+    assert [each.task_key for each in app.agents.assignments] == ["t2.n2", "t2.summary", "t3", "summary"]
+    assert app.agents.assignments[2].inputs == {"t2.summary": "summarizer did t2.summary with ['t2.n2']"}
+
+
+async def test_the_critical_path_goes_through_the_new_plan(app: PlanningApp) -> None:
+    app.script([a_plan(t1=[], t2=["t1"]), a_plan(n1=[])], do=failing("t2"))
+    goal = await ended(app)
+
+    path = await shown(app, f"{goal['run_href']}/critical-path")
+
+    assert [each["key"] for each in path["tasks"]] == ["plan", "t1", "t2", "t2.plan", "t2.n1", "summary"]
+
+
 async def test_the_wishes_for_a_plan_are_checked_and_others_do_not_see_it(app: PlanningApp) -> None:
     app.script([a_plan(t1=[])])
 

@@ -12,6 +12,7 @@ from cognitionos.planning.application.ports import Recorded
 from cognitionos.planning.application.values import PURE, computed
 from cognitionos.planning.domain.progress import Edges, Waiting, advance, is_skipped
 from cognitionos.planning.domain.reference import STATE, Known, Wanted
+from cognitionos.planning.domain.replan import REPLAN
 from cognitionos.planning.domain.run import Run
 from cognitionos.planning.domain.step import Entry, Step, in_taking_order
 from cognitionos.planning.domain.task import ClaimedTask, NewTask, Succeeded, TaskStatus
@@ -44,7 +45,7 @@ class InMemoryTaskStore:
         """Keep tasks of `run`, which has been grown by them."""
         self.runs[run.id] = run
         for new in graph:
-            pending = len(new.dependencies) + new.is_held
+            pending = new.pending
             status = TaskStatus.PENDING if pending else TaskStatus.READY
             self._rows[new.id] = _Row(task=_claimable(run, new), new=new, status=status, pending=pending)
 
@@ -102,6 +103,7 @@ class InMemoryTaskStore:
                 continue
             run = self.runs[entry.task.run_id]
             step = steps.setdefault(run.id, Step(run=run, now=datetime.now(UTC), new_id=new_id))
+            step.replans = step.replans or self._replans(run)
             step.take(entry)
         ready = [self._store(step) for step in steps.values()]
         revoked = any(step.failed for step in steps.values())
@@ -133,7 +135,7 @@ class InMemoryTaskStore:
             row = self._rows[task_id]
             row.status, row.owner, row.ready_at = TaskStatus.READY, None, self.clock_s + wait.after_s
             row.task = replace(row.task, attempt=row.task.attempt - 1, spec={**row.task.spec, STATE: wait.state})
-        for task_id, _ in step.failed:
+        for task_id, _ in (*step.failed, *step.replaced):
             self._rows[task_id].status = TaskStatus.FAILED
         self._fan_out(step)
         self.add(step.run, step.new_tasks)
@@ -143,6 +145,10 @@ class InMemoryTaskStore:
         elif step.failed:
             self.cancel(step.run)
         return ready
+
+    def _replans(self, run: Run) -> int:
+        rows = (row.new.spec for row in self._rows.values() if row.task.run_id == run.id)
+        return sum(1 for spec in rows if spec.kind == "plan" and REPLAN in spec.spec)
 
     def _fan_out(self, step: Step) -> None:
         """Let maps wait for their items."""

@@ -9,7 +9,7 @@ from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.engine import TASKS
 from cognitionos.planning.application.runs import Begin
-from cognitionos.planning.domain.fork import ForkedTask, InvalidFork, changed_specs, done_again, forked
+from cognitionos.planning.domain.fork import ForkedTask, InvalidFork, changed_specs, done_again, forked, result_of
 from cognitionos.planning.domain.goal import Goal
 from cognitionos.planning.domain.run import Run, RunEvent
 from cognitionos.platform.logging import get_logger
@@ -65,6 +65,7 @@ class Forks:
             raise InvalidFork("All of it had ended well; say from which task on it is to be done again.")
         new = forked(kept, again, changes=made, new_id=self.new_id)
         run = self._run(who, source, start, new)
+        run.result_task_id = result_of(source.result_task_id, tasks, new)
         copy = None if goal is None else self._goal(who, goal, run)
         await self.copy_files(who.tenant_id, run_id, to_run=run.id, tasks=[t.old.id for t in new if t.is_reused])
         if copy is not None:
@@ -90,7 +91,6 @@ class Forks:
             created_at=self.now(),
             total_tasks=len(tasks),
             open_tasks=sum(1 for task in tasks if not task.is_reused),
-            result_task_id=next((task.id for task in tasks if task.old.id == source.result_task_id), None),
             workflow=source.workflow,
             workflow_version=source.workflow_version,
             input=source.input if start.run_input is SAME else start.run_input,

@@ -12,6 +12,7 @@ from cognitionos.planning.application.agent_tasks import AgentTasks
 from cognitionos.planning.application.planner import Planner
 from cognitionos.planning.application.ports import Before, Compute, Handler
 from cognitionos.planning.domain.reference import STATE, Known, resolved
+from cognitionos.planning.domain.replan import REPLAN
 from cognitionos.planning.domain.retry import RetryPolicy
 from cognitionos.planning.domain.task import ClaimedTask, Succeeded
 
@@ -96,7 +97,7 @@ class _Again:
     async def task(self, task: Mapping[str, Any]) -> Divergence | None:
         """Do one task again, if it can be."""
         handler = self._handlers(task).get(task["kind"])
-        if not _is_done(task) or task.get("reused_from") is not None:
+        if not _is_done(task) or task.get("reused_from") is not None or REPLAN in task["spec"]:
             self.report.taken += 1
         elif handler is not None and task["id"] in self.journaled:
             self.report.replayed += 1

@@ -1,8 +1,10 @@
 """The critical path of a run, from what its tasks took: the chain that decided how long it lasted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
+
+from cognitionos.planning.domain.graph import topological_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ def critical_path(tasks: Sequence[Measured]) -> CriticalPath:
     best: dict[UUID, float] = {}
     before: dict[UUID, Measured | None] = {}
     work = 0.0
-    order = _items_before_their_map(tasks)
+    order = _in_order(tasks, parents)
     for task in order:
         seconds = 0.0 if task.key in maps else task.seconds
         work += seconds
@@ -74,10 +76,26 @@ def _parents(tasks: Sequence[Measured]) -> dict[UUID, list[Measured]]:
         if above is not None:
             parents[task.id] += [each for each in parents[above.id] if each.items_of != above.key]
         elif plan is not None and not parents[task.id]:
-            parents[task.id].append(plan)
+            parents[task.id].append(_brought_about_by(task, by_key) or plan)
         if task.kind == "plan":
             plan = task
     return parents
+
+
+def _brought_about_by(task: Measured, by_key: Mapping[str, Measured]) -> Measured | None:
+    """The plan that replaced a task, for what it brought about; for that plan, the task that failed."""
+    replaced, dot, name = task.key.rpartition(".")
+    if not dot:
+        return None
+    return by_key.get(replaced if task.kind == "plan" and name == "plan" else f"{replaced}.plan")
+
+
+def _in_order(tasks: Sequence[Measured], parents: Mapping[UUID, Sequence[Measured]]) -> list[Measured]:
+    """Each after what it depends on: as they are, but where a later plan has put tasks before earlier ones."""
+    if sum(1 for task in tasks if task.kind == "plan") <= 1:
+        return _items_before_their_map(tasks)
+    by_key = {task.key: task for task in tasks}
+    return [by_key[key] for key in topological_order({t.key: [p.key for p in parents[t.id]] for t in tasks})]
 
 
 def _items_before_their_map(tasks: Sequence[Measured]) -> list[Measured]:

@@ -27,7 +27,8 @@ class SnapshotExists(Conflict):
 class OldTask:
     """A task of the run that is forked. `is_done`: it had ended well, and its output is there.
 
-    `reads_input`: it refers to the run's input. `items_of`: the key of the map whose item it is.
+    `reads_input`: it refers to the run's input. `items_of`: the key of the map whose item it is. `is_replaced`: it
+    failed, and what was planned in its place feeds its dependents.
     """
 
     id: UUID
@@ -39,6 +40,7 @@ class OldTask:
     dependents: tuple[UUID, ...]
     is_skipped: bool = False
     items_of: str | None = None
+    is_replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ def done_again(
         if task.key in wanted or not (task.is_done or task.is_skipped) or (input_changed and task.reads_input)
     ]
     again = _with_what_follows(first, {task.id: task for task in tasks})
+    tasks, again = _without_replacements(tasks, again)
     replanned = min((task.position for task in tasks if task.kind == "plan" and task.id in again), default=None)
     maps = {task.key for task in tasks if task.kind == "map" and task.id in again}
     kept = [
@@ -96,7 +99,10 @@ def forked(
 ) -> list[ForkedTask]:
     """The tasks of the new run, in order, with edges among themselves."""
     ids = {task.id: new_id() for task in tasks}
-    dependents = {task.id: [each for each in task.dependents if each in ids] for task in tasks}
+    replaced = {task.id for task in tasks if task.is_replaced and task.id not in again}
+    dependents = {
+        task.id: [each for each in task.dependents if each in ids and task.id not in replaced] for task in tasks
+    }
     parents: dict[UUID, list[OldTask]] = {task.id: [] for task in tasks}
     for task in tasks:
         for child in dependents[task.id]:
@@ -115,6 +121,27 @@ def forked(
         )
         for position, task in enumerate(tasks)
     ]
+
+
+def result_of(old_result: UUID | None, tasks: Sequence[OldTask], new: Sequence[ForkedTask]) -> UUID | None:
+    """The new run's result task: the same as before, or the one whose place was given back to it."""
+    key = next((task.key for task in tasks if task.id == old_result), None)
+    if key is None:
+        return None
+    same = next((task.id for task in new if task.old.key == key), None)
+    return same or next((t.id for t in new if t.old.is_replaced and key.startswith(f"{t.old.key}.")), None)
+
+
+def _without_replacements(tasks: Sequence[OldTask], again: set[UUID]) -> tuple[list[OldTask], set[UUID]]:
+    """A replaced task that is done again, or whose plan is, gets its place back: what stood there is left out."""
+    plans = {task.key.removesuffix(".plan"): task.id for task in tasks if task.kind == "plan"}
+    back = [task for task in tasks if task.is_replaced and (task.id in again or plans.get(task.key) in again)]
+    if not back:
+        return list(tasks), again
+    prefixes = tuple(f"{task.key}." for task in back)
+    kept = [task for task in tasks if not task.key.startswith(prefixes)]
+    found = _with_what_follows([task for task in kept if task.id in again or task in back], {t.id: t for t in kept})
+    return kept, found
 
 
 def _with_what_follows(first: Sequence[OldTask], tasks: Mapping[UUID, OldTask]) -> set[UUID]:

@@ -15,11 +15,12 @@ Connection = AsyncConnection[Any]
 _SNAPSHOT = "SELECT seq FROM run_snapshots WHERE run_id = %s AND name = %s"
 _OLD = """
 SELECT t.id, t.position, t.key, t.kind,
-  (t.status = 'succeeded' OR t.status = 'failed' AND t.spec -> '$state' ->> 'collect' = 'true')
+  (t.status = 'succeeded' OR t.status = 'failed' AND t.spec -> '$state' ?| ARRAY['collect', 'replaced'])
     AND (%(seq)s::bigint IS NULL OR t.reused_from IS NOT NULL OR e.task_key IS NOT NULL) AS is_done,
   t.spec::text LIKE '%%"$ref": "run.input%%' AS reads_input, t.dependents,
   t.status = 'skipped' AND %(seq)s::bigint IS NULL AS is_skipped,
-  CASE WHEN t.spec -> '$state' ? 'item' THEN regexp_replace(t.key, '\\[[0-9]+\\]$', '') END AS items_of
+  CASE WHEN t.spec -> '$state' ? 'item' THEN regexp_replace(t.key, '\\[[0-9]+\\]$', '') END AS items_of,
+  t.status = 'failed' AND coalesce(t.spec -> '$state', '{}') ? 'replaced' AS is_replaced
 FROM tasks t LEFT JOIN (
   SELECT DISTINCT r.task_key FROM run_events r
   WHERE r.run_id = %(run)s AND r.seq <= %(seq)s AND r.kind IN ('task.succeeded', 'task.failed')
@@ -75,6 +76,7 @@ async def old_tasks(connection: Connection, run_id: UUID, *, seq: int | None) ->
             dependents=tuple(row[6]),
             is_skipped=row[7],
             items_of=row[8],
+            is_replaced=row[9],
         )
         for row in await cursor.fetchall()
     ]
