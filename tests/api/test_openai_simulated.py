@@ -122,7 +122,8 @@ async def test_a_price_is_set_for_names_with_slashes_and_versions_count_up(clien
     second = await client.put("/v1/prices/openai/gpt-x", json=price)
     wrong = await client.put("/v1/prices/gpt-x", json=price | {"output_usd_per_million": -1})
 
-    assert [first.json(), second.json()["version"]] == [{"model": "openai/gpt-x", "version": 1}, 2]
+    assert [first.json()["model"], first.json()["version"], second.json()["version"]] == ["openai/gpt-x", 1, 2]
+    assert first.json()["price"] == {"input_usd_per_million": "0.15", "output_usd_per_million": "0.6"}
     assert wrong.status_code == 422
 
 
@@ -133,3 +134,24 @@ async def test_another_tenants_budget_cannot_be_opened(client: httpx.AsyncClient
 
     assert answer.status_code == 422
     assert answer.json()["type"].endswith("subject-refused")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", 2),
+        ("logprobs", True),
+        ("audio", {"voice": "alloy"}),
+        ("functions", [{"name": "f"}]),
+        ("modalities", ["audio"]),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_the_simulated_model_cannot_give_is_refused_by_name(
+    client: httpx.AsyncClient, field: str, value: object, *, stream: bool
+) -> None:
+    body = {"messages": [{"role": "user", "content": "Hello"}], "stream": stream, field: value}
+
+    refused = await client.post("/v1/chat/completions", json=body)
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)

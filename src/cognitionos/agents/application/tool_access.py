@@ -68,8 +68,6 @@ def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCal
         return Refusal(str(error), spec.name)
     effect = chosen.effect(arguments)
     rule = rule_for(kit.rules, spec.rule_name)
-    if kit.is_strict and rule is None and spec.access is Access.READS and effect is not Effect.NONE:
-        return Refusal(f"{call.name} may only make calls that change nothing, until its owner allows more.", spec.name)
     waits = rule is not None and rule.needs_approval(arguments)
     return CheckedCall(tool=chosen, arguments=arguments, effect=effect, rule=rule if waits else None)
 

@@ -37,11 +37,10 @@ class CallOutcome(StrEnum):
 class Access(StrEnum):
     """What a tenant's agents may do with a tool of which the tenant says nothing.
 
-    `open`: call it. `reads`: make the calls that change nothing. `closed`: nothing.
+    `open`: call it. `closed`: nothing.
     """
 
     OPEN = "open"
-    READS = "reads"
     CLOSED = "closed"
 
 

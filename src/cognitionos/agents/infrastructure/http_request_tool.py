@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cognitionos.agents.application.ports import Tool, ToolAnswer, ToolContext
-from cognitionos.agents.domain.tool import Access, Effect, ToolSpec, clipped
+from cognitionos.agents.domain.tool import Effect, ToolSpec, clipped
 from cognitionos.agents.infrastructure.http_tool import METHODS, HttpTool
 
 _TIMEOUT_S = 30.0
@@ -30,7 +30,6 @@ SPEC = ToolSpec(
         "additionalProperties": False,
     },
     effect=Effect.UNSAFE,
-    access=Access.READS,
 )
 
 
