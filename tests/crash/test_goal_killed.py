@@ -15,7 +15,7 @@ import pytest
 from tests.crash import test_scheduler_killed, test_worker_killed
 from tests.crash.kit import Canary, Product, a_canary, a_product, died_at_its_point, its_child_died
 from tests.edge import a_caller
-from tests.fakes.planning_model import Actor
+from tests.fakes.planning_model import DOOM, Actor
 from tests.upstream import Upstream, running_upstream
 from tests.waiting import eventually
 
@@ -32,6 +32,7 @@ WORKER_POINTS = (
     "llm_gateway.before_settle",
     "llm_gateway.after_settle",
 )
+REPLAN_POINTS = ("engine.in_replan", "planner.before_replan", "engine.in_graft")
 API_POINTS = (
     "goals.before_commit",
     "goals.after_commit",
@@ -160,6 +161,22 @@ async def test_a_goal_survives_the_death_of_its_worker(scene: Scene, point: str)
     assert [event["seq"] for event in events["items"]] == list(range(1, len(events["items"]) + 1))
 
 
+@pytest.mark.parametrize("point", REPLAN_POINTS)
+async def test_a_goal_that_is_planned_anew_survives_the_death_of_its_worker(scene: Scene, point: str) -> None:
+    scene.canary.reset()
+    async with scene.survivor_waiting():
+        dying = await scene.product.worker(crash_point=point)
+        _, goal = await scene.call("POST", "/v1/goals", json={"statement": f"Do it {DOOM}", "budget_usd": "1"})
+        assert await died_at_its_point(dying)
+
+    ended = await scene.ends(goal)
+
+    _, plan = await scene.call("GET", f"{goal['href']}/plan")
+    assert ended["status"] == "succeeded", ended
+    assert [(task["key"], task["status"]) for task in plan["tasks"]] == [("t1", "failed"), ("t1.n1", "succeeded")]
+    assert (plan["replans"], scene.canary.applied, scene.canary.keyless) == (1, 2, 0)
+
+
 async def test_a_cancellation_holds_though_the_api_dies_before_it_can_tell_anybody(scene: Scene) -> None:
     scene.canary.reset(delay_s=30)
     _, goal = await scene.call("POST", "/v1/goals", json=GOAL)
@@ -254,6 +271,7 @@ def test_every_crash_point_of_the_product_is_killed_at_here() -> None:
 
     assert crash_points.known() == {
         *WORKER_POINTS,
+        *REPLAN_POINTS,
         *API_POINTS,
         *test_worker_killed.POINTS,
         *test_scheduler_killed.POINTS,

@@ -16,6 +16,9 @@ PLAN = {
         "depends_on": ["t1"],
     },
 }
+DOOM = "by the doomed way"
+"""A goal with these words is planned as a task that no critic accepts; planned anew, it is done."""
+DOOMED = {"t1": {"title": "Doomed", "instructions": "Do it in a doomed way.", "expected_output": "", "review": True}}
 
 
 class Actor(deque[Say]):
@@ -34,9 +37,13 @@ class Actor(deque[Say]):
         body = self._upstream.calls[-1]
         wanted = _properties(body)
         if "t1" in wanted:
-            return Say(text=json.dumps({**dict.fromkeys(wanted), **PLAN}))
+            plan = DOOMED if DOOM in json.dumps(body["messages"]) else PLAN
+            return Say(text=json.dumps({**dict.fromkeys(wanted), **plan}))
+        if "n1" in wanted:
+            return Say(text=json.dumps({**dict.fromkeys(wanted), "n1": PLAN["t1"]}))
         if "accepted" in wanted:
-            return Say(text=json.dumps({**dict.fromkeys(wanted), "accepted": True, "reasons": []}))
+            is_good = DOOMED["t1"]["instructions"] not in json.dumps(body["messages"])
+            return Say(text=json.dumps({**dict.fromkeys(wanted), "accepted": is_good, "reasons": ["never"]}))
         if body.get("tools") and not any(message["role"] == "tool" for message in body["messages"]):
             return Say(tool_calls=[self._effect()])
         return Say(text="The thing is done.")

@@ -18,6 +18,7 @@ from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
 AFTER_ANSWER = declare("planner.after_answer")
+BEFORE_REPLAN = declare("planner.before_replan")
 MEMORIES = 8
 _REMEDY = "Another model may plan better: name it in COGNITIONOS_MODEL."
 
@@ -97,6 +98,7 @@ class Planner:
     async def _anew(self, task: ClaimedTask) -> _Asking:
         """A plan for what another task did not do."""
         history = await self.history(task)
+        crash_point(BEFORE_REPLAN)
         goal = history.goal
         variables = {"goal": str(goal.get("statement") or "")}
         if goal.get("inputs"):

@@ -20,6 +20,10 @@ from cognitionos.planning.domain.task import Failed
 from cognitionos.planning.infrastructure import nested_rows, parking_rows, run_rows
 from cognitionos.planning.infrastructure.following import Following
 from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of, uuid_array
+from cognitionos.platform.crash_points import crash_point, declare
+
+IN_REPLAN = declare("engine.in_replan")
+IN_GRAFT = declare("engine.in_graft")
 
 _LOCK_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"  # noqa: S608 - a constant
 _LOCK_TASKS = """
@@ -119,6 +123,10 @@ class Recording:
         for step in steps:
             if step.events:
                 ready |= await run_rows.store_step(self.connection, step)
+                if step.replaced:
+                    crash_point(IN_REPLAN)
+                if step.grafts:
+                    crash_point(IN_GRAFT)
                 if not step.run.status.is_final:
                     ready |= await parking_rows.store_parked(self.connection, step)
             if step.run.status is RunStatus.PAUSED and step.events:
