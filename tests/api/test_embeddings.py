@@ -140,3 +140,24 @@ async def test_what_the_local_embedder_cannot_take_is_refused_by_name(
 
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == field
+
+
+async def test_tokens_go_to_a_provider_as_they_are_and_are_held_by_their_number(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    one = await client.post(EMBED, json={"model": "e", "input": [1, 2, 3]})
+    more = await client.post(EMBED, json={"model": "e", "input": [[1, 2, 3], [4]]})
+
+    assert [len(answer.json()["data"]) for answer in (one, more)] == [1, 2]
+    assert [call["input"] for call in upstream.calls] == [[[1, 2, 3]], [[1, 2, 3], [4]]]
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [("local/wordllama", [1, 2]), ("local/wordllama", [[1], [2]]), ("e", ["a", 1]), ("e", [[1], "a"]), ("e", [[]])],
+)
+async def test_tokens_that_nobody_can_take_are_refused(client: httpx.AsyncClient, model: str, given: object) -> None:
+    refused = await client.post(EMBED, json={"model": model, "input": given})
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"].startswith("input")

@@ -299,3 +299,25 @@ async def test_the_csv_is_whole_beyond_one_batch(client: httpx.AsyncClient, call
     only = await client.get("/v1/usage.csv", params={"user": "nobody"})
 
     assert len(only.text.splitlines()) == 1
+
+
+ASKED = [{"role": "user", "content": "who"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT, {"model": "m", "messages": ASKED, "user": "ada"}),
+        (CHAT, {"model": "m", "messages": ASKED, "user": "ada", "stream": True}),
+        ("/v1/responses", {"model": "m", "input": "who", "user": "ada"}),
+        ("/v1/messages", {"model": "m", "max_tokens": 9, "messages": ASKED, "metadata": {"user_id": "ada"}}),
+        ("/v1/embeddings", {"model": "e", "input": "who", "user": "ada"}),
+    ],
+)
+async def test_the_user_that_a_call_names_is_the_ledgers_in_every_format(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any]
+) -> None:
+    answer = await client.post(path, json=body, headers={"cache-control": "no-cache"})
+    call = await client.get(f"/v1/usage/calls/{answer.headers['x-cognitionos-call-id']}")
+
+    assert (answer.status_code, call.json()["user"]) == (200, "ada")

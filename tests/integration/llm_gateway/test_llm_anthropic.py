@@ -213,6 +213,11 @@ MALFORMED = assistant("", tool_calls=[ToolCall(id="c", name="weather", arguments
         ({"extra": {"seed": 7}}, "seed"),
         ({"extra": {"logprobs": True}}, "logprobs"),
         ({"extra": {"frequency_penalty": 0.5}}, "frequency_penalty"),
+        ({"messages": ({"role": "user", "content": "x", "name": "Ada"},)}, "messages.0.name"),
+        (
+            {"messages": ({"role": "assistant", "content": "", "function_call": {"name": "f"}},)},
+            "messages.0.function_call",
+        ),
         ({"extra": {"store": True}}, "store"),
         ({"extra": {"metadata": {"topic": "x"}}}, "metadata"),
         ({"extra": {"service_tier": "flex"}}, "service_tier"),

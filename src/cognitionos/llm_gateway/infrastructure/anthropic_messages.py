@@ -10,6 +10,11 @@ from cognitionos.llm_gateway.domain.chat import Message, ToolCall
 from cognitionos.llm_gateway.domain.errors import RequestRefused
 
 Block = dict[str, Any]
+_OF_NO_MESSAGE = {
+    "name": "participants have no names; say it in the content",
+    "function_call": "send 'tool_calls'",
+    "audio": "text, images and documents, no audio",
+}
 
 
 def refused(field: str, why: str) -> RequestRefused:
@@ -37,6 +42,9 @@ def conversation(messages: Sequence[Message]) -> tuple[list[Block], list[dict[st
 
 
 def _turn(message: Message, where: str) -> tuple[str, list[Block]]:
+    for name, remedy in _OF_NO_MESSAGE.items():
+        if message.get(name) is not None and message.get("role") in {"user", "assistant"}:
+            raise refused(f"{where}.{name}", remedy)
     match message.get("role"):
         case "tool":
             result: Block = {"type": "tool_result", "tool_use_id": message.get("tool_call_id")}

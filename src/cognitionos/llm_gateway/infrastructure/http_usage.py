@@ -11,7 +11,7 @@ import msgspec
 from litestar import Controller, Router, get
 from litestar.di import NamedDependency, Provide
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
 from cognitionos.kernel.clock import Clock
@@ -59,15 +59,15 @@ def call_filter(
     model: Word = None,
     model_asked: Word = None,
     user: Word = None,
-    api_key: UUID | None = None,
-    project: UUID | None = None,
-    goal: UUID | None = None,
+    api_key: FromQuery[UUID | None] = None,
+    project: FromQuery[UUID | None] = None,
+    goal: FromQuery[UUID | None] = None,
     workflow: Word = None,
-    run: UUID | None = None,
+    run: FromQuery[UUID | None] = None,
     task: Word = None,
-    agent_run: UUID | None = None,
-    kind: Literal["chat", "embedding"] | None = None,
-    outcome: Outcome | None = None,
+    agent_run: FromQuery[UUID | None] = None,
+    kind: FromQuery[Literal["chat", "embedding"] | None] = None,
+    outcome: FromQuery[Outcome | None] = None,
     cache: Word = None,
 ) -> CallFilter:
     """Which calls the query parameters mean; `model` is `provider/model` or bare."""

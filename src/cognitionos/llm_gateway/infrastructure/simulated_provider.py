@@ -12,7 +12,7 @@ from typing import Any
 from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text, ToolCall, Usage, assistant
-from cognitionos.llm_gateway.domain.errors import ModelMissing
+from cognitionos.llm_gateway.domain.errors import ModelMissing, RequestRefused
 from cognitionos.llm_gateway.domain.json_schema import least_value
 from cognitionos.llm_gateway.domain.scenario import Conversation, Reply, Rule
 from cognitionos.llm_gateway.infrastructure.openai_schema import canonical, encode, read_chunk, write_usage
@@ -25,6 +25,19 @@ HOW_TO_CONNECT = (
 )
 SAYS_NOTHING = f"This is the simulated model: its words mean nothing. {HOW_TO_CONNECT}"
 _BYTES_PER_TOKEN = 4
+_NO_SUCH_THING: Mapping[str, tuple[Any, ...]] = {
+    "audio": (),
+    "function_call": (),
+    "functions": ([],),
+    "logprobs": (False,),
+    "modalities": (["text"],),
+    "n": (1,),
+    "prediction": (),
+    "thinking": (),
+    "top_logprobs": (0,),
+    "web_search_options": (),
+}
+"""Fields that an answer would have to show, with the values that ask for nothing."""
 _PIECES = re.compile(r"\s*\S+\s*")
 
 
@@ -39,7 +52,8 @@ class SimulatedProvider:
         self._now = now
 
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
-        """The whole answer at once: equal requests get equal answers."""
+        """The whole answer at once: equal requests get equal answers. Raises `RequestRefused` naming a field."""
+        _check(request)
         reply = self._reply(request)
         digest = blake2b(canonical([model, request.content()]), digest_size=8).hexdigest()
         calls = tuple(
@@ -105,6 +119,18 @@ class SimulatedProvider:
         if wanted.get("type") == "json_object":
             return Reply(text=encode({"note": SAYS_NOTHING}).decode())
         return Reply(text=SAYS_NOTHING)
+
+
+def _check(request: ChatRequest) -> None:
+    """Settings of a model's words change nothing here; what asks for more or other than words is refused."""
+    refused = sorted(
+        name
+        for name, value in request.extra.items()
+        if name in _NO_SUCH_THING and value is not None and value not in _NO_SUCH_THING[name]
+    )
+    if refused:
+        told = "the simulated model has no such thing; leave it out"
+        raise RequestRefused(f"{', '.join(refused)}: {told}.", fields=dict.fromkeys(refused, told))
 
 
 def _demanded_tool(request: ChatRequest) -> Mapping[str, Any] | None:
