@@ -12,7 +12,7 @@ from cognitionos.planning.application.ports import Recorded
 from cognitionos.planning.application.values import PURE, computed
 from cognitionos.planning.domain.progress import Edges, Waiting, advance, is_skipped
 from cognitionos.planning.domain.reference import STATE, Known, Wanted
-from cognitionos.planning.domain.replan import REPLAN
+from cognitionos.planning.domain.replan import REPLAN, FinishedTask, History
 from cognitionos.planning.domain.run import Run
 from cognitionos.planning.domain.step import Entry, Step, in_taking_order
 from cognitionos.planning.domain.task import ClaimedTask, NewTask, Succeeded, TaskStatus
@@ -145,6 +145,26 @@ class InMemoryTaskStore:
         elif step.failed:
             self.cancel(step.run)
         return ready
+
+    async def history(self, task: ClaimedTask) -> History:
+        """See `PlanAgain`."""
+        failed = self._rows[UUID(task.spec[REPLAN]["task_id"])]
+        mine = [row for row in self._rows.values() if row.task.run_id == task.run_id]
+        done = [row for row in mine if row.status is TaskStatus.SUCCEEDED and row.task.kind != "plan"]
+        return History(
+            goal={"statement": "a goal"},
+            task_id=failed.new.id,
+            key=failed.task.key,
+            title=failed.task.key,
+            instructions="",
+            depends_on=tuple(row.task.key for row in done if row.new.id in failed.new.dependencies),
+            dependents=failed.new.dependents,
+            finished=tuple(FinishedTask(id=r.new.id, key=r.task.key, title=r.task.key, text="") for r in done),
+        )
+
+    def statuses(self, run: Run) -> dict[str, TaskStatus]:
+        """Of the run's tasks, by key."""
+        return {row.task.key: row.status for row in self._rows.values() if row.task.run_id == run.id}
 
     def _replans(self, run: Run) -> int:
         rows = (row.new.spec for row in self._rows.values() if row.task.run_id == run.id)

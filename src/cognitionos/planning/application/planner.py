@@ -10,7 +10,17 @@ from cognitionos.kernel.clock import Clock, utc_now
 from cognitionos.planning.application.plan_approval import proposed, put_before_people, still_open
 from cognitionos.planning.application.ports import PlanAgain, Recall, Report
 from cognitionos.planning.application.replanning import told_of_failure
-from cognitionos.planning.domain.plan import ANEW, FIRST, MOST_TASKS, InvalidPlan, Plan, Terms, plan_of, plan_schema
+from cognitionos.planning.domain.plan import (
+    ANEW,
+    FIRST,
+    MOST_ANEW,
+    MOST_TASKS,
+    InvalidPlan,
+    Plan,
+    Terms,
+    plan_of,
+    plan_schema,
+)
 from cognitionos.planning.domain.replan import REPLAN, REPLANS, History, NothingToReplace
 from cognitionos.planning.domain.task import ClaimedTask, Graft, LeaseLost, Outcome, Succeeded
 from cognitionos.platform.crash_points import crash_point, declare
@@ -41,10 +51,10 @@ class _Asking:
 
     @property
     def keys(self) -> dict[str, Any]:
-        """What the new tasks' keys begin with, and which finished tasks they may name."""
+        """How many tasks there may be, what their keys begin with, and which finished tasks they may name."""
         if self.graft is None:
-            return {"prefix": FIRST}
-        return {"prefix": ANEW, "finished": list(self.graft.finished)}
+            return {"max_tasks": MOST_TASKS, "prefix": FIRST}
+        return {"max_tasks": MOST_ANEW, "prefix": ANEW, "finished": list(self.graft.finished)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +68,6 @@ class Planner:
     recall: Recall
     history: PlanAgain = no_history
     now: Clock = utc_now
-    max_tasks: int = MOST_TASKS
 
     async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
         """A plan. Its faults get one repair round; raises `InvalidPlan` when that fails too.
@@ -114,7 +123,7 @@ class Planner:
         answer = await self.ask(self._question(task, asking, report))
         crash_point(AFTER_ANSWER)
         try:
-            plan = plan_of(answer.value, self.max_tasks, **asking.keys)
+            plan = plan_of(answer.value, **asking.keys)
         except InvalidPlan as fault:
             await report("plan.rejected", {"errors": fault.fields})
             log.info("plan_rejected", run_id=str(task.run_id), faults=len(fault.fields))
@@ -124,7 +133,7 @@ class Planner:
 
     def _last(self, asking: _Asking, answer: Answer) -> Plan:
         try:
-            return plan_of(answer.value, self.max_tasks, **asking.keys)
+            return plan_of(answer.value, **asking.keys)
         except InvalidPlan as fault:
             detail = f"The plan of the model {answer.model} cannot be run: {fault.detail} {_REMEDY}"
             raise InvalidPlan(detail, fields=fault.fields) from fault
@@ -145,7 +154,7 @@ class Planner:
             report=report,
             deadline_s=task.timeout_s,
             variables=asking.variables,
-            schema=plan_schema(self.max_tasks, **asking.keys),
+            schema=plan_schema(**asking.keys),
             previous=previous,
         )
 

@@ -16,6 +16,8 @@ from cognitionos.planning.domain.replan import REPLANS
 from cognitionos.planning.domain.task import Expansion, Graft, TaskSpec
 
 MOST_TASKS = 12
+MOST_ANEW = 6
+"""Of a plan that replaces one task."""
 LONGEST_INSTRUCTIONS = 8_000
 LONGEST_TITLE = 200
 SUMMARY_KEY = "summary"

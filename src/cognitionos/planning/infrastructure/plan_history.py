@@ -12,7 +12,7 @@ from cognitionos.planning.domain.task import ClaimedTask
 from cognitionos.planning.infrastructure.rows import dumps
 from cognitionos.platform.database import Database
 
-MOST_FINISHED = 40
+MOST_FINISHED = 12
 """So many of the newest; whatever the replaced task depended on comes first."""
 
 _GOAL = "SELECT spec FROM tasks WHERE run_id = %s AND kind = 'plan' ORDER BY position LIMIT 1"
