@@ -157,7 +157,8 @@ async def test_a_goal_survives_the_death_of_its_worker(scene: Scene, point: str)
 
     assert ended["status"] == "succeeded", ended
     assert (scene.canary.applied, scene.canary.keyless) == (2, 0)
-    _, events = await scene.call("GET", f"{goal['events_href']}?limit=200")
+    status, events = await scene.call("GET", f"{goal['events_href']}?limit=200")
+    assert status == 200, events
     assert [event["seq"] for event in events["items"]] == list(range(1, len(events["items"]) + 1))
 
 
