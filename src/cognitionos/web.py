@@ -9,7 +9,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from cognitionos import __version__
 from cognitionos.agents.infrastructure import http as agents_http
-from cognitionos.agents.infrastructure import http_mcp, http_tool_packages, http_tools
+from cognitionos.agents.infrastructure import http_agents, http_conversations, http_mcp, http_tool_packages, http_tools
 from cognitionos.composition import Services, build, explaining
 from cognitionos.composition.planning import PlanningServices
 from cognitionos.llm_gateway.infrastructure import (
@@ -99,11 +99,11 @@ def _agent_routes(services: Services) -> list[ControllerRouterHandler]:
     agents = services.agents
     return [
         agents_http.routes(
-            definitions=agents.definitions,
-            toolbox=agents.toolbox,
             queries=agents.queries,
             must_exist=services.planning.queries.must_exist,
         ),
+        http_agents.routes(admin=agents.agent_admin, toolbox=agents.toolbox),
+        http_conversations.routes(conversations=agents.conversations, talks=agents.talks, queries=agents.queries),
         http_mcp.routes(agents.mcp_door),
         http_tools.routes(toolbox=agents.toolbox, store=agents.tool_store, admin=agents.tool_admin),
         http_tool_packages.routes(agents.packages),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from cognitionos.agents.application.conversations import Conversations
 from cognitionos.agents.application.definitions import BUILT_IN, Definitions, ShippedRoster
 from cognitionos.agents.application.loop import Loop
 from cognitionos.agents.application.ports import Files, Journal, KitOf, Models, Observer, Roster, Tool, no_kit
@@ -13,6 +14,9 @@ from cognitionos.agents.application.thinking import Thinking
 from cognitionos.agents.application.toolbox import Toolbox
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.facade import Agents
+from cognitionos.agents.infrastructure.agent_admin import AgentAdmin
+from cognitionos.agents.infrastructure.conversation_store import PostgresTalks
+from cognitionos.agents.infrastructure.definition_store import PostgresRoster
 from cognitionos.agents.infrastructure.histories import PostgresHistories
 from cognitionos.agents.infrastructure.http_mcp import McpDoor
 from cognitionos.agents.infrastructure.http_request_tool import HttpRequestTool
@@ -48,7 +52,9 @@ class AgentsServices:
     """What planning and the HTTP edge use of agents."""
 
     agents: Agents
-    definitions: Definitions
+    agent_admin: AgentAdmin
+    conversations: Conversations
+    talks: PostgresTalks
     toolbox: Toolbox
     queries: AgentQueries
     http: HttpTool
@@ -79,7 +85,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
     tenants_kits, admin = kits(base)
     door = McpDoor()
     shipped = Definitions.of(BUILT_IN, load_prompts())
-    roster = ShippedRoster(definitions=shipped)
+    roster = PostgresRoster(base.database, shipped)
     runs = agent_runs(
         models=gateway,
         journal=PostgresJournal(base.database),
@@ -91,9 +97,13 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         kit_of=tenants_kits.of,
         roster=roster,
     )
+    talks = PostgresTalks(base.database)
+    conversations = _conversations(base, memory, runs=runs, talks=talks)
     return AgentsServices(
         agents=Agents(runs=runs, workspace=files, histories=PostgresHistories(base.database)),
-        definitions=shipped,
+        agent_admin=AgentAdmin(roster=roster, tools={tool.spec.name: tool for tool in tools}, kit_of=tenants_kits.of),
+        conversations=conversations,
+        talks=talks,
         toolbox=runs.loop.toolbox,
         queries=AgentQueries(base.database),
         http=http,
@@ -101,7 +111,22 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         tool_admin=admin,
         mcp_door=door,
         packages=packages,
-        resources=(python, tenants_kits.servers, door),
+        resources=(python, tenants_kits.servers, door, conversations),
+    )
+
+
+def _conversations(base: Base, memory: Memory, *, runs: AgentRuns, talks: PostgresTalks) -> Conversations:
+    async def recall(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> list[str]:
+        return [each.content for each in await memory.recall(tenant_id, project_id, query, limit)]
+
+    return Conversations(
+        talks=talks,
+        runs=runs,
+        roster=runs.roster,
+        recall=recall,
+        now=base.now,
+        new_id=base.new_id,
+        lease_s=base.settings.lease_s,
     )
 
 

@@ -14,6 +14,7 @@ class Permission(StrEnum):
     RUNS_WRITE = "runs:write"
     APPROVALS_DECIDE = "approvals:decide"
     AGENTS_READ = "agents:read"
+    AGENTS_ADMIN = "agents:admin"
     TOOLS_ADMIN = "tools:admin"
     MODELS_CALL = "models:call"
     MODELS_ADMIN = "models:admin"

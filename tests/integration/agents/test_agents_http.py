@@ -15,7 +15,7 @@ from tests.fakes.agents_bench import Bench, an_assignment
 from tests.fakes.agents_gateway import calls, says, verdict
 from tests.fakes.planning_engine import a_principal
 
-from cognitionos.agents.infrastructure import http
+from cognitionos.agents.infrastructure import http, http_agents
 from cognitionos.agents.infrastructure.journal import PostgresJournal
 from cognitionos.agents.infrastructure.workspace_store import PostgresFiles
 from cognitionos.composition import Services, build
@@ -48,12 +48,8 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
     agents = services.agents
     litestar = Litestar(
         route_handlers=[
-            http.routes(
-                definitions=agents.definitions,
-                toolbox=agents.toolbox,
-                queries=agents.queries,
-                must_exist=any_run,
-            ),
+            http.routes(queries=agents.queries, must_exist=any_run),
+            http_agents.routes(admin=agents.agent_admin, toolbox=agents.toolbox),
         ],
         dependencies={"who": Provide(http_api.principal_of)},
         exception_handlers=http_problems.HANDLERS,
@@ -95,7 +91,14 @@ async def test_agents_are_listed_with_prompts_tools_and_limits(app: App) -> None
     assert list(agents) == ["planner", "executor", "critic", "researcher", "summarizer"]
     executor = agents["executor"]
     assert (executor["prompt"], executor["prompt_versions"]) == ("executor@1", ["1"])
-    assert executor["limits"] == {"tokens": 32_000, "cost_usd": "1", "seconds": 300.0, "tool_calls": 10}
+    assert executor["limits"] == {
+        "tokens": 32_000,
+        "cost_usd": "1",
+        "seconds": 300.0,
+        "tool_calls": 10,
+        "context_tokens": 16_000,
+        "completion_tokens": 4_096,
+    }
     tools = {tool["name"]: tool for tool in executor["tools"]}
     assert set(tools) == {
         "python", "list_files", "read_file", "write_file", "http_request", "recall", "remember",

@@ -1,12 +1,13 @@
 """What is asked of agents, and what they give back."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from cognitionos.agents.domain.approval import ToolDecision
 from cognitionos.agents.domain.consensus import DEADLINE_S
+from cognitionos.agents.domain.conversation import Exchange
 from cognitionos.agents.domain.workspace import Artifact
 
 Report = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -69,6 +70,17 @@ class Question(Identity):
     variables: Mapping[str, str]
     schema: Mapping[str, Any]
     previous: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat(Identity):
+    """One turn of a conversation: `run_id` is the conversation, `task_id` the turn."""
+
+    exchange: Exchange
+
+    def under(self, approvals: Mapping[str, ToolDecision]) -> "Chat":
+        """The same with these decisions about tool calls."""
+        return replace(self, approvals={**self.approvals, **approvals})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from uuid import UUID
 from cognitionos.agents.application.assignment import (
     Answer,
     Assignment,
+    Chat,
     DirectCall,
     DirectResult,
     Identity,
@@ -25,11 +26,12 @@ from cognitionos.agents.application.review import Review
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
 from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus, storable
+from cognitionos.agents.domain.conversation import opening_of_turn
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
 from cognitionos.kernel.clock import Clock
-from cognitionos.llm_gateway.facade import BudgetExhausted, ToolCall, user
+from cognitionos.llm_gateway.facade import BudgetExhausted, ToolCall, system, user
 from cognitionos.platform.telemetry import span
 
 
@@ -56,6 +58,17 @@ class AgentRuns:
         async with self._session(assignment, roles, opening_of(prompt.text, assignment, files)) as session:
             text, rounds = await self._drafts(session, assignment)
             return await self._outcome(session, text, rounds=rounds)
+
+    async def converse(self, chat: Chat) -> Outcome:
+        """Answer a message, or go on with it where its journal ends. Raises as `perform`."""
+        roles = await self._roles(chat, [chat.role])
+        prompt = await self.roster.prompt(chat.tenant_id, roles[0].prompt)
+        half = roles[0].limits.context_tokens // 2  # the other half is for this turn's own steps
+        opening = opening_of_turn(system(prompt.text), chat.exchange, limit=half)
+        async with self._session(chat, roles, opening) as session:
+            stage = Stage(definition=session.agent(chat.role), opening=session.state.opening, rest=[])
+            text, _ = await self.loop.draft(session, stage, number=0)
+            return await self._outcome(session, text, rounds=0)
 
     async def ask(self, question: Question) -> Answer:
         """One structured answer. The facade names what it raises."""

@@ -1,0 +1,75 @@
+"""Where conversations meet their store and memory."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+from cognitionos.agents.domain.conversation import Talk, Turn, TurnStatus
+
+Remembered = Callable[[UUID, UUID, str, int], Awaitable[Sequence[str]]]
+"""(tenant, project, query, at most so many): what memory knows."""
+
+
+class Talks(Protocol):
+    """Conversations and their turns. A lease says how long the process that works on a turn is believed to be alive."""
+
+    async def create(self, talk: Talk) -> None:
+        """Begin a conversation."""
+        ...
+
+    async def get(self, tenant_id: UUID, conversation_id: UUID) -> Talk:
+        """One. Raises `ConversationNotFound`."""
+        ...
+
+    async def delete(self, tenant_id: UUID, conversation_id: UUID) -> None:
+        """It and everything its agents did and wrote. Raises `ConversationNotFound`."""
+        ...
+
+    async def begin(
+        self,
+        tenant_id: UUID,
+        conversation_id: UUID,
+        *,
+        turn_id: UUID,
+        message: str,
+        api_key_id: UUID | None,
+        user: str | None,
+        lease_s: float,
+    ) -> Turn:
+        """The next turn. Raises `ConversationNotFound`, `ConversationBusy` while the last one has not ended."""
+        ...
+
+    async def take_up(self, tenant_id: UUID, conversation_id: UUID, *, lease_s: float) -> Turn:
+        """The turn whose process is gone, under a new fencing number. Raises `NothingToResume`, `ConversationBusy`."""
+        ...
+
+    async def renew(self, tenant_id: UUID, turn: Turn, *, lease_s: float) -> bool:
+        """Go on working on it; False: it was cancelled, taken up by another, or deleted."""
+        ...
+
+    async def release(self, tenant_id: UUID, turn: Turn) -> None:
+        """Let anybody take it up at once."""
+        ...
+
+    async def finish(
+        self,
+        tenant_id: UUID,
+        turn: Turn,
+        status: TurnStatus,
+        *,
+        answer: str | None = None,
+        error: Mapping[str, Any] | None = None,
+        outcome: Mapping[str, Any] | None = None,
+    ) -> Turn | None:
+        """Say how it ended; None: too late, it was cancelled, taken up by another, or deleted."""
+        ...
+
+    async def cancel(self, tenant_id: UUID, conversation_id: UUID) -> Turn | None:
+        """End the turn under way; None: there is none. Raises `ConversationNotFound`."""
+        ...
+
+    async def earlier(
+        self, tenant_id: UUID, conversation_id: UUID, *, before: int, limit: int
+    ) -> list[tuple[str, str]]:
+        """The last answered messages before turn number `before`, oldest first."""
+        ...

@@ -1,0 +1,112 @@
+"""Talking with an agent: what a turn is, and what of earlier turns the agent is shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from cognitionos.agents.domain.context_window import Message, pack
+from cognitionos.agents.domain.tool import clipped
+from cognitionos.kernel.errors import Conflict, NotFound
+
+MOST_TURNS_SHOWN = 200
+_MOST_MEMORY_CHARACTERS = 3_000
+_ANSWERED_NOTHING = "(nothing)"
+
+
+class ConversationNotFound(NotFound):
+    """This tenant has no such conversation."""
+
+
+class ConversationBusy(Conflict):
+    """The agent has not answered the last message yet."""
+
+
+class NothingToResume(Conflict):
+    """No turn of this conversation was broken off."""
+
+
+class TurnCancelled(Conflict):
+    """Somebody cancelled the turn, or deleted its conversation, before it ended."""
+
+
+class TurnStatus(StrEnum):
+    """`running` also says: broken off by a crash, until somebody takes it up."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    """A conversation."""
+
+    id: UUID
+    tenant_id: UUID
+    project_id: UUID
+    agent: str
+    title: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A message and what became of it. `outcome` is what the agent needed; `error` has `type` and `detail`."""
+
+    id: UUID
+    conversation_id: UUID
+    number: int
+    api_key_id: UUID | None
+    user_name: str | None
+    message: str
+    status: TurnStatus
+    fence: int
+    answer: str | None = None
+    error: Mapping[str, Any] | None = None
+    outcome: Mapping[str, Any] | None = None
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What the agent is shown of a conversation: earlier messages with their answers, the new one, what memory has."""
+
+    message: str
+    earlier: tuple[tuple[str, str], ...] = ()
+    memories: tuple[str, ...] = field(default=())
+
+
+def opening_of_turn(prompt: Message, exchange: Exchange, *, limit: int) -> list[Message]:
+    """The first messages of a turn, in about `limit` tokens: older exchanges become one line each, and say so.
+
+    The new message itself is never shortened.
+    """
+    said: list[Message] = []
+    for message, answer in exchange.earlier:
+        said += [_user(message), {"role": "assistant", "content": answer or _ANSWERED_NOTHING}]
+    said.append(_user(_with_memories(exchange.message, exchange.memories)))
+    first, *rest = said
+    if not rest:
+        return [prompt, first]
+    return _with_last_whole(pack([prompt, first], rest, limit=limit), said[-1])
+
+
+def _with_last_whole(packed: Sequence[Message], last: Message) -> list[Message]:
+    """`pack` keeps the last turn, which ends with the new message."""
+    return [*packed[:-1], last]
+
+
+def _with_memories(message: str, memories: Sequence[str]) -> str:
+    if not memories:
+        return message
+    known = "\n".join(f"- {clipped(memory, _MOST_MEMORY_CHARACTERS)}" for memory in memories)
+    return f"{message}\n\n## Known from memory\n{known}"
+
+
+def _user(text: str) -> Message:
+    return {"role": "user", "content": text}
