@@ -117,6 +117,8 @@ async def test_a_plan_waits_for_a_person_and_runs_when_approved(app: PlanningApp
     assert said_yes.status_code == 200
     assert (after["status"], len(app.agents.questions)) == ("succeeded", 1)
     assert (await plan_of(app, goal))["state"] == "accepted"
+    [proposed] = await events_of(app, goal, "plan.proposed")
+    assert [task["key"] for task in proposed["data"]["tasks"]] == ["t1", "t2"]
 
 
 async def test_a_rejected_plan_fails_the_goal_with_the_persons_words(app: PlanningApp) -> None:

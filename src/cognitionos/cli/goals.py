@@ -44,6 +44,10 @@ def run(args: argparse.Namespace) -> int:
     body: dict[str, Any] = {"statement": args.statement, "inputs": attachments(args.statement, args.attach)}
     if args.budget is not None:
         body["budget_usd"] = args.budget
+    if args.replans is not None:
+        body["replans"] = args.replans
+    if args.approve_plan:
+        body["approve_plan"] = True
     watcher = Watcher(as_json=args.json)
     api = find_server(url=args.url, key=args.api_key, data_dir=args.data)
     if api is not None:
@@ -197,12 +201,15 @@ def _register_run(commands: Commands) -> None:
         examples="""
             cognitionos run "Compare the suppliers in docs/examples/suppliers.csv and recommend one"
             cognitionos run "Summarise the report" --attach report.pdf --budget 0.50 --out results/
+            cognitionos run "Compare the offers in offers.csv" --approve-plan --replans 2
             cognitionos run "..." --url https://agents.example.com --api-key cog_... --json
         """,
     )
     parser.add_argument("statement", help="what is to be done; a path in it that exists is attached")
     parser.add_argument("--attach", type=Path, action="append", default=[], help="a file to attach (repeatable)")
     parser.add_argument("--budget", help="the most it may cost, in dollars")
+    parser.add_argument("--approve-plan", action="store_true", help="wait until somebody has approved the plan")
+    parser.add_argument("--replans", type=int, help="how often a failed task is planned anew (default: once)")
     parser.add_argument("--port", type=int, default=0, help="port of the stack started here (default: any free one)")
     add_server_arguments(parser)
     _add_out(parser)

@@ -64,7 +64,9 @@ class Watcher:
             self._said_simulated = True
             self._console.print(Text(_SIMULATED, style="yellow"))
         if event.kind == "run.planned":
-            self._plan(data["tasks"])
+            self._plan(data["tasks"], title=f"plan in place of {data['replaces']}" if "replaces" in data else "plan")
+        elif event.kind == "plan.proposed":
+            self._plan(data["tasks"], title="proposed plan")
         elif (line := _LINES.get(event.kind)) is not None:
             mark, style, text = line(data)
             self._print((at - self._started_at).total_seconds(), key, mark, Text(" ".join(text.split()), style=style))
@@ -91,8 +93,8 @@ class Watcher:
         for line in look:
             self.note(line)
 
-    def _plan(self, tasks: list[dict[str, Any]]) -> None:
-        self._console.print(Rule("plan", style="dim"))
+    def _plan(self, tasks: list[dict[str, Any]], *, title: str) -> None:
+        self._console.print(Rule(title, style="dim"))
         for task in tasks:
             after = f"  (after {', '.join(task['depends_on'])})" if task["depends_on"] else ""
             self._console.print(Text(f"  {task['key']:<8} {task['title']}{after}"))
@@ -156,6 +158,15 @@ def _rejected(data: dict[str, Any]) -> tuple[str, str, str]:
     return "~", "yellow", f"the plan is sent back: {faults}"
 
 
+def _asked(data: dict[str, Any]) -> tuple[str, str, str]:
+    return "?", "bold yellow", f"cognitionos approve {data['approval_id']} (or reject): {data['prompt']}"
+
+
+def _decided(data: dict[str, Any]) -> tuple[str, str, str]:
+    comment = f": {data['comment']}" if data.get("comment") else ""
+    return "+", "cyan", f"{data['decision']} by {data['by']}{comment}"
+
+
 def _verdict(data: dict[str, Any]) -> tuple[str, str, str]:
     if data["accepted"]:
         return "+", "green", f"critic accepts draft {data['round']}"
@@ -177,5 +188,8 @@ _LINES: dict[str, Line] = {
     "agent.verdict": _verdict,
     "memory.recalled": _recalled,
     "plan.rejected": _rejected,
+    "approval.requested": _asked,
+    "approval.decided": _decided,
+    "run.replanned": lambda data: ("~", "yellow", f"planned anew (time {data['number']}), after: {_failure(data)}"),
     "run.cancelled": lambda _: ("x", "yellow", "cancelled"),
 }

@@ -49,3 +49,26 @@ def test_a_plan_that_is_sent_back_says_why(capsys: pytest.CaptureFixture[str]) -
 
 def test_the_words_about_the_simulated_model_fit_into_80_columns() -> None:
     assert max(len(line) for line in watching._SIMULATED.splitlines()) <= 78
+
+
+def test_a_plan_that_waits_for_approval_is_shown_with_how_to_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = [{"key": "t1", "title": "Compare", "depends_on": []}, {"key": "t2", "title": "Tell", "depends_on": ["t1"]}]
+
+    plan = shown(capsys, "plan.proposed", tasks=tasks)
+    asked = shown(capsys, "approval.requested", prompt="May this plan of 2 tasks run?", approval_id="0193")
+    answered = shown(capsys, "approval.decided", decision="approved", by="ann", comment="go")
+
+    assert "proposed plan" in plan
+    assert "(after t1)" in plan
+    assert "cognitionos approve 0193 (or reject): May this plan of 2 tasks run?" in asked
+    assert "approved by ann: go" in answered
+
+
+def test_a_new_plan_says_what_it_replaces_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = {"detail": "t2 cannot be done this way"}
+
+    again = shown(capsys, "run.replanned", number=1, by="t2.plan", error=failed)
+    plan = shown(capsys, "run.planned", tasks=[{"key": "t2.n1", "title": "Smaller", "depends_on": []}], replaces="t2")
+
+    assert "planned anew (time 1), after: t2 cannot be done this way" in again
+    assert "plan in place of t2" in plan

@@ -89,6 +89,7 @@ class Planner:
         except AgentFailed as error:
             raise AgentFailed(f"{error.detail} {_REMEDY}", fields=error.fields) from error
         if asking.approval is not None:
+            await report("plan.proposed", {"tasks": [each.as_json() for each in plan.tasks]})
             return put_before_people(plan, details=details, terms=asking.approval, now=self.now())
         return self._grown(asking, plan, details)
 

@@ -14,6 +14,7 @@ from cognitionos.planning.application.ports import Compute, Handler
 from cognitionos.planning.application.recording import Recorder
 from cognitionos.planning.domain.kinds import must_be_input
 from cognitionos.planning.domain.reference import STATE, Known, Reference, Wanted, references_of, resolved
+from cognitionos.planning.domain.replan import PLANNED
 from cognitionos.planning.domain.step import Ended, Reported, Started
 from cognitionos.planning.domain.task import ClaimedTask, Failed, LeaseLost, Outcome, Problem, Retrying
 from cognitionos.platform.logging import get_logger
@@ -102,7 +103,7 @@ class Runner:
 
 def _with_input(task: ClaimedTask, known: Known) -> ClaimedTask:
     spec = resolved(task.key, task.kind, task.spec, known)
-    given = {name: value for name, value in spec.items() if name != STATE}
+    given = {name: value for name, value in spec.items() if name != STATE and name not in PLANNED}
     if given:
         must_be_input(task.kind, given)
     return replace(task, spec=spec)

@@ -9,6 +9,7 @@ from uuid import UUID
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
 from cognitionos.planning.domain.kinds import KINDS, input_faults
 from cognitionos.planning.domain.reference import STATE, references_in
+from cognitionos.planning.domain.replan import PLANNED
 
 
 class InvalidFork(Invalid):
@@ -175,7 +176,9 @@ def changed_specs(
             faults[f"changes.{key}"] = "must be an object of fields"
         else:
             made[key] = {"input": change} if task.kind == "value" else {**specs.get(key, {}), **change}
-            faults |= _faults_of(task, made[key], tasks)
+            ours = PLANNED - (change.keys() if isinstance(change, Mapping) else set())
+            given = {name: value for name, value in made[key].items() if name not in ours}
+            faults |= _faults_of(task, given, tasks)
     if faults:
         raise InvalidFork("; ".join(f"{name}: {fault}" for name, fault in faults.items()), fields=faults)
     return made

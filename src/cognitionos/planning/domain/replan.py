@@ -13,6 +13,9 @@ REPLAN = "replan"
 REPLANS = "replans"
 """In the spec of a planned task: how often its run may be planned again."""
 
+PLANNED = frozenset({REPLANS, "budget_nanousd", "critical"})
+"""What a plan's terms put into the spec of its tasks, beside what their kind takes."""
+
 DEFAULT_REPLANS = 1
 MOST_REPLANS = 150
 DEEPEST = 150
