@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 LITELLM := $(VENV)/litellm
+DBOS := $(VENV)/dbos
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq --no-warn-script-location
 TESTS ?= tests
 # the statement goes through the environment, untouched: it may hold quotes and dollar signs
@@ -14,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run up down doctor test test-long check format lock bench bench-gateway bench-semantic clean
+.PHONY: help setup dev run up down doctor test test-long check format lock bench bench-engine bench-gateway bench-semantic clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,9 +64,12 @@ bench-semantic: dev ## hits and false hits of the semantic cache: PAIRS=FILE of 
 bench-gateway: dev $(STAMPS)/litellm ## measure the gateway beside LiteLLM's proxy; SOAK=200000: and its memory
 	@$(BIN)/python -m tests.bench gateway --litellm=$(LITELLM) --hanging $(if $(SOAK),--soak=$(SOAK))
 
+bench-engine: dev $(STAMPS)/dbos ## measure the engine beside DBOS: runs of TASKS=10000 tasks
+	@$(BIN)/python -m tests.bench engine --tasks=$(or $(TASKS),10000) --dbos=$(DBOS)
+
 lock: ## resolve requirements/*.in into hash-locked *.txt (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv" >&2; exit 1; }
-	cd requirements && for name in run dev bench; do \
+	cd requirements && for name in run dev bench bench-engine; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; \
 	done
@@ -100,6 +104,14 @@ $(STAMPS)/litellm: requirements/bench.txt $(STAMPS)/venv
 	@$(LITELLM)/bin/python -m pip --disable-pip-version-check --no-input install -qq --no-warn-script-location \
 	  --require-hashes --no-deps --no-compile -r requirements/bench.txt
 	@$(LITELLM)/bin/python -m compileall -q -j2 $(LITELLM)/lib >/dev/null 2>&1 || true
+	@touch $@
+
+$(STAMPS)/dbos: requirements/bench-engine.txt $(STAMPS)/venv
+	@echo "Installing DBOS into $(DBOS) (once) ..."
+	@$(BIN)/python -m venv --clear $(DBOS)
+	@$(DBOS)/bin/python -m pip --disable-pip-version-check --no-input install -qq --no-warn-script-location \
+	  --require-hashes --no-deps --no-compile -r requirements/bench-engine.txt
+	@$(DBOS)/bin/python -m compileall -q -j2 $(DBOS)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 $(STAMPS)/package: pyproject.toml $(STAMPS)/run

@@ -1,4 +1,4 @@
-"""Webhooks
+"""Webhooks; shares of the workers
 
 Revision ID: 0018
 Revises: 0017
@@ -6,13 +6,14 @@ Revises: 0017
 
 from alembic import op
 
-from cognitionos.platform.schema import drop_functions, install_function, tenant_table
+from cognitionos.platform.schema import dispatch_policy, drop_functions, install_function, tenant_table
 
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
 depends_on = None
 
+CLAIM = "planning/infrastructure/claim_fairly.sql"
 FUNCTION = "planning/infrastructure/tell_webhooks.sql"
 
 _WEBHOOKS = """
@@ -47,6 +48,13 @@ CREATE TABLE webhook_deliveries (
   delivered_at timestamptz
 )
 """
+_SHARES = """
+CREATE TABLE task_shares (
+  tenant_id uuid PRIMARY KEY,
+  most_running int CHECK (most_running > 0),
+  weight double precision NOT NULL DEFAULT 1 CHECK (weight BETWEEN 0.01 AND 100)
+)
+"""
 _TRIGGER = """
 CREATE TRIGGER tell_webhooks AFTER INSERT ON run_events REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION tell_webhooks()
@@ -62,9 +70,15 @@ def upgrade() -> None:
         tenant_table(table)
     install_function(FUNCTION)
     op.execute(_TRIGGER)
+    op.execute(_SHARES)
+    tenant_table("task_shares")
+    dispatch_policy("task_shares", grants="SELECT")
+    install_function(CLAIM)
 
 
 def downgrade() -> None:
+    drop_functions(CLAIM)
+    op.execute("DROP TABLE task_shares")
     op.execute("DROP TRIGGER tell_webhooks ON run_events")
     drop_functions(FUNCTION)
     op.execute("DROP TABLE webhook_deliveries")

@@ -35,6 +35,7 @@ DISPATCHED = {
     "schedules": {"SELECT"},
     "semantic_answers": {"SELECT", "DELETE"},
     "semantic_reuses": {"SELECT", "DELETE"},
+    "task_shares": {"SELECT"},
     "tasks": {"SELECT", "UPDATE"},
     "tenants": {"SELECT"},
 }

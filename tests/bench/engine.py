@@ -1,17 +1,20 @@
 """Runs of `value` tasks on the real engine and real servers: seconds, commits and CPU for each shape.
 
-`python -m tests.bench.engine [tasks ...]`, by default 1000 and 10000.
+`python -m tests.bench.engine [sizes ...] [--tasks=SIZE] [--dbos=ENVIRONMENT]`, by default 1000 and 10000. With an
+environment, DBOS runs the same shapes on the same servers, ours and theirs in turn.
 """
 
+import argparse
 import asyncio
 import resource
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
+from tests.bench import dbos_runs
 from tests.fakes.planning_engine import a_principal, bench_on, running_loops
 from tests.servers import create_database, redis_database, running_servers
 from tests.waiting import eventually
@@ -20,6 +23,10 @@ from cognitionos.planning.application.ports import Report
 from cognitionos.planning.domain.task import ClaimedTask, Succeeded, TaskSpec
 from cognitionos.platform import migrations
 from cognitionos.platform.config import Settings
+
+MOST_QUEUED = 1000
+"""DBOS' queued children: more take minutes."""
+DISPATCHES = 200
 
 Shape = Callable[[int], list[TaskSpec]]
 
@@ -64,7 +71,8 @@ async def measure(settings: Settings, admin_url: str, shape: Shape, number: int)
         memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{shape.__name__:>7} {number:>6} tasks: accepted {accepted_s:6.2f} s, ran {seconds:6.2f} s, "
-            f"cpu {time.process_time() - cpu:5.2f} s, commits per task {commits / number:.4f}, rss {memory_mb:.0f} MB"
+            f"cpu {time.process_time() - cpu:5.2f} s, commits per task {commits / number:.4f}, rss {memory_mb:.0f} MB",
+            flush=True,
         )
 
 
@@ -85,7 +93,7 @@ def _commits(admin_url: str) -> int:
         return int(row[0]) if row else 0
 
 
-async def dispatch(settings: Settings, rounds: int = 200) -> None:
+async def dispatch(settings: Settings, rounds: int = DISPATCHES) -> None:
     """Print the time from one task's end to its dependent's start, one run at a time."""
     gaps: list[float] = []
     ended_at = 0.0
@@ -107,11 +115,19 @@ async def dispatch(settings: Settings, rounds: int = 200) -> None:
 
         await eventually(ended, timeout_s=60)
     gaps.sort()
-    print(f"dispatch: p50 {gaps[len(gaps) // 2] * 1000:.1f} ms, p99 {gaps[int(len(gaps) * 0.99)] * 1000:.1f} ms")
+    print(
+        f"dispatch: p50 {gaps[len(gaps) // 2] * 1000:.1f} ms, p99 {gaps[int(len(gaps) * 0.99)] * 1000:.1f} ms",
+        flush=True,
+    )
 
 
-def main(sizes: list[int]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Start servers, measure every shape."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sizes", nargs="*", type=int, default=[1000, 10_000])
+    parser.add_argument("--tasks", type=int, help="this size only")
+    parser.add_argument("--dbos", type=Path, help="the environment that DBOS is installed in")
+    options = parser.parse_args(arguments)
     with running_servers() as servers, tempfile.TemporaryDirectory() as data:
         database = create_database(servers)
         migrations.upgrade(database.owner_url)
@@ -122,11 +138,30 @@ def main(sizes: list[int]) -> None:
             data_dir=Path(data),
             detect_local_models=False,
         )
-        for number in sizes:
+        if options.dbos is not None:
+            print(dbos_runs.version(options.dbos))
+
+        def beside(shape: str, number: int) -> None:
+            if options.dbos is not None:
+                print(_theirs(shape, number, dbos_runs.measure(servers, options.dbos, shape, number)), flush=True)
+
+        for number in [options.tasks] if options.tasks else options.sizes:
             for shape in (chain, layers, flat):
                 asyncio.run(measure(settings, database.admin_url, shape, number))
+                beside(shape.__name__, number)
+            beside("queued", min(number, MOST_QUEUED))
         asyncio.run(dispatch(settings))
+        beside("dispatch", DISPATCHES)
+
+
+def _theirs(shape: str, number: int, found: dict[str, Any]) -> str:
+    if shape == "dispatch":
+        return f"   DBOS, dispatch: p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms"
+    return (
+        f"   DBOS, {shape} {number}: ran {found['seconds']:6.2f} s, cpu {found['cpu_s']:5.2f} s, "
+        f"commits per task {found['commits'] / number:.2f}, rss {found['memory_mb']:.0f} MB"
+    )
 
 
 if __name__ == "__main__":
-    main([int(each) for each in sys.argv[1:]] or [1000, 10_000])
+    main()

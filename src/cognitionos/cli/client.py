@@ -60,6 +60,11 @@ class Api:
         """The JSON answer of POST `path`; sent with an idempotency key, so that a repeated send does it once."""
         return self._json("POST", path, body)
 
+    def post_for_secret(self, path: str, body: Any) -> Any:
+        """As `post`, for an answer that is shown once and never kept: no idempotency key."""
+        with self._open("POST", path, body, timeout_s=REQUEST_TIMEOUT_S, is_kept=False) as answer:
+            return json.load(answer)
+
     def patch(self, path: str, body: Any) -> Any:
         """The JSON answer of PATCH `path`."""
         return self._json("PATCH", path, body)
@@ -93,11 +98,19 @@ class Api:
             return json.load(answer)
 
     def _open(
-        self, method: str, path: str, body: Any, *, timeout_s: float, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        *,
+        timeout_s: float,
+        headers: dict[str, str] | None = None,
+        is_kept: bool = True,
     ) -> Any:
         everything = {"Authorization": f"Bearer {self.key}", **(headers or {})}
         if body is not None:
-            everything |= {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
+            everything |= {"Content-Type": "application/json"}
+            everything |= {"Idempotency-Key": str(uuid4())} if is_kept else {}
         request = urllib.request.Request(  # noqa: S310 - the URL is the user's own server
             self.url.rstrip("/") + path,
             data=None if body is None else json.dumps(body).encode(),

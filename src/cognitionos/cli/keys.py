@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from cognitionos.cli import shares
 from cognitionos.cli.arguments import Commands, add_command, add_data_argument
 from cognitionos.cli.note import SECRET_FILE, running_stack
 from cognitionos.cli.settings import read_settings
@@ -57,11 +58,12 @@ def _register_tenants(commands: Commands) -> None:
         examples="""
             cognitionos tenants create acme                       # prints the key, once
             cognitionos tenants create acme --key-file acme.key   # writes it, mode 0600
+            cognitionos tenants share acme --most-running 16 --weight 2
         """,
     )
-    create = parser.add_subparsers(metavar="ACTION", required=True).add_parser(
-        "create", help="a tenant, its first project and a key with every scope"
-    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    shares.register(actions)
+    create = actions.add_parser("create", help="a tenant, its first project and a key with every scope")
     create.add_argument("name")
     create.add_argument("--key-file", type=Path, metavar="PATH", help="write the key here (mode 0600), print nothing")
     create.add_argument("--json", action="store_true", help='print {"tenant_id", "project_id", "api_key_id", "key"}')
@@ -99,11 +101,11 @@ def _register_keys(commands: Commands) -> None:
 
 
 async def _run(act: "Callable[[TenancyServices, argparse.Namespace], Awaitable[int]]", args: argparse.Namespace) -> int:
-    async with _tenancy(_settings(args.data)) as services:
+    async with _tenancy(operator_settings(args.data)) as services:
         return await act(services, args)
 
 
-def _settings(data_dir: Path) -> "Settings":
+def operator_settings(data_dir: Path) -> "Settings":
     """The environment's; what it leaves open about the servers and the secret is the running stack's of `data_dir`.
 
     A DATABASE_URL that is not the stack's leaves the stack out of it. Raises `DatabaseUnreachable`.

@@ -27,7 +27,7 @@ def register(commands: Commands) -> None:
         does="Create a webhook; its secret is shown this once.",
         examples="cognitionos webhooks create https://example.com/hook --event approval.requested",
     )
-    creating.add_argument("url")
+    creating.add_argument("endpoint", metavar="URL", help="where to")
     creating.add_argument("--event", action="append", required=True, help="what to tell it; may be given many times")
     creating.add_argument("--description")
     add_server_arguments(creating)
@@ -58,8 +58,8 @@ def register(commands: Commands) -> None:
 
 def create(args: argparse.Namespace) -> int:
     """Create a webhook."""
-    body = {"url": args.url, "events": args.event, "description": args.description}
-    made = server_of(args).post("/v1/webhooks", body)
+    body = {"url": args.endpoint, "events": args.event, "description": args.description}
+    made = server_of(args).post_for_secret("/v1/webhooks", body)
     return _print(args, made, f"{made['id']}\nsecret (shown this once): {made['secret']}")
 
 
@@ -103,7 +103,7 @@ def disable(args: argparse.Namespace) -> int:
 
 def renew_secret(args: argparse.Namespace) -> int:
     """Renew a webhook's secret."""
-    made = server_of(args).post(f"/v1/webhooks/{args.webhook}/secret", {})
+    made = server_of(args).post_for_secret(f"/v1/webhooks/{args.webhook}/secret", {})
     return _print(args, made, f"secret (shown this once): {made['secret']}")
 
 

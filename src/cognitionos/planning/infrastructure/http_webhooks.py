@@ -20,6 +20,7 @@ from cognitionos.planning.infrastructure.webhook_queries import (
     WebhookView,
 )
 from cognitionos.platform.http_api import Who, instance, problems, requires
+from cognitionos.platform.idempotency import shows_secret
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
 
 
@@ -63,6 +64,7 @@ class WebhookRoutes(Controller):
     @post(
         status_code=201,
         guards=[requires(Permission.TENANT_ADMIN)],
+        opt=shows_secret(),
         summary="Create a webhook",
         responses=problems(403),
         response_headers=[ResponseHeader(name="Location", description="the webhook", documentation_only=True)],
@@ -131,6 +133,7 @@ class WebhookRoutes(Controller):
         "/{webhook_id:uuid}/secret",
         status_code=200,
         guards=[requires(Permission.TENANT_ADMIN)],
+        opt=shows_secret(),
         summary="Renew a webhook's secret",
         responses=problems(404),
     )

@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
+from psycopg import AsyncConnection
 from psycopg.errors import DeadlockDetected
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.event import Event
 from cognitionos.planning.application.ports import Before, Compute, Recorded
 from cognitionos.planning.domain.reference import Known, Wanted
-from cognitionos.planning.domain.step import Entry
+from cognitionos.planning.domain.step import Ended, Entry
 from cognitionos.planning.domain.task import ClaimedTask
 from cognitionos.planning.infrastructure import metrics
 from cognitionos.planning.infrastructure.known_rows import known_in
@@ -27,9 +29,10 @@ from cognitionos.platform.outbox import Outbox
 PURE_SLOTS = 1000
 DEADLOCK_RETRIES = 2
 RELAY_WITHIN_S = 1.0
-_CLAIM = "SELECT * FROM claim_tasks(%s, %s, %s, %s)"
+_CLAIM = "SELECT * FROM claim_fairly(%s, %s, %s, %s)"
 _RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
 _HAND_BACK = "SELECT hand_back_tasks(%s)"
+_IS_LIMITED = "SELECT EXISTS (SELECT FROM task_shares WHERE most_running IS NOT NULL)"
 _RUN_AND_GOAL = """
 SELECT r.workflow, r.critical, g.statement FROM runs r LEFT JOIN goals g ON g.id = r.goal_id WHERE r.id = %s
 """
@@ -97,6 +100,8 @@ class PostgresTaskStore:
         async with self.database.transaction(tenant_id) as connection:
             recording = Recording(connection=connection, pure=self.pure, now=self.now(), new_id=self.new_id)
             recorded, facts = await recording.write(worker, entries)
+            if not recorded.ready and await _gave_back_a_place(connection, entries):
+                recorded = replace(recorded, ready=True)
             rows = await outbox.write(connection, self.bus, list[Event](facts)) if facts else []
             crash_point(IN_RECORD)
         crash_point(BEFORE_RELAY)
@@ -107,3 +112,11 @@ class PostgresTaskStore:
                     await self.relay.relay(tenant_id, rows)
             await self.bus.committed(list[Event](facts))
         return recorded
+
+
+async def _gave_back_a_place(connection: AsyncConnection[Any], entries: Sequence[Entry]) -> bool:
+    """Whether an end lets another task of a tenant that may run so many start: nothing else would tell of it."""
+    if not any(isinstance(entry, Ended) for entry in entries):
+        return False
+    row = await (await connection.execute(_IS_LIMITED)).fetchone()
+    return row is not None and bool(row[0])
