@@ -49,6 +49,12 @@ async def an_agent(client: httpx.AsyncClient, name: str, prompt: str, **given: A
     return answer
 
 
+async def replayed(client: httpx.AsyncClient, run: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.post(f"/v1/runs/{run['id']}/replay")
+    assert answer.is_success, answer.text
+    return {name: answer.json()[name] for name in ("model_calls", "divergence")}
+
+
 async def test_an_own_agent_does_a_task_of_a_workflow(client: httpx.AsyncClient) -> None:
     made = await an_agent(client, "poet", "You write poems.", capabilities=["poetry"])
 
@@ -146,6 +152,7 @@ async def test_two_of_three_critics_carry_an_answer(client: httpx.AsyncClient) -
     steps = await steps_of(client, run)
     [agreed] = [step for step in steps if step["kind"] == "decision"]
     assert agreed["text"] == "2 of 3 critics accepted, 3 answered in time."
+    assert await replayed(client, run) == {"model_calls": 0, "divergence": None}
 
 
 async def test_an_answer_that_two_of_three_critics_reject_is_corrected(client: httpx.AsyncClient) -> None:

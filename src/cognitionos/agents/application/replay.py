@@ -62,7 +62,13 @@ class _Replayed:
 
     def __post_init__(self) -> None:
         """Every answer is there, none has been asked for."""
-        self.left = [step for step in self.recorded.steps if step.kind not in _AHEAD]
+        self.left = [step for step in self.recorded.steps if step.kind not in _AHEAD and not self._is_settled(step)]
+
+    def _is_settled(self, step: Step) -> bool:
+        """Whether it is a vote (`critic/0.2/0`) of critics whose consensus (`consensus/0`) was recorded."""
+        number = step.key.partition("/")[2].partition(".")[0]
+        is_vote = step.kind is StepKind.VERDICT and "." in step.key
+        return is_vote and any(each.key == f"consensus/{number}" for each in self.recorded.steps)
 
     async def complete(self, _caller: Caller, request: ChatRequest, /) -> ChatResult:
         """The recorded answer to this question."""

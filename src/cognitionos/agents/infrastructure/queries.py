@@ -41,7 +41,8 @@ class ToolCallView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepView(msgspec.Struct, frozen=True, kw_only=True):
-    """One journaled step. `kind`: model, tool or verdict; `call` is set for tools, `text` for the others.
+    """One journaled step. `kind`: model, tool, verdict or decision (a hand-off, a consensus); `call`
+    is set for tools, `text` for the others.
 
     `calls` are the tools a model's answer asked for.
     """
