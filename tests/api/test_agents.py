@@ -120,6 +120,7 @@ async def test_a_task_is_handed_to_another_agent_and_the_run_says_so(client: htt
     events = (await client.get(f"/v1/runs/{run['id']}/events?limit=200")).json()["items"]
     [told] = [each["data"] for each in events if each["kind"] == "agent.handed_off"]
     assert (told["from"], told["to"], told["depth"]) == ("clerk", "poet", 1)
+    assert await replayed(client, run) == {"model_calls": 0, "divergence": None}
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,19 @@ runs of users diverge in the same way.
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from tests.conftest import Run
 
 from cognitionos.composition import build
 from cognitionos.planning.application.replay import Replay, UnknownRecording
 from cognitionos.platform.config import Settings
 
+NOBODY = UUID(int=0)
 RECORDINGS = sorted(path.stem for path in Path(__file__).parent.glob("*.json"))
 Change = Callable[[dict[str, Any]], None]
 
@@ -28,22 +31,19 @@ def recorded(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def replay(tmp_path_factory: pytest.TempPathFactory) -> Replay:
-    """As the product is wired; nothing is opened, so there is no database and no model to ask."""
-    nowhere = Settings(
-        database_url="postgresql://nobody@127.0.0.1:1/none",
-        redis_url="redis://127.0.0.1:1/0",
-        data_dir=tmp_path_factory.mktemp("data"),
-        detect_local_models=False,
-    )
-    return build(nowhere).planning.control.replay
+def replay(settings: Settings, run: Run) -> Iterator[Replay]:
+    """As the product is wired; only the database is opened, for the agents of a tenant who has none of their own."""
+    services = build(settings)
+    run(services.base.database.open())
+    yield services.planning.control.replay
+    run(services.base.database.close())
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
 async def test_a_recorded_run_is_replayed_without_a_difference(replay: Replay, name: str) -> None:
     recording = recorded(name)
 
-    report = await replay.run(recording)
+    report = await replay.run(recording, tenant_id=NOBODY)
 
     assert report.divergence is None
     assert report.replayed + report.recomputed + report.taken == len(recording["tasks"])
@@ -100,7 +100,7 @@ async def test_the_first_difference_is_named(
     recording = recorded(name)
     change(recording)
 
-    found = (await replay.run(recording)).divergence
+    found = (await replay.run(recording, tenant_id=NOBODY)).divergence
 
     assert found is not None
     assert (found.task, found.step) == (task, step)
@@ -112,7 +112,7 @@ async def test_a_pure_task_is_computed_again(replay: Replay) -> None:
     recording = recorded("workflow_with_map_condition_and_review")
     recording["run"]["input"]["names"][0] = "Name a sea"
 
-    found = (await replay.run(recording)).divergence
+    found = (await replay.run(recording, tenant_id=NOBODY)).divergence
 
     assert found is not None
     assert (found.task, found.field) == ("list", "output")
@@ -120,7 +120,7 @@ async def test_a_pure_task_is_computed_again(replay: Replay) -> None:
 
 async def test_a_format_that_nobody_knows_is_refused(replay: Replay) -> None:
     with pytest.raises(UnknownRecording, match="format 99"):
-        await replay.run({"format": 99})
+        await replay.run({"format": 99}, tenant_id=NOBODY)
 
 
 def journal(recording: dict[str, Any], key: str) -> dict[str, Any]:

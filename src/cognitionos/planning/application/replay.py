@@ -67,13 +67,14 @@ class Replay:
     agents: ReplayAgents
     pure: Mapping[str, Compute]
 
-    async def run(self, recording: Mapping[str, Any]) -> ReplayReport:
-        """Every task in order, up to the first divergence. Raises `UnknownRecording`."""
+    async def run(self, recording: Mapping[str, Any], *, tenant_id: UUID) -> ReplayReport:
+        """Every task in order, up to the first divergence, by the agents of `tenant_id`. Raises `UnknownRecording`."""
         if recording.get("format") != FORMAT:
             raise UnknownRecording(f"The recording has format {recording.get('format')!r}; {FORMAT} can be replayed.")
         tasks = recording["tasks"]
         report = ReplayReport(run_id=UUID(recording["run"]["id"]), tasks=len(tasks))
-        again = _Again(recording=recording, agents=self.agents(recording["journals"]), pure=self.pure, report=report)
+        agents = self.agents(recording["journals"])
+        again = _Again(recording=recording, tenant_id=tenant_id, agents=agents, pure=self.pure, report=report)
         for task in tasks:
             report.divergence = await again.task(task)
             if report.divergence is not None:
@@ -84,6 +85,7 @@ class Replay:
 @dataclass(kw_only=True)
 class _Again:
     recording: Mapping[str, Any]
+    tenant_id: UUID
     agents: AgentReplay
     pure: Mapping[str, Compute]
     report: ReplayReport
@@ -155,7 +157,7 @@ class _Again:
         run = self.recording["run"]
         known = Known(run_input=run["input"], outputs=self.outputs)
         return ClaimedTask(
-            tenant_id=UUID(int=0),
+            tenant_id=self.tenant_id,
             project_id=UUID(int=0),
             run_id=UUID(run["id"]),
             goal_id=None,

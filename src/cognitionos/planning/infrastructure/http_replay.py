@@ -76,7 +76,7 @@ class ReplayRoutes(Controller):
         who: Who,
     ) -> ReplayView:
         """The run again from what it recorded, and the first difference from what it did; nothing is changed."""
-        report = await replay.run(await recordings.of_run(who.tenant_id, run_id))
+        report = await replay.run(await recordings.of_run(who.tenant_id, run_id), tenant_id=who.tenant_id)
         return msgspec.convert(asdict(report), ReplayView)
 
     @get(
