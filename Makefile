@@ -39,8 +39,11 @@ down: setup ## stop what runs in the background
 doctor: setup ## name what is missing
 	@$(BIN)/cognitionos doctor
 
+# The tests wait more than they compute. Each process has servers of its own; given ones are for one process.
+PARALLEL ?= $(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),0,3)
+
 test: dev check ## lint, types, contracts and tests, against real servers
-	@$(BIN)/python -m pytest -m "not long" $(TESTS)
+	@$(BIN)/python -m pytest -m "not long" -n $(PARALLEL) --dist loadfile $(TESTS)
 
 test-long: dev ## the long kits
 	@$(BIN)/python -m pytest -m long $(TESTS)
