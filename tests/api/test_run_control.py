@@ -220,7 +220,7 @@ async def test_a_cancelled_run_can_be_taken_up_again_and_one_that_succeeded_cann
 async def test_a_goal_follows_its_run_through_pause_and_retry(app: PlanningApp) -> None:
     gate = Gate(failing={"t1"})
     app.script([{"t1": {"title": "Do it", "instructions": "Do it."}}], do=gate)
-    goal = (await app.client.post("/v1/goals", json={"statement": "Do it"})).json()
+    goal = (await app.client.post("/v1/goals", json={"statement": "Do it", "replans": 0})).json()
     await eventually(lambda: gate.entered)
 
     await asked(app, f"{goal['run_href']}/pause")

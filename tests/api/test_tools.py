@@ -365,7 +365,7 @@ async def test_the_list_of_tools_says_what_may_be_used(tenant: Tenant) -> None:
 
     assert tools["recall"]["usable"]
     assert not tools["python"]["usable"]
-    assert tools["http_request"]["access"] == "reads"
+    assert tools["http_request"]["access"] == "open"
     assert tools["http_request"]["unavailable"] is not None
 
 

@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     task_slots: int = Field(default=32, ge=1, description="tasks a worker runs at once")
     worker_threads: int = Field(default=16, ge=1, description="background jobs a worker runs at once")
 
-    rate_limit_per_minute: int = Field(default=600, ge=1, description="requests a minute for each API key")
+    rate_limit_per_minute: int = Field(default=60_000, ge=1, description="requests a minute for each API key")
     default_goal_budget_usd: str = "1.00"
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP traces go here; None: tracing is off")
     crash_point: str | None = Field(
