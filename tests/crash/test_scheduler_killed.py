@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, cast
 
+import pytest
 from tests.crash.kit import Product, a_product, died_at_its_point
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.waiting import eventually
@@ -20,7 +21,7 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.schedules import Plan, Schedules
 from cognitionos.planning.application.workflows import Workflows
-from cognitionos.planning.domain.schedule import Schedule, Target, Timing
+from cognitionos.planning.domain.schedule import Overlap, Schedule, Target, Timing
 from cognitionos.planning.domain.workflow import DeclaredTask
 from cognitionos.platform.config import Settings
 
@@ -73,7 +74,7 @@ async def a_scene(settings: Settings) -> AsyncIterator[Scene]:
         await workflows.declare(who, "tick", {"a": DeclaredTask(kind="value", input=1)})
         schedules = scheduling.build(bench.base, runs=bench.runs, goals=cast("Any", None)).schedules
         timing, target = Timing(every_s=1), Target(workflow="tick")
-        schedule = await schedules.create(who, Plan(name="tick", timing=timing, target=target))
+        schedule = await schedules.create(who, Plan(name="tick", timing=timing, target=target, overlap=Overlap.ALLOW))
         try:
             yield Scene(bench=bench, product=product, schedules=schedules, who=who, schedule=schedule)
         finally:
@@ -97,6 +98,7 @@ async def test_a_leader_that_dies_right_after_it_fired_is_replaced(settings: Set
         assert await scene.each_started_one_run()
 
 
+@pytest.mark.long
 async def test_two_processes_fire_each_time_once_also_when_the_leader_sleeps(
     settings: Settings,
 ) -> None:
