@@ -21,7 +21,7 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.schedules import Plan, Schedules
 from cognitionos.planning.application.workflows import Workflows
-from cognitionos.planning.domain.schedule import Overlap, Schedule, Target, Timing
+from cognitionos.planning.domain.schedule import Schedule, Target, Timing
 from cognitionos.planning.domain.workflow import DeclaredTask
 from cognitionos.platform.config import Settings
 
@@ -74,7 +74,7 @@ async def a_scene(settings: Settings) -> AsyncIterator[Scene]:
         await workflows.declare(who, "tick", {"a": DeclaredTask(kind="value", input=1)})
         schedules = scheduling.build(bench.base, runs=bench.runs, goals=cast("Any", None)).schedules
         timing, target = Timing(every_s=1), Target(workflow="tick")
-        schedule = await schedules.create(who, Plan(name="tick", timing=timing, target=target, overlap=Overlap.ALLOW))
+        schedule = await schedules.create(who, Plan(name="tick", timing=timing, target=target))
         try:
             yield Scene(bench=bench, product=product, schedules=schedules, who=who, schedule=schedule)
         finally:

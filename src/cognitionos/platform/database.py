@@ -22,7 +22,11 @@ from cognitionos.kernel.errors import Unavailable
 from cognitionos.platform.migrations import sqlalchemy_url
 
 POOL_WAIT_S = 5.0
-_SET_TENANT = "SELECT set_config('app.tenant_id', %s, true)"
+_GONE = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
+_SET_TENANT = (
+    "SELECT set_config('app.tenant_id', %s, true), set_config('idle_in_transaction_session_timeout', '10s', true)"
+)
+"""Both end with the transaction. A process that stalls inside one loses it, and its locks hold up nobody for long."""
 
 Row = tuple[Any, ...]
 
@@ -107,7 +111,7 @@ async def _translated() -> AsyncIterator[None]:
     """Say 'unavailable' where a driver says that the server is gone."""
     try:
         yield
-    except (PoolTimeout, psycopg.OperationalError) as error:
+    except (PoolTimeout, *_GONE) as error:
         if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.DeadlockDetected):
             raise
         raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
@@ -115,6 +119,6 @@ async def _translated() -> AsyncIterator[None]:
         original = getattr(error, "orig", None)
         if isinstance(error, TimeoutError) or getattr(error, "connection_invalidated", False):
             raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
-        if isinstance(original, psycopg.OperationalError):
+        if isinstance(original, _GONE):
             raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
         raise

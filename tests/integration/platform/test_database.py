@@ -1,10 +1,14 @@
 """Both ways to the database see one tenant only, and say 'unavailable' when the server is gone."""
 
+import select
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 from sqlalchemy import text
 from tests.conftest import Run
+from tests.waiting import eventually
 
 from cognitionos.kernel.ids import new_id
 from cognitionos.platform.config import Settings
@@ -46,6 +50,29 @@ async def test_a_transaction_leaves_no_tenant_behind_on_its_connection(opened: D
 
     assert inside == (str(tenant),)
     assert seen_after <= {("",), (None,)}
+
+
+async def test_a_transaction_that_stalls_is_ended_by_the_server_and_others_go_on(opened: Database) -> None:
+    shown = "SHOW idle_in_transaction_session_timeout"
+
+    async with opened.begin(new_id()) as session:
+        in_a_session = (await session.execute(text(shown))).scalar_one()
+    async with opened.transaction(new_id()) as connection:
+        in_a_transaction = await (await connection.execute(shown)).fetchone()
+    async with opened.connection() as connection:
+        outside = await (await connection.execute(shown)).fetchone()
+    with pytest.raises(DatabaseUnavailable):
+        async with opened.transaction(new_id()) as connection:
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '20ms'")
+            await eventually(lambda: connection.closed or _is_over(connection))
+            await connection.execute("SELECT 1")
+
+    assert (in_a_session, in_a_transaction, outside) == ("10s", ("10s",), ("0",))
+
+
+def _is_over(connection: AsyncConnection[Any]) -> bool:
+    """Whether the server has said something since: it only does when it ends the session."""
+    return bool(select.select([connection.fileno()], [], [], 0)[0])
 
 
 async def test_a_failed_unit_of_work_leaves_nothing(opened: Database) -> None:

@@ -27,12 +27,10 @@ BEGIN
   END IF;
 END
 $$;
--- Whether `fence` is still the leader's; keeps it so until the caller's transaction ends. A process that stalls in that
--- transaction loses it, so that its locks cannot hold up the next leader.
+-- Whether `fence` is still the leader's; keeps it so until the caller's transaction ends.
 CREATE OR REPLACE FUNCTION leads_schedules(my_fence bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-  PERFORM set_config('idle_in_transaction_session_timeout', '2s', true);
   PERFORM 1 FROM leaders l WHERE l.duty = 'schedules' AND l.fence = my_fence FOR SHARE;
   RETURN FOUND;
 END
