@@ -9,6 +9,7 @@ from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.domain.chat import Usage
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import NATIVE
 from cognitionos.llm_gateway.infrastructure.anthropic_errors import render
+from cognitionos.llm_gateway.infrastructure.chat_chunk import Chunk, Delta, Function, decode_chunk
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode, usage_from, written_by_age
 from cognitionos.platform.http_problems import problem_of
 
@@ -20,43 +21,6 @@ _REASONS = {
     "content_filter": "refusal",
 }
 _LAST = "message_stop"
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Call(msgspec.Struct):
-    index: int = 0
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_Call] | None = None
-
-
-class _Choice(msgspec.Struct):
-    index: int = 0
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(msgspec.Struct):
-    """A chunk of OpenAI's, or with a `type` an event of Anthropic's."""
-
-    type: str | None = None
-    anthropic: msgspec.Raw = msgspec.Raw()
-    model: str = ""
-    choices: list[_Choice] | None = None
-    usage: dict[str, Any] | None = None
-
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 def message_of(wire: Mapping[str, Any], *, message_id: str) -> Mapping[str, Any]:
@@ -105,7 +69,7 @@ class MessageEvents:
 
     def event(self, data: bytes) -> bytes:
         """The bytes to send for one chunk."""
-        chunk = _decode_chunk(data)
+        chunk = decode_chunk(data)
         if chunk.type == _LAST:
             self._last = _framed(_LAST, data)
             return b""
@@ -131,7 +95,7 @@ class MessageEvents:
         body, _ = render(problem_of(error), self._request_id)
         return _framed("error", encode(body))
 
-    def _told(self, chunk: _Chunk) -> list[bytes]:
+    def _told(self, chunk: Chunk) -> list[bytes]:
         events = self._start(chunk.model)
         self._usage = chunk.usage or self._usage
         for choice in chunk.choices or ():
@@ -148,7 +112,7 @@ class MessageEvents:
         self._begun = True
         return [_event("message_start", message=_empty(self._id, model))]
 
-    def _added(self, delta: _Delta) -> list[bytes]:
+    def _added(self, delta: Delta) -> list[bytes]:
         events: list[bytes] = []
         if delta.reasoning_content:
             events += self._block("thinking", 0, {"type": "thinking", "thinking": "", "signature": ""})
@@ -158,7 +122,7 @@ class MessageEvents:
             events += self._block("text", 0, {"type": "text", "text": ""})
             events.append(self._delta({"type": "text_delta", "text": text}))
         for call in delta.tool_calls or ():
-            function = call.function or _Function()
+            function = call.function or Function()
             block = {"type": "tool_use", "id": call.id or "", "name": function.name or "", "input": {}}
             events += self._block("tool_use", call.index, block)
             self._called = True

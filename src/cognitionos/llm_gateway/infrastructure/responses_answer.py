@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.infrastructure.chat_chunk import Delta, Function, decode_chunk
 from cognitionos.llm_gateway.infrastructure.openai_errors import render
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode, usage_from
 from cognitionos.platform.http_problems import problem_of
@@ -31,38 +30,6 @@ _REPEATED: Mapping[str, Any] = {
     "user": None,
 }
 """What a response says of its request, with what it says where the request said nothing."""
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Call(msgspec.Struct):
-    index: int = 0
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_Call] | None = None
-
-
-class _Choice(msgspec.Struct):
-    index: int = 0
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(msgspec.Struct):
-    model: str = ""
-    choices: list[_Choice] | None = None
-    usage: dict[str, Any] | None = None
-
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 def response_of(wire: Mapping[str, Any], *, call_id: str, created_at: int, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +81,7 @@ class ResponseEvents:
 
     def event(self, data: bytes) -> bytes:
         """The bytes to send for one chunk."""
-        chunk = _decode_chunk(data)
+        chunk = decode_chunk(data)
         events = self._begin(chunk.model)
         self._usage = chunk.usage or self._usage
         for choice in chunk.choices or ():
@@ -143,7 +110,7 @@ class ResponseEvents:
         started = self._response() | {"status": "in_progress", "usage": None}
         return [self._event(f"response.{kind}", response=started) for kind in ("created", "in_progress")]
 
-    def _added(self, delta: _Delta) -> list[bytes]:
+    def _added(self, delta: Delta) -> list[bytes]:
         events: list[bytes] = []
         for kind, words in (("output_text", delta.content), ("refusal", delta.refusal)):
             if words:
@@ -153,7 +120,7 @@ class ResponseEvents:
                 more: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
                 events.append(self._of_part(f"response.{kind}.delta", delta=words, **more))
         for call in delta.tool_calls or ():
-            function = call.function or _Function()
+            function = call.function or Function()
             body = _call(self._call_id, call.index, call.id, function.name, "", status="in_progress")
             events += self._open("function_call", call.index, body)
             if function.arguments:
