@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from tests.serving import serving
 
 FIELDS = {
     *("model", "messages", "max_tokens", "system", "tools", "tool_choice", "stop_sequences", "stream", "temperature"),
@@ -105,17 +106,9 @@ async def running_anthropic(**changes: Any) -> AsyncIterator[AnthropicUpstream]:
     app.router.add_post("/v1/messages/count_tokens", _count_tokens)
     app.router.add_get("/v1/models", _models)
     app.router.add_get("/v1/models/{model}", _model)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    assert site._server is not None
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    upstream.base_url = f"http://127.0.0.1:{port}"
-    try:
+    async with serving(app) as address:
+        upstream.base_url = f"http://{address}"
         yield upstream
-    finally:
-        await runner.cleanup()
 
 
 @web.middleware

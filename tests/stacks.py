@@ -38,6 +38,24 @@ class RunningStack:
             response = connection.getresponse()
             return response.status, json.load(response)
 
+    def cognitionos(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """A command of the terminal on the stack's data directory."""
+        return subprocess.run(
+            command(*arguments, "--data", str(self.data_dir)),
+            env=clean_environment(),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def as_json(self, *arguments: str) -> Any:
+        """What a command prints with `--json`; it has to succeed."""
+        done = self.cognitionos(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
     def is_ready(self) -> bool:
         """Whether /health/ready says 'ready' (not 'degraded')."""
         try:

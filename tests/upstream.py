@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from tests.serving import serving
 
 ROLES = {"system", "developer", "user", "assistant", "tool"}
 DIMENSIONS = 8
@@ -90,17 +91,9 @@ async def running_upstream(**changes: Any) -> AsyncIterator[Upstream]:
     app.router.add_post("/v1/embeddings", _embeddings)
     app.router.add_get("/v1/models", _models)
     app.router.add_get("/v1/models/{model}", _model)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    assert site._server is not None
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    upstream.base_url = f"http://127.0.0.1:{port}/v1"
-    try:
+    async with serving(app) as address:
+        upstream.base_url = f"http://{address}/v1"
         yield upstream
-    finally:
-        await runner.cleanup()
 
 
 @web.middleware

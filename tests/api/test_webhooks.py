@@ -13,6 +13,7 @@ import httpx
 import pytest
 from aiohttp import web
 from tests.fakes.planning_app import PlanningApp, planning_app
+from tests.serving import serving
 from tests.waiting import eventually
 
 from cognitionos.kernel.clock import utc_now
@@ -55,15 +56,9 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 
     app = web.Application()
     app.router.add_post("/hook", take)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    here.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-    try:
+    async with serving(app) as address:
+        here.port = int(address.rpartition(":")[2])
         yield here
-    finally:
-        await runner.cleanup()
 
 
 async def deliver_what_is_due(app: PlanningApp) -> None:

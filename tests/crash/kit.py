@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from tests.serving import serving
 from tests.stacks import clean_environment, command
 
 from cognitionos.cli.lifeline import ENVIRONMENT_VARIABLE, GO
@@ -59,19 +60,6 @@ async def a_canary() -> AsyncIterator[Canary]:
     async with serving(app) as address:
         canary.address, canary.url = address, f"http://{address}/effect"
         yield canary
-
-
-@asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """`app` on loopback; gives `address:port`."""
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @dataclass(kw_only=True)

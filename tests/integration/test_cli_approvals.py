@@ -1,14 +1,11 @@
 """Workflows, approvals and signals from the terminal, as a process against a real stack."""
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.servers import scratch_dir
-from tests.stacks import RunningStack, clean_environment, command, running_stack
+from tests.stacks import RunningStack, running_stack
 from tests.waiting import eventually_sync
 
 from cognitionos.cli.approvals import UnreadableFile, read_workflow
@@ -32,33 +29,16 @@ def stack() -> Iterator[RunningStack]:
         yield running
 
 
-def cognitionos(stack: RunningStack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments, "--data", str(stack.data_dir)),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def as_json(stack: RunningStack, *arguments: str) -> Any:
-    done = cognitionos(stack, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_a_workflow_is_put_started_approved_and_signalled(stack: RunningStack, tmp_path: Path) -> None:
     (tmp_path / "ship.yaml").write_text(SHIP)
 
-    put = cognitionos(stack, "workflow", "put", str(tmp_path / "ship.yaml"))
-    run = as_json(stack, "workflow", "start", "ship", '{"by": "test"}')
-    [approval] = eventually_sync(lambda: as_json(stack, "approvals", "--run", run["id"])["items"], timeout_s=20)
-    early = cognitionos(stack, "signal", run["id"], "parcel", '{"number": 7}')
-    yes = cognitionos(stack, "approve", approval["id"], "--comment", "go")
-    no = cognitionos(stack, "reject", approval["id"])
-    listed = cognitionos(stack, "approvals", "--run", run["id"], "--all")
+    put = stack.cognitionos("workflow", "put", str(tmp_path / "ship.yaml"))
+    run = stack.as_json("workflow", "start", "ship", '{"by": "test"}')
+    [approval] = eventually_sync(lambda: stack.as_json("approvals", "--run", run["id"])["items"], timeout_s=20)
+    early = stack.cognitionos("signal", run["id"], "parcel", '{"number": 7}')
+    yes = stack.cognitionos("approve", approval["id"], "--comment", "go")
+    no = stack.cognitionos("reject", approval["id"])
+    listed = stack.cognitionos("approvals", "--run", run["id"], "--all")
 
     assert put.stdout == "ship version 1, 2 tasks\n"
     assert approval["details"] == {"day": "2026-11-21"}

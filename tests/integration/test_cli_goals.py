@@ -18,25 +18,12 @@ def stack() -> Iterator[RunningStack]:
         yield running
 
 
-def cognitionos(stack: RunningStack, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command of the terminal on the stack's data directory."""
-    return subprocess.run(
-        command(*arguments, "--data", str(stack.data_dir)),
-        env=clean_environment(),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_run_attaches_what_the_statement_names_and_shows_plan_progress_and_result(
     stack: RunningStack, tmp_path: Path
 ) -> None:
     (tmp_path / "prices.csv").write_text("item,price\nkettle,20\n")
 
-    done = cognitionos(stack, "run", "Sum the prices in ./prices.csv.", cwd=tmp_path)
+    done = stack.cognitionos("run", "Sum the prices in ./prices.csv.", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert "model simulated/scenarios stands in: no model is connected" in done.stdout
@@ -47,7 +34,7 @@ def test_run_attaches_what_the_statement_names_and_shows_plan_progress_and_resul
 
 
 def test_run_as_json_prints_the_finished_goal_and_nothing_else(stack: RunningStack) -> None:
-    done = cognitionos(stack, "run", "Name three colours", "--json", "--budget", "0.25")
+    done = stack.cognitionos("run", "Name three colours", "--json", "--budget", "0.25")
 
     goal = json.loads(done.stdout)
     assert goal["status"] == "succeeded"
@@ -56,11 +43,11 @@ def test_run_as_json_prints_the_finished_goal_and_nothing_else(stack: RunningSta
 
 
 def test_a_finished_goal_can_be_listed_followed_and_inspected(stack: RunningStack) -> None:
-    goal = json.loads(cognitionos(stack, "run", "Name a river", "--json").stdout)
+    goal = json.loads(stack.cognitionos("run", "Name a river", "--json").stdout)
 
-    listed = cognitionos(stack, "runs", "--limit", "5")
-    followed = cognitionos(stack, "follow", goal["id"])
-    inspected = json.loads(cognitionos(stack, "inspect", goal["id"]).stdout)
+    listed = stack.cognitionos("runs", "--limit", "5")
+    followed = stack.cognitionos("follow", goal["id"])
+    inspected = json.loads(stack.cognitionos("inspect", goal["id"]).stdout)
 
     assert f"{goal['id']}  succeeded" in listed.stdout
     assert "Name a river" in listed.stdout
@@ -70,9 +57,9 @@ def test_a_finished_goal_can_be_listed_followed_and_inspected(stack: RunningStac
 
 
 def test_a_finished_goal_cannot_be_cancelled(stack: RunningStack) -> None:
-    goal = json.loads(cognitionos(stack, "run", "Name a lake", "--json").stdout)
+    goal = json.loads(stack.cognitionos("run", "Name a lake", "--json").stdout)
 
-    refused = cognitionos(stack, "cancel", goal["id"])
+    refused = stack.cognitionos("cancel", goal["id"])
 
     assert refused.returncode == 1
     assert "already" in refused.stderr
@@ -88,7 +75,7 @@ def test_a_finished_goal_cannot_be_cancelled(stack: RunningStack) -> None:
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_and_where(stack: RunningStack, arguments: list[str], told: str) -> None:
-    refused = cognitionos(stack, *arguments)
+    refused = stack.cognitionos(*arguments)
 
     assert refused.returncode == 1
     assert refused.stderr.count(told) == 1
@@ -105,21 +92,21 @@ def test_without_a_stack_the_remedy_is_named(tmp_path: Path) -> None:
 
 
 def test_a_simulated_goal_says_what_a_real_model_would_have_cost(stack: RunningStack) -> None:
-    goal = json.loads(cognitionos(stack, "run", "Name a hill", "--json").stdout)
+    goal = json.loads(stack.cognitionos("run", "Name a hill", "--json").stdout)
 
     assert goal["priced_as"]["model"] == "gpt-4o-mini"
     assert Decimal("0.00001") < Decimal(goal["priced_as"]["cost_usd"]) < Decimal("0.01")
 
 
 def test_tenants_and_keys_find_the_servers_of_the_local_stack(stack: RunningStack) -> None:
-    made = cognitionos(stack, "tenants", "create", "acme")
-    listed = cognitionos(stack, "keys", "list", "--tenant", "local", "--json")
-    key = cognitionos(stack, "keys", "create", "ci", "--tenant", "acme", "--scope", "goals:read")
+    made = stack.cognitionos("tenants", "create", "acme")
+    listed = stack.cognitionos("keys", "list", "--tenant", "local", "--json")
+    key = stack.cognitionos("keys", "create", "ci", "--tenant", "acme", "--scope", "goals:read")
 
     assert made.returncode == 0, made.stderr
     assert [row["name"] for row in json.loads(listed.stdout)] == ["first key"]
     for each in (made, key):
-        assert cognitionos(stack, "runs", "--api-key", each.stdout.strip(), "--url", stack.url).returncode == 0
+        assert stack.cognitionos("runs", "--api-key", each.stdout.strip(), "--url", stack.url).returncode == 0
 
 
 def test_the_note_for_them_is_private_and_holds_no_key(stack: RunningStack) -> None:

@@ -1,13 +1,11 @@
 """Run control from the terminal, as a process against a real stack."""
 
 import json
-import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from tests.servers import scratch_dir
-from tests.stacks import RunningStack, clean_environment, command, running_stack
+from tests.stacks import RunningStack, running_stack
 
 
 @pytest.fixture(scope="module")
@@ -19,30 +17,12 @@ def stack() -> Iterator[RunningStack]:
 @pytest.fixture(scope="module")
 def run_id(stack: RunningStack) -> str:
     """The run of a goal that has succeeded."""
-    return str(json.loads(cognitionos(stack, "run", "Name a river", "--json").stdout)["run_id"])
-
-
-def cognitionos(stack: RunningStack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the terminal on the stack's data directory."""
-    return subprocess.run(
-        command(*arguments, "--data", str(stack.data_dir)),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def as_json(stack: RunningStack, *arguments: str) -> Any:
-    done = cognitionos(stack, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return str(json.loads(stack.cognitionos("run", "Name a river", "--json").stdout)["run_id"])
 
 
 def test_a_run_is_explained_by_what_was_stored(stack: RunningStack, run_id: str) -> None:
-    told = as_json(stack, "explain", run_id)
-    shown = cognitionos(stack, "explain", run_id).stdout
+    told = stack.as_json("explain", run_id)
+    shown = stack.cognitionos("explain", run_id).stdout
 
     first = told["decisions"][0]
     assert (first["role"], first["task"], first["call"]["simulated"]) == ("planner", "plan", True)
@@ -54,17 +34,17 @@ def test_a_run_is_explained_by_what_was_stored(stack: RunningStack, run_id: str)
 
 
 def test_the_critical_path_of_a_goal_begins_with_its_plan(stack: RunningStack, run_id: str) -> None:
-    path = as_json(stack, "critical-path", run_id)
-    shown = cognitionos(stack, "critical-path", run_id).stdout
+    path = stack.as_json("critical-path", run_id)
+    shown = stack.cognitionos("critical-path", run_id).stdout
 
     assert [task["key"] for task in path["tasks"]] == ["plan", "t1"]
     assert "is the longest chain" in shown
 
 
 def test_a_replay_finds_no_difference_and_the_recording_can_be_exported(stack: RunningStack, run_id: str) -> None:
-    report = as_json(stack, "replay", run_id)
-    shown = cognitionos(stack, "replay", run_id)
-    recording = as_json(stack, "export", run_id)
+    report = stack.as_json("replay", run_id)
+    shown = stack.cognitionos("replay", run_id)
+    recording = stack.as_json("export", run_id)
 
     assert (report["divergence"], report["replayed"], report["model_calls"]) == (None, 2, 0)
     assert (shown.returncode, "no model was called" in shown.stdout) == (0, True)
@@ -72,9 +52,9 @@ def test_a_replay_finds_no_difference_and_the_recording_can_be_exported(stack: R
 
 
 def test_a_run_is_forked_from_a_task_and_from_a_snapshot(stack: RunningStack, run_id: str) -> None:
-    named = cognitionos(stack, "snapshot", run_id, "done")
-    fork = as_json(stack, "fork", run_id, "--from", "t1")
-    nothing = cognitionos(stack, "fork", run_id, "--snapshot", "done")
+    named = stack.cognitionos("snapshot", run_id, "done")
+    fork = stack.as_json("fork", run_id, "--from", "t1")
+    nothing = stack.cognitionos("fork", run_id, "--snapshot", "done")
 
     assert "snapshot 'done' holds the run after event" in named.stdout
     assert (fork["forked_from"], fork["reused_tasks"]) == (run_id, 1)
@@ -95,7 +75,7 @@ def test_a_run_is_forked_from_a_task_and_from_a_snapshot(stack: RunningStack, ru
 def test_what_cannot_be_done_is_one_line_that_says_why(
     stack: RunningStack, run_id: str, arguments: list[str], told: str
 ) -> None:
-    refused = cognitionos(stack, *(argument.replace("{run}", run_id) for argument in arguments))
+    refused = stack.cognitionos(*(argument.replace("{run}", run_id) for argument in arguments))
 
     assert refused.returncode == 1
     assert told in refused.stderr

@@ -2,14 +2,13 @@
 
 import http.server
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.servers import scratch_dir
-from tests.stacks import RunningStack, clean_environment, command, running_stack
+from tests.stacks import RunningStack, running_stack
 from tests.waiting import eventually_sync
 
 
@@ -30,35 +29,22 @@ def endpoint(got: list[dict[str, Any]]) -> Iterator[int]:
         server.shutdown()
 
 
-def cognitionos(stack: RunningStack, *arguments: str) -> Any:
-    done = subprocess.run(
-        command("webhooks", *arguments, "--data", str(stack.data_dir), "--json"),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_a_worker_delivers_what_the_terminal_asked_for() -> None:
     got: list[dict[str, Any]] = []
     with endpoint(got) as port, scratch_dir() as folder:
         allow = {"COGNITIONOS_WEBHOOK_ALLOW": f"127.0.0.1:{port}"}
         with running_stack(folder / "data", settings=allow) as stack:
-            made = cognitionos(stack, "create", f"http://127.0.0.1:{port}/hook", "--event", "run.failed")
-            ping = cognitionos(stack, "ping", made["id"])
+            made = stack.as_json("webhooks", "create", f"http://127.0.0.1:{port}/hook", "--event", "run.failed")
+            ping = stack.as_json("webhooks", "ping", made["id"])
             eventually_sync(lambda: got, timeout_s=40)
             [delivery] = eventually_sync(lambda: delivered(stack, made["id"]), timeout_s=40)
-            cognitionos(stack, "replay", made["id"], ping["id"])
+            stack.as_json("webhooks", "replay", made["id"], ping["id"])
             eventually_sync(lambda: len(got) == 2, timeout_s=40)
-            renewed = cognitionos(stack, "renew-secret", made["id"])
-            disabled = cognitionos(stack, "disable", made["id"])
-            enabled = cognitionos(stack, "enable", made["id"])
-            cognitionos(stack, "delete", made["id"])
-            left = cognitionos(stack, "list")
+            renewed = stack.as_json("webhooks", "renew-secret", made["id"])
+            disabled = stack.as_json("webhooks", "disable", made["id"])
+            enabled = stack.as_json("webhooks", "enable", made["id"])
+            stack.as_json("webhooks", "delete", made["id"])
+            left = stack.as_json("webhooks", "list")
 
     assert [each["type"] for each in got] == ["webhook.ping"] * 2
     assert (delivery["id"], [each["status"] for each in delivery["log"]]) == (ping["id"], [204])
@@ -67,5 +53,5 @@ def test_a_worker_delivers_what_the_terminal_asked_for() -> None:
 
 
 def delivered(stack: RunningStack, webhook_id: str) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = cognitionos(stack, "deliveries", webhook_id)["items"]
+    items: list[dict[str, Any]] = stack.as_json("webhooks", "deliveries", webhook_id)["items"]
     return [each for each in items if each["status"] == "delivered"]
