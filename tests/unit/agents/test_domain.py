@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from cognitionos.agents.domain.agent_run import idempotency_key, storable
 from cognitionos.agents.domain.context_window import estimated_tokens, pack
-from cognitionos.agents.domain.json_schema import faults_of
 from cognitionos.agents.domain.prompt import prompt_of
 from cognitionos.agents.domain.structured import json_in
 from cognitionos.agents.domain.tool import clipped
@@ -17,6 +16,7 @@ from cognitionos.agents.domain.verdict import VERDICT_SCHEMA, verdict_of
 from cognitionos.agents.domain.workspace import BadFileName, NewFile, WorkspaceLimit, check_sizes, file_name
 from cognitionos.agents.infrastructure.prompt_files import load_prompts
 from cognitionos.kernel.ids import new_id
+from cognitionos.kernel.json_schema import faults_of
 
 OPENING = [{"role": "system", "content": "You are."}, {"role": "user", "content": "Do it."}]
 

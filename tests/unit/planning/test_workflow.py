@@ -190,9 +190,9 @@ def test_input_that_is_nested_too_deeply_is_refused() -> None:
 def test_a_run_s_input_must_have_what_tasks_refer_to() -> None:
     workflow = a_workflow(a=a_value(of=[ref("run.input.x.y"), ref("run.input.z")]))
 
-    workflow.check_input({"x": {"y": 1}, "z": None})
+    workflow.input_of({"x": {"y": 1}, "z": None})
     with pytest.raises(InvalidRunInput) as refused:
-        workflow.check_input({"x": {}})
+        workflow.input_of({"x": {}})
 
     assert set(refused.value.fields) == {"input.x.y", "input.z"}
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from cognitionos.agents.application.hand_off import hand_off_tool
 from cognitionos.agents.application.ports import Kit, Tool
-from cognitionos.agents.domain.json_schema import faults_of
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, Access, Effect
 from cognitionos.agents.domain.tool_rule import ToolRule, rule_for
+from cognitionos.kernel.json_schema import faults_of
 from cognitionos.llm_gateway.facade import ToolCall
 
 ADDED_FOR = ("executor",)

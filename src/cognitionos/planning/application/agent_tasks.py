@@ -83,8 +83,8 @@ class AgentTasks:
         except BudgetExhausted as error:
             if budget_nanousd is None or error.subject != f"task:{task.id}":
                 raise
-            share = f"The share of task '{task.key}' in the goal's budget, ${usd_text(budget_nanousd)}, is used up"
-            raise TaskTooLarge(f"{share}: {error.detail}") from error
+            budget = f"The budget of task '{task.key}', ${usd_text(budget_nanousd)}, is used up"
+            raise TaskTooLarge(f"{budget}: {error.detail}") from error
         except AgentLeaseLost as error:
             raise LeaseLost(error.detail) from error
         except NeedsApproval as needed:

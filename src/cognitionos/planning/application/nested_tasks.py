@@ -8,7 +8,7 @@ from uuid import UUID
 from cognitionos.kernel.errors import Invalid
 from cognitionos.planning.application.ports import Report
 from cognitionos.planning.application.values import FOREVER_S
-from cognitionos.planning.application.workflows import check_run_input
+from cognitionos.planning.application.workflows import checked_run_input
 from cognitionos.planning.domain.reference import STATE
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.domain.task import ClaimedTask, Failed, NestedRun, Outcome, Postponed, Problem, Succeeded
@@ -70,8 +70,7 @@ class NestedTasks:
             raise NestedTooDeeply(f"The run {task.run_id} is nested {depth} deep; that is the limit.")
         name, _, version = str(task.spec["workflow"]).partition("@")
         workflow = await self.runs.workflow(task.tenant_id, name, int(version) if version else None)
-        run_input = task.spec.get("input")
-        check_run_input(workflow, run_input)
+        run_input = checked_run_input(workflow, task.spec.get("input"))
         nested = NestedRun(
             workflow=workflow.name,
             version=workflow.version,

@@ -10,11 +10,13 @@ from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.errors import DomainError, Unavailable
+from cognitionos.planning.application.heartbeat import heartbeat
 from cognitionos.planning.application.ports import Compute, Handler
 from cognitionos.planning.application.recording import Recorder
 from cognitionos.planning.domain.kinds import must_be_input
 from cognitionos.planning.domain.reference import STATE, Known, Reference, Wanted, references_of, resolved
 from cognitionos.planning.domain.replan import PLANNED
+from cognitionos.planning.domain.retry import TIMED_OUT, UNFORESEEN
 from cognitionos.planning.domain.step import Ended, Reported, Started
 from cognitionos.planning.domain.task import ClaimedTask, Failed, LeaseLost, Outcome, Problem, Retrying
 from cognitionos.platform.logging import get_logger
@@ -81,11 +83,13 @@ class Runner:
         if handler is None:
             return Failed(problem=_problem("unknown-kind", f"No task of kind '{task.kind}' can be run here."))
 
-        async def report(kind: str, data: Mapping[str, Any]) -> None:
-            await self.recorder.put(Reported(task=task, kind=kind, data=data))
-
         try:
-            async with asyncio.timeout(task.timeout_s):
+            async with asyncio.timeout(task.timeout_s), heartbeat(task.spec.get("heartbeat_s")) as beat:
+
+                async def report(kind: str, data: Mapping[str, Any]) -> None:
+                    beat()
+                    await self.recorder.put(Reported(task=task, kind=kind, data=data))
+
                 return await handler(await self._resolved(task), report)
         except LeaseLost:
             raise
@@ -130,8 +134,8 @@ def _problem_of(task: ClaimedTask, error: Exception) -> Problem:
     if isinstance(error, DomainError):
         return Problem.of(error)
     if isinstance(error, TimeoutError):
-        return _problem("task-timed-out", f"Task '{task.key}' did not end within {task.timeout_s:g} s.")
-    return _problem("internal-error", f"Task '{task.key}' met an error of ours ({type(error).__name__}); see the log.")
+        return _problem(TIMED_OUT, f"Task '{task.key}' did not end within {task.timeout_s:g} s.")
+    return _problem(UNFORESEEN, f"Task '{task.key}' met an error of ours ({type(error).__name__}); see the log.")
 
 
 def _problem(slug: str, detail: str) -> Problem:

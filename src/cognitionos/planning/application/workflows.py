@@ -17,6 +17,7 @@ from cognitionos.planning.domain.workflow import (
     InvalidRunInput,
     InvalidWorkflow,
     Workflow,
+    check_schema,
     check_tasks,
     checked_name,
 )
@@ -37,10 +38,17 @@ class Workflows:
     now: Clock
     new_id: Callable[[], UUID]
 
-    async def declare(self, who: Principal, name: str, tasks: Mapping[str, DeclaredTask]) -> Workflow:
-        """The next version of `name`; the latest one if that has these very tasks. Raises `InvalidWorkflow`."""
+    async def declare(
+        self,
+        who: Principal,
+        name: str,
+        tasks: Mapping[str, DeclaredTask],
+        *,
+        input_schema: Mapping[str, Any] | None = None,
+    ) -> Workflow:
+        """The next version of `name`; the latest one if that has this very content. Raises `InvalidWorkflow`."""
         checked_name(name)
-        digest = await asyncio.to_thread(_checked_digest, tasks)
+        digest = await asyncio.to_thread(_checked_digest, tasks, input_schema)
         async with self.begin(who.tenant_id) as work:
             latest = await work.workflows.latest_locked(name)
             if latest is not None and latest[1] == digest:
@@ -53,6 +61,7 @@ class Workflows:
                 digest=digest,
                 created_at=self.now(),
                 tasks=tasks,
+                input_schema=input_schema,
             )
             await work.workflows.add(workflow)
         crash_point(DECLARED)
@@ -74,26 +83,31 @@ class Workflows:
 
 def origin_of(workflow: Workflow, run_input: Any, *, critical: bool = False) -> StartedFrom:
     """Where a run of `workflow` comes from. Raises `InvalidRunInput`."""
-    check_run_input(workflow, run_input)
     return StartedFrom(
         workflow=workflow.name,
         version=workflow.version,
-        input=run_input,
+        input=checked_run_input(workflow, run_input),
         result_key=workflow.result_key,
         critical=critical,
     )
 
 
-def _checked_digest(tasks: Mapping[str, DeclaredTask]) -> str:
+def _checked_digest(tasks: Mapping[str, DeclaredTask], input_schema: Mapping[str, Any] | None) -> str:
     check_tasks(tasks)
     text = json.dumps({key: task.as_json() for key, task in tasks.items()}, sort_keys=True)
     if has_nul(text):
         raise InvalidWorkflow(f"tasks: {_NUL}", fields={"tasks": _NUL})
+    if input_schema is not None:
+        check_schema(input_schema)
+        schema = json.dumps(input_schema, sort_keys=True)
+        if has_nul(schema):
+            raise InvalidWorkflow(f"input_schema: {_NUL}", fields={"input_schema": _NUL})
+        text += schema
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_run_input(workflow: Workflow, run_input: Any) -> None:
-    """Raise `InvalidRunInput` unless a run of `workflow` can start with `run_input`."""
+def checked_run_input(workflow: Workflow, run_input: Any) -> Any:
+    """The input of a run of `workflow` that is given `run_input`. Raises `InvalidRunInput`."""
     fault = None
     if any(found is None for _, found in walked(run_input, "input")):
         fault = "is nested too deeply"
@@ -101,7 +115,7 @@ def check_run_input(workflow: Workflow, run_input: Any) -> None:
         fault = _NUL
     if fault:
         raise InvalidRunInput(f"input: {fault}", fields={"input": fault})
-    workflow.check_input(run_input)
+    return workflow.input_of(run_input)
 
 
 def has_nul(text: str) -> bool:

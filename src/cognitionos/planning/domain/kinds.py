@@ -15,6 +15,7 @@ LONGEST_INSTRUCTIONS = 8_000
 LONGEST_TEXT = 20_000
 LONGEST_WAIT_S = 366 * 86_400.0
 MOST_CRITICS = 9
+MOST_RETRIED = 20
 LONGEST_CODE = 100_000
 SIGNAL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 WORKFLOW_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?"
@@ -76,18 +77,21 @@ def _map_task_faults(task: Mapping[str, Any]) -> dict[str, str]:
     for name, fault in input_faults(kind, task.get("input")).items():
         faults[f"{MAP_TASK}.input{'.' if name else ''}{name}"] = fault
     if retry is not None and not _is_retry(retry):
-        faults[f"{MAP_TASK}.retry"] = "must be an object of 'max_attempts' (1 to 100) and 'backoff_s' (0 to 60)"
+        told = "must be an object of 'max_attempts' (1 to 100), 'backoff_s' (0 to 60) and 'only' (types of problem)"
+        faults[f"{MAP_TASK}.retry"] = told
     if not _is_number(timeout_s) or not 0 < timeout_s <= 86_400:
         faults[f"{MAP_TASK}.timeout_s"] = "must be a number of seconds, more than 0 and at most 86400"
     return faults
 
 
 def _is_retry(value: Any) -> bool:
-    if not isinstance(value, Mapping) or set(value) - {"max_attempts", "backoff_s"}:
+    if not isinstance(value, Mapping) or set(value) - {"max_attempts", "backoff_s", "only"}:
         return False
     attempts, backoff_s = value.get("max_attempts", 1), value.get("backoff_s", 0)
     good_attempts = isinstance(attempts, int) and not isinstance(attempts, bool) and 1 <= attempts <= 100
-    return good_attempts and _is_number(backoff_s) and 0 <= backoff_s <= 60
+    only = value.get("only", [])
+    good_types = isinstance(only, list) and len(only) <= MOST_RETRIED and all(isinstance(each, str) for each in only)
+    return good_attempts and _is_number(backoff_s) and 0 <= backoff_s <= 60 and good_types
 
 
 def _is_number(value: Any) -> bool:

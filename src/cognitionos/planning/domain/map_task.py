@@ -15,7 +15,7 @@ def item_specs(spec: Mapping[str, Any]) -> tuple[TaskSpec, ...]:
     """A task for each item of the list `over`; their keys are made where the map's is known."""
     task = spec[MAP_TASK]
     given = {"input": task.get("input")} if task["kind"] == "value" else task.get("input") or {}
-    retry = RetryPolicy(**task["retry"]) if task.get("retry") else None
+    retry = RetryPolicy.of(task["retry"]) if task.get("retry") else None
     collects = {"collect": True} if spec.get("on_error") == "collect" else {}
     return tuple(
         TaskSpec(

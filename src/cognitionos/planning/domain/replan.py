@@ -13,8 +13,8 @@ REPLAN = "replan"
 REPLANS = "replans"
 """In the spec of a planned task: how often its run may be planned again."""
 
-PLANNED = frozenset({REPLANS, "budget_nanousd", "critical"})
-"""What a plan's terms put into the spec of its tasks, beside what their kind takes."""
+PLANNED = frozenset({REPLANS, "budget_nanousd", "critical", "heartbeat_s"})
+"""The terms in the spec of a task (a plan's, or declared), beside what its kind takes."""
 
 DEFAULT_REPLANS = 1
 MOST_REPLANS = 150
@@ -38,7 +38,7 @@ NO_PLAN_HELPS = frozenset(
 
 
 class TaskTooLarge(LimitExceeded):
-    """The task used up its share of the goal's budget before it was done; the goal has money left."""
+    """The task used up its own budget (its share of its goal's, or what its workflow says) before it was done."""
 
 
 class NothingToReplace(Invalid):

@@ -1,29 +1,39 @@
 """When a failed task is tried again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cognitionos.kernel.errors import DomainError, Unavailable
 
 LONGEST_BACKOFF_S = 60.0
+TIMED_OUT = "task-timed-out"
+UNFORESEEN = "internal-error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """At most `max_attempts` tries; waits of `backoff_s`, doubled each time, capped at a minute, with jitter."""
+    """At most `max_attempts` tries; waits of `backoff_s`, doubled each time, capped at a minute, with jitter.
+
+    `only`: the types of problem that are tried again (`task-timed-out`), and no other; empty: what may pass by itself.
+    """
 
     max_attempts: int = 5
     backoff_s: float = 1.0
+    only: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "RetryPolicy":
+        """What `as_json` stored."""
+        return cls(**{**stored, "only": tuple(stored.get("only", ()))})
 
     def wait_s(self, error: BaseException, *, failures: int, jitter: float) -> float | None:
         """Seconds until the next try after `failures` tries failed, the last with `error`; None: give up.
 
         What is wrong now may be right later (`Unavailable`, a time-out, anything unforeseen); what the domain refused
-        stays refused. `jitter` is between 0 and 1. A provider's own `retry_after_s` is a lower bound.
+        stays refused; `only` says otherwise. `jitter` is between 0 and 1. A `retry_after_s` is a lower bound.
         """
-        if isinstance(error, DomainError) and not isinstance(error, Unavailable):
-            return None
-        if failures >= self.max_attempts:
+        if not self._is_for(error) or failures >= self.max_attempts:
             return None
         doubled = min(self.backoff_s * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF_S)
         asked_for = getattr(error, "retry_after_s", None) or 0.0
@@ -31,4 +41,17 @@ class RetryPolicy:
 
     def as_json(self) -> dict[str, Any]:
         """As stored with the task."""
-        return {"max_attempts": self.max_attempts, "backoff_s": self.backoff_s}
+        policy: dict[str, Any] = {"max_attempts": self.max_attempts, "backoff_s": self.backoff_s}
+        return policy | ({"only": list(self.only)} if self.only else {})
+
+    def _is_for(self, error: BaseException) -> bool:
+        if self.only:
+            return slug_of(error) in self.only
+        return isinstance(error, Unavailable) or not isinstance(error, DomainError)
+
+
+def slug_of(error: BaseException) -> str:
+    """The type of problem that an error of a task is shown as."""
+    if isinstance(error, DomainError):
+        return error.type_slug()
+    return TIMED_OUT if isinstance(error, TimeoutError) else UNFORESEEN

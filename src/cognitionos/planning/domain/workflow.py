@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.errors import Invalid, NotFound
+from cognitionos.kernel.json_schema import faults_of, schema_faults, with_defaults
 from cognitionos.planning.domain.graph import InvalidGraph, leaves, topological_order
 from cognitionos.planning.domain.kinds import KINDS, input_faults
 from cognitionos.planning.domain.reference import (
@@ -43,13 +44,15 @@ class WorkflowNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredTask:
-    """One task as declared."""
+    """One task as declared. An agent's may cost `budget_nanousd` at most, and takes a step each `heartbeat_s`."""
 
     kind: str
     depends_on: tuple[str, ...] = ()
     input: Any = None
     retry: RetryPolicy | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
+    budget_nanousd: int | None = None
+    heartbeat_s: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As stored and shown."""
@@ -59,11 +62,18 @@ class DeclaredTask:
             "input": self.input,
             "retry": self.retry.as_json() if self.retry else None,
             "timeout_s": self.timeout_s,
+            **self.terms,
         }
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What only an agent's task has: absent, not null, so that what was declared before them stays the same."""
+        terms = {"budget_nanousd": self.budget_nanousd, "heartbeat_s": self.heartbeat_s}
+        return {name: value for name, value in terms.items() if value is not None}
 
     def spec(self, key: str) -> TaskSpec:
         """As part of a run."""
-        spec = {"input": self.input} if KINDS[self.kind] is None else self.input
+        spec = {"input": self.input} if KINDS[self.kind] is None else {**self.input, **self.terms}
         return TaskSpec(
             key=key,
             kind=self.kind,
@@ -76,7 +86,9 @@ class DeclaredTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """One version. `digest` is of its tasks: the same content is the same version."""
+    """One version. `digest` is of its content: the same content is the same version. With an `input_schema` it is a
+    template: what a run is given is checked against it, and its defaults are filled in.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -85,6 +97,7 @@ class Workflow:
     digest: str
     created_at: datetime
     tasks: Mapping[str, DeclaredTask] = field(repr=False)
+    input_schema: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def result_key(self) -> str | None:
@@ -96,15 +109,23 @@ class Workflow:
         """The tasks of a run."""
         return [task.spec(key) for key, task in self.tasks.items()]
 
-    def check_input(self, given: Any) -> None:
-        """Raise `InvalidRunInput` unless everything that tasks refer to is in `given`."""
+    def input_of(self, given: Any) -> Any:
+        """A run's input from what was given: with the schema's defaults.
+
+        Raises `InvalidRunInput` unless it fits the schema and everything that tasks refer to is in it.
+        """
         faults: dict[str, str] = {}
+        if self.input_schema is not None:
+            given = with_defaults({} if given is None else given, self.input_schema)
+            found = faults_of(given, self.input_schema)
+            faults = {"input" if at == "$" else f"input.{at}": fault for at, fault in found.items()}
         for key, task in self.tasks.items():
             for reference in references_in(task.input):
                 if reference.task is None and reference.local is None:
                     _follow(given, reference, key, faults)
         if faults:
             raise InvalidRunInput(_told(faults), fields=faults)
+        return given
 
 
 def checked_name(name: str) -> str:
@@ -113,6 +134,14 @@ def checked_name(name: str) -> str:
         fault = {"name": "must be 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit"}
         raise InvalidWorkflow(_told(fault), fields=fault)
     return name
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Raise `InvalidWorkflow` unless every word of the schema of a run's input counts."""
+    faults = {"input_schema" if at == "$" else f"input_schema.{at}": told for at, told in schema_faults(schema).items()}
+    if faults:
+        shown = dict(list(faults.items())[:MOST_FAULTS])
+        raise InvalidWorkflow(_told(shown), fields=shown)
 
 
 def check_tasks(tasks: Mapping[str, DeclaredTask]) -> None:
@@ -127,6 +156,9 @@ def check_tasks(tasks: Mapping[str, DeclaredTask]) -> None:
         faults |= _dependency_faults(key, task, tasks)
         faults |= _input_faults(key, task)
         faults |= _branch_faults(key, task, tasks)
+        if task.kind != "agent":
+            terms = (name.replace("nanousd", "usd") for name in task.terms)
+            faults |= {f"tasks.{key}.{name}": "is for tasks of the kind 'agent'" for name in terms}
         found = _references(f"tasks.{key}.input", task, faults)
         if found:
             references[key] = found
@@ -218,7 +250,7 @@ def _follow(given: Any, reference: Reference, key: str, faults: dict[str, str]) 
         followed(given, reference)
     except UnresolvedReference:
         if len(faults) < MOST_FAULTS:
-            faults[".".join(("input", *reference.path))] = f"is needed by task '{key}'"
+            faults.setdefault(".".join(("input", *reference.path)), f"is needed by task '{key}'")
 
 
 def _told(faults: Mapping[str, str]) -> str:

@@ -9,12 +9,15 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Permission
 from cognitionos.planning.application.workflows import Workflows
+from cognitionos.planning.domain.goal import InvalidGoal, checked_budget
+from cognitionos.planning.domain.kinds import MOST_RETRIED
 from cognitionos.planning.domain.retry import RetryPolicy
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S
-from cognitionos.planning.domain.workflow import DeclaredTask, Workflow
+from cognitionos.planning.domain.workflow import DeclaredTask, InvalidWorkflow, Workflow
 from cognitionos.planning.infrastructure.workflow_queries import ByName, WorkflowQueries, WorkflowSummary
 from cognitionos.platform.http_api import Who, problems, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
@@ -26,28 +29,45 @@ VersionParameter = Annotated[
 ]
 
 
+ProblemType = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,80}$")]
+
+
 class Retry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """How often a task is tried when it may succeed the next time; waits double from `backoff_s` to a minute."""
+    """How often a task is tried when it may succeed the next time; waits double from `backoff_s` to a minute.
+
+    `only`: types of problem (`task-timed-out`) that are tried again, and no other; empty: what may pass by itself.
+    """
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     backoff_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 1.0
+    only: Annotated[list[ProblemType], msgspec.Meta(max_length=MOST_RETRIED)] = []
 
 
 class Task(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One task. `{"$ref": "run.input.x"}` or `{"$ref": "tasks.KEY.output.path"}` may stand anywhere in its input."""
+    """One task. `{"$ref": "run.input.x"}` or `{"$ref": "tasks.KEY.output.path"}` may stand anywhere in its input.
+
+    For an agent: `budget_usd`, a decimal text or a number, is what its model calls may cost at most; with `heartbeat_s`
+    it is tried again when so long passes without a step of it.
+    """
 
     kind: str
     depends_on: list[str] = []
     input: Any = None
     retry: Retry | None = None
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = DEFAULT_TIMEOUT_S
+    budget_usd: str | int | float | None = None
+    heartbeat_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
 
 
 class DeclareWorkflow(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A graph of 1 to 10,000 tasks by key. The same name again is the next version; old ones stay as they are."""
+    """A graph of 1 to 10,000 tasks by key. The same name again is the next version; old ones stay as they are.
+
+    With `input_schema` (JSON Schema) it is a template: a run's input is checked against it, and gets its defaults.
+    """
 
     name: str
     tasks: dict[str, Task]
+    input_schema: dict[str, Any] | None = None
 
 
 class StartRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -66,6 +86,7 @@ class WorkflowView(WorkflowSummary, frozen=True, kw_only=True):
     """One version of a workflow, whole."""
 
     tasks: dict[str, Task]
+    input_schema: dict[str, Any] | None = None
 
 
 class RunRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,9 +116,9 @@ class WorkflowRoutes(Controller):
     async def declare(
         self, data: JSONBody[DeclareWorkflow], workflows: NamedDependency[Workflows], who: Who
     ) -> Response[WorkflowSummary]:
-        """Checked whole: every fault is named by its field. The same tasks as the latest version: that version."""
-        tasks = {key: _declared(task) for key, task in data.tasks.items()}
-        workflow = await workflows.declare(who, data.name, tasks)
+        """Checked whole: every fault is named by its field. The same content as the latest version: that version."""
+        tasks = {key: _declared(key, task) for key, task in data.tasks.items()}
+        workflow = await workflows.declare(who, data.name, tasks, input_schema=data.input_schema)
         href = f"/v1/workflows/{workflow.name}?version={workflow.version}"
         return Response(_summary(workflow), status_code=201, headers={"location": href})
 
@@ -124,8 +145,9 @@ class WorkflowRoutes(Controller):
     ) -> WorkflowView:
         """The version asked for, else the latest."""
         workflow = await workflow_queries.workflow(who.tenant_id, name, version)
-        tasks = {key: msgspec.convert(task.as_json(), Task) for key, task in workflow.tasks.items()}
-        return WorkflowView(**msgspec.structs.asdict(_summary(workflow)), tasks=tasks)
+        tasks = {key: _shown(task) for key, task in workflow.tasks.items()}
+        schema = None if workflow.input_schema is None else dict(workflow.input_schema)
+        return WorkflowView(**msgspec.structs.asdict(_summary(workflow)), tasks=tasks, input_schema=schema)
 
 
 @post(
@@ -155,16 +177,31 @@ async def start_run(data: JSONBody[StartRun], workflows: NamedDependency[Workflo
     return Response(body, status_code=202, headers={"location": href})
 
 
-def _declared(task: Task) -> DeclaredTask:
-    wanted = task.retry
-    retry = None if wanted is None else RetryPolicy(max_attempts=wanted.max_attempts, backoff_s=wanted.backoff_s)
+def _declared(key: str, task: Task) -> DeclaredTask:
+    retry = None if task.retry is None else RetryPolicy.of(msgspec.structs.asdict(task.retry))
     return DeclaredTask(
         kind=task.kind,
         depends_on=tuple(dict.fromkeys(task.depends_on)),
         input=task.input,
         retry=retry,
         timeout_s=task.timeout_s,
+        budget_nanousd=None if task.budget_usd is None else _budget(key, task.budget_usd),
+        heartbeat_s=task.heartbeat_s,
     )
+
+
+def _budget(key: str, amount: str | float) -> int:
+    try:
+        return checked_budget(amount)
+    except InvalidGoal as error:
+        fields = {f"tasks.{key}.{name}": fault for name, fault in error.fields.items()}
+        raise InvalidWorkflow(f"tasks.{key}.{error.detail}", fields=fields) from error
+
+
+def _shown(task: DeclaredTask) -> Task:
+    stored = task.as_json()
+    budget = stored.pop("budget_nanousd", None)
+    return msgspec.convert(stored | ({} if budget is None else {"budget_usd": usd_text(budget)}), Task)
 
 
 def _summary(workflow: Workflow) -> WorkflowSummary:

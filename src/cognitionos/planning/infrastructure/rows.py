@@ -63,7 +63,7 @@ def claimed_of(row: Sequence[Any]) -> ClaimedTask:
         attempt=row[10],
         failures=row[11],
         fence=row[12],
-        retry=RetryPolicy(**retry) if retry else RetryPolicy(),
+        retry=RetryPolicy.of(retry) if retry else RetryPolicy(),
         timeout_s=row[14],
     )
 

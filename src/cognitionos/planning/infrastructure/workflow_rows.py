@@ -10,14 +10,14 @@ from cognitionos.planning.domain.workflow import NAME, DeclaredTask, Workflow, W
 from cognitionos.planning.infrastructure.rows import jsonb
 from cognitionos.platform.unit_of_work import UnitOfWork
 
-_COLUMNS = "id, tenant_id, name, version, digest, tasks, created_at"
+_COLUMNS = "id, tenant_id, name, version, digest, tasks, created_at, input_schema"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(current_setting('app.tenant_id') || '/workflow/' || %s, 0))"
 _LATEST = "SELECT version, digest FROM workflows WHERE name = %s ORDER BY version DESC LIMIT 1"
 _GET = f"""
 SELECT {_COLUMNS} FROM workflows
 WHERE name = %(name)s AND (%(version)s::int IS NULL OR version = %(version)s) ORDER BY version DESC LIMIT 1
 """  # noqa: S608 - a constant
-_ADD = f"INSERT INTO workflows ({_COLUMNS}, total_tasks) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608 - a constant
+_ADD = f"INSERT INTO workflows ({_COLUMNS}, total_tasks) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608 - a constant
 
 
 class WorkflowRows:
@@ -42,7 +42,8 @@ class WorkflowRows:
         tasks = [[key, task.as_json()] for key, task in workflow.tasks.items()]
         columns = (workflow.id, workflow.tenant_id, workflow.name, workflow.version, workflow.digest, jsonb(tasks))
         connection = await self._work.connection()
-        await connection.execute(_ADD, (*columns, workflow.created_at, len(tasks)))
+        schema = None if workflow.input_schema is None else jsonb(workflow.input_schema)
+        await connection.execute(_ADD, (*columns, workflow.created_at, schema, len(tasks)))
 
 
 async def workflow_in(connection: AsyncConnection[Any], name: str, version: int | None) -> Workflow:
@@ -62,9 +63,10 @@ async def workflow_in(connection: AsyncConnection[Any], name: str, version: int 
         digest=row[4],
         tasks=tasks,
         created_at=row[6],
+        input_schema=row[7],
     )
 
 
 def _task_of(task: dict[str, Any]) -> DeclaredTask:
-    retry = RetryPolicy(**task["retry"]) if task["retry"] else None
+    retry = RetryPolicy.of(task["retry"]) if task["retry"] else None
     return DeclaredTask(**{**task, "depends_on": tuple(task["depends_on"]), "retry": retry})

@@ -1,0 +1,54 @@
+"""What a workflow says of a task beside its input, with a real gateway: its budget, its signs of life, its retries."""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+from tests.api.agent_stage import a_stage, run_of
+from tests.conftest import Run
+
+from cognitionos.platform.config import Settings
+
+RULES: list[dict[str, Any]] = [{"system_contains": ["executor"], "say": "Done."}]
+
+
+@pytest.fixture(scope="module")
+def client(settings: Settings, run: Run) -> Iterator[httpx.AsyncClient]:
+    stack = AsyncExitStack()
+    yield run(a_stage(stack, settings, RULES))
+    run(stack.aclose())
+
+
+def an_agent_s(instructions: str = "Do it.", **terms: Any) -> dict[str, Any]:
+    return {"kind": "agent", "input": {"instructions": instructions}, **terms}
+
+
+async def test_a_task_costs_no_more_than_its_budget_and_says_so(client: httpx.AsyncClient) -> None:
+    poor, [task] = await run_of(client, "poor", an_agent_s(budget_usd="0.000001"))
+    rich, _ = await run_of(client, "rich", an_agent_s(budget_usd="1.00"))
+    shown = (await client.get("/v1/workflows/poor")).json()["tasks"]["t"]
+
+    assert (poor["status"], task["error"]["type"], poor["cost_usd"]) == ("failed", "/problems/task-too-large", "0")
+    assert "$0.000001" in task["error"]["detail"]
+    assert rich["status"] == "succeeded"
+    assert shown["budget_usd"] == "0.000001"
+
+
+async def test_terms_that_cannot_be_are_refused_by_their_field(client: httpx.AsyncClient) -> None:
+    tasks = {
+        "free": an_agent_s(budget_usd=0),
+        "value": {"kind": "value", "budget_usd": "1", "heartbeat_s": 5},
+    }
+    answers = [
+        await client.post("/v1/workflows", json={"name": "no", "tasks": {key: task}}) for key, task in tasks.items()
+    ]
+    typo = {"t": an_agent_s(retry={"only": ["Task timed out"]})}
+    answers.append(await client.post("/v1/workflows", json={"name": "no", "tasks": typo}))
+
+    assert [answer.status_code for answer in answers] == [422, 422, 400]
+    fields = [sorted(each["field"] for each in answer.json()["errors"]) for answer in answers]
+    assert fields[0] == ["tasks.free.budget_usd"]
+    assert fields[1] == ["tasks.value.budget_usd", "tasks.value.heartbeat_s"]
+    assert fields[2][0].startswith("tasks")
