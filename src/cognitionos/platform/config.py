@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     )
     sandbox: Literal["auto", "wasm", "process"] = "auto"
 
-    hold_sweep_s: float = Field(default=5.0, gt=0, le=30, description="seconds between signs of life of holders")
+    hold_sweep_s: float = Field(default=12.0, gt=0, le=30, description="seconds between signs of life of holders")
     hold_dead_s: float = Field(default=30.0, gt=0, le=55, description="seconds without one until its holds are closed")
     lease_s: float = Field(default=10.0, gt=0)
     sweep_s: float = Field(default=2.0, gt=0)

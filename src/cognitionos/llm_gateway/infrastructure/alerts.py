@@ -14,7 +14,7 @@ from cognitionos.platform.logging import get_logger
 from cognitionos.platform.unit_of_work import Begin, UnitOfWork
 
 log = get_logger(__name__)
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 60.0
 MOST_AT_ONCE = 100
 
 _UNTOLD = "SELECT alert_id, tenant FROM llm_untold_alerts(%s)"
@@ -45,7 +45,7 @@ class BudgetAlerts:
         self._due.set()
 
     async def open(self) -> None:
-        """Look now, whenever told to, and every few seconds for what others left."""
+        """Look now, whenever told to, and every minute for what others left."""
         self._loop = asyncio.create_task(self._run(), name="llm_gateway.budget_alerts")
 
     async def close(self) -> None:

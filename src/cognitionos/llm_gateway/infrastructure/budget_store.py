@@ -24,7 +24,7 @@ AFTER_HOLD = declare("llm_gateway.after_hold")
 BEFORE_SETTLE = declare("llm_gateway.before_settle")
 AFTER_SETTLE = declare("llm_gateway.after_settle")
 DEAD_AFTER_S = 30.0
-SWEEP_EVERY_S = 5.0
+SWEEP_EVERY_S = 12.0
 GRACE_S = 60.0
 """Added to a call's deadline before its hold counts as abandoned by a process that still lives."""
 SETTLE_AGAIN_S = (0.1, 0.5, 2.0)

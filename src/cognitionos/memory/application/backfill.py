@@ -12,7 +12,7 @@ from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
 BATCH = 32
-EVERY_S = 30.0
+EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

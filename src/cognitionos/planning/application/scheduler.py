@@ -13,8 +13,8 @@ from cognitionos.platform.logging import get_logger
 from cognitionos.platform.signals import Signals
 
 log = get_logger(__name__)
-LEASE_S = 9.0
-LOOK_S = 3.0
+LEASE_S = 8.0
+LOOK_S = 5.0
 """Leader and others look this often, so a dead leader is replaced within `LEASE_S + LOOK_S` seconds."""
 AGAIN_S = 0.5
 """What could not be fired is tried again after this."""

@@ -1,0 +1,94 @@
+"""A door to PostgreSQL that counts what goes through: how many statements real processes send, and which."""
+
+import asyncio
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+
+_ENCRYPTION = {80877103, 80877104}
+"""Requests for SSL and GSS encryption, which come before the start-up message; the server here refuses both."""
+
+
+@dataclass(kw_only=True)
+class Door:
+    """`url` leads to the same database, through here."""
+
+    url: str = ""
+    statements: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        """Statements sent so far; `BEGIN` and `COMMIT` count."""
+        return self.statements.total()
+
+    async def read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what a client says, and count it (protocol 3: queries, and executions of what was parsed)."""
+        is_started, bound = False, ""
+        prepared: dict[bytes, str] = {}
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind = await reader.readexactly(1) if is_started else b""
+                length = await reader.readexactly(4)
+                body = await reader.readexactly(struct.unpack("!I", length)[0] - 4)
+                writer.write(kind + length + body)
+                await writer.drain()
+                if not is_started:
+                    is_started = struct.unpack("!I", body[:4])[0] not in _ENCRYPTION
+                elif kind == b"Q":
+                    self.statements[_text(body)] += 1
+                elif kind == b"P":
+                    name, _, rest = body.partition(b"\0")
+                    prepared[name] = _text(rest)
+                elif kind == b"B":
+                    bound = prepared.get(body.split(b"\0", 2)[1], "?")
+                elif kind == b"E":
+                    self.statements[bound] += 1
+        writer.close()
+
+
+@asynccontextmanager
+async def a_door(database_url: str) -> AsyncIterator[Door]:
+    """A door on a loopback port before the server of `database_url` (its unix socket, or its address)."""
+    door = Door()
+    parts = urlsplit(database_url)
+    socket_dir = parse_qs(parts.query).get("host", [""])[0]
+    port = parts.port or int(parse_qs(parts.query).get("port", ["5432"])[0])
+
+    open_now: dict[asyncio.Future[list[None]], tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = {}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if socket_dir.startswith("/"):
+            to_server = await asyncio.open_unix_connection(f"{socket_dir}/.s.PGSQL.{port}")
+        else:
+            to_server = await asyncio.open_connection(socket_dir or parts.hostname, port)
+        passing = asyncio.gather(door.read(reader, to_server[1]), _pass_on(to_server[0], writer))
+        open_now[passing] = (to_server[1], writer)
+        passing.add_done_callback(open_now.pop)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    at = server.sockets[0].getsockname()[1]
+    user = quote(parts.username or "") + (f":{quote(parts.password)}" if parts.password else "")
+    door.url = urlunsplit((parts.scheme, f"{user}@127.0.0.1:{at}", parts.path, "", ""))
+    try:
+        yield door
+    finally:
+        server.close()
+        for writers in open_now.values():
+            for writer in writers:
+                writer.close()
+        await asyncio.gather(*open_now)
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def _text(body: bytes) -> str:
+    return " ".join(body.partition(b"\0")[0].decode().split())
