@@ -10,6 +10,7 @@ from cognitionos.composition.memory import CONSOLIDATION
 from cognitionos.composition.scheduling import SchedulingServices
 from cognitionos.composition.telling import WebhookServices
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
+from cognitionos.llm_gateway.infrastructure.usage_queries import LedgerQueries
 from cognitionos.memory.facade import Memory
 from cognitionos.planning.application.agent_tasks import AgentTasks, OpenBudget
 from cognitionos.planning.application.approvals import Approvals
@@ -83,15 +84,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         new_id=base.new_id,
     )
 
-    async def spent(tenant_id: UUID, subject: str) -> int:
-        return (await gateway.spent(tenant_id, subject)).spent_nanousd
-
-    def priced_as(prompt_tokens: int, completion_tokens: int) -> tuple[str, int] | None:
-        usage = Usage(prompt=prompt_tokens, completion=completion_tokens)
-        cost = gateway.priced_as(COUNTERFACTUAL_MODEL, usage)
-        return None if cost is None else (COUNTERFACTUAL_MODEL, cost)
-
-    queries = PlanningQueries(database=base.database, spent=spent, files=agents.files, priced_as=priced_as)
+    queries = _queries(base, gateway=gateway, agents=agents)
     webhooks = telling.build(base)
     feed = EventFeed(signals=base.signals, heads=queries.heads)
     return PlanningServices(
@@ -112,6 +105,24 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         engine=_engine(base, memory=memory, agents=agents, send_http=send_http, open_budget=gateway.open_budget),
         agents=agents,
         resources=(feed, *webhooks.resources),
+    )
+
+
+def _queries(base: Base, *, gateway: Gateway, agents: Agents) -> PlanningQueries:
+    async def spent(tenant_id: UUID, subject: str) -> int:
+        return (await gateway.spent(tenant_id, subject)).spent_nanousd
+
+    def priced_as(prompt_tokens: int, completion_tokens: int) -> tuple[str, int] | None:
+        usage = Usage(prompt=prompt_tokens, completion=completion_tokens)
+        cost = gateway.priced_as(COUNTERFACTUAL_MODEL, usage)
+        return None if cost is None else (COUNTERFACTUAL_MODEL, cost)
+
+    return PlanningQueries(
+        database=base.database,
+        spent=spent,
+        spent_by_runs=LedgerQueries(base.database).spent_by_runs,
+        files=agents.files,
+        priced_as=priced_as,
     )
 
 

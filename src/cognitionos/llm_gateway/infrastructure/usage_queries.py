@@ -71,6 +71,7 @@ _CALLS = """
 SELECT *, goal_id AS goal, run_id AS run, task_id AS task, user_id AS user, api_key_id AS api_key,
   project_id AS project, agent_run_id AS agent_run FROM calls
 """
+_OF_RUNS = "SELECT coalesce(sum(cost_nanousd), 0)::bigint FROM calls WHERE run_id = ANY(%s)"
 EXPORT_BATCH = 2000
 
 
@@ -279,6 +280,12 @@ class LedgerQueries:
             cursor = connection.cursor(row_factory=dict_row)
             rows = await (await cursor.execute(query.encode(), values)).fetchall()
         return [_view(row) for row in rows]
+
+    async def spent_by_runs(self, tenant_id: UUID, run_ids: Sequence[UUID]) -> int:
+        """Nano-dollars of all calls of these runs."""
+        async with self._database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_OF_RUNS, (list(run_ids),))).fetchone()
+        return int(row[0]) if row else 0
 
 
 def usage_of(

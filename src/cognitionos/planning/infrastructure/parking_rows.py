@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from cognitionos.planning.domain.run import Run, RunEvent
+from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
 from cognitionos.planning.domain.step import Asked, Nesting, Step
 from cognitionos.planning.domain.task import in_order
 from cognitionos.planning.infrastructure import run_rows
@@ -159,5 +159,9 @@ async def _start_nested(connection: Connection, step: Step, nesting: Nesting) ->
     await connection.execute(_NEW_RUN, values)
     await run_rows.insert_tasks(connection, run, graph)
     data = {"parent_run_id": str(parent.id), "parent_task": nesting.task.key}
-    await run_rows.append_events(connection, run, [RunEvent(kind="run.queued", data=data)], at=step.now)
+    events = [RunEvent(kind="run.queued", data=data)]
+    if parent.status is RunStatus.PAUSED:  # while the task that starts this one was at work
+        events += run.pause(stops_now=parent.stops_now)
+        await run_rows.hold_ready_tasks(connection, run)
+    await run_rows.append_events(connection, run, events, at=step.now)
     await run_rows.update_run(connection, run)

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from cognitionos.kernel.money import usd_text
 from cognitionos.planning.domain.goal import GoalNotFound
 from cognitionos.planning.domain.run import RunNotFound, RunStatus
+from cognitionos.planning.infrastructure.control_rows import nested
 from cognitionos.planning.infrastructure.shown_status import shown_status
 from cognitionos.planning.infrastructure.views import (
     ArtifactView,
@@ -33,6 +34,8 @@ from cognitionos.platform.database import Database
 
 Spent = Callable[[UUID, str], Awaitable[int]]
 """Nano-dollars that a subject (`goal:ID`, `run:ID`) has spent."""
+SpentByRuns = Callable[[UUID, Sequence[UUID]], Awaitable[int]]
+"""Nano-dollars that these runs have spent together."""
 PricedAs = Callable[[int, int], tuple[str, int] | None]
 """What prompt and completion tokens would have cost on a priced model: its name and nano-dollars."""
 
@@ -119,6 +122,7 @@ class PlanningQueries:
 
     database: Database
     spent: Spent
+    spent_by_runs: SpentByRuns
     files: Files
     priced_as: PricedAs
 
@@ -138,8 +142,9 @@ class PlanningQueries:
                 raise GoalNotFound(f"There is no goal {goal_id}.")
             plan = await _rows(connection, _PLAN, (found[0]["run_id"],))
             models = await _rows(connection, _MODELS, (found[0]["run_id"],))
+            below = await nested(connection, found[0]["run_id"])
         files = await self.files(tenant_id, found[0]["run_id"])
-        cost = await self.spent(tenant_id, f"goal:{goal_id}")
+        cost = await self._cost(tenant_id, f"goal:{goal_id}", below)
         would = None
         if models[0]["simulated"]:
             would = self.priced_as(models[0]["prompt_tokens"], models[0]["completion_tokens"])
@@ -163,9 +168,15 @@ class PlanningQueries:
             models = await _rows(connection, _MODELS, (run_id,))
             prompts = await _rows(connection, _PROMPTS, (run_id,))
             counts = await _rows(connection, _COUNTS, (run_id,))
+            below = await nested(connection, run_id)
         goal_id = found[0]["goal_id"]
-        cost = await self.spent(tenant_id, f"goal:{goal_id}" if goal_id else f"run:{run_id}")
+        cost = await self._cost(tenant_id, f"goal:{goal_id}" if goal_id else f"run:{run_id}", below)
         return _run_view(found[0], models[0], prompts, counts, cost)
+
+    async def _cost(self, tenant_id: UUID, subject: str, below: Sequence[UUID]) -> int:
+        """What the subject has spent, and the runs that it started."""
+        nested_nanousd = await self.spent_by_runs(tenant_id, below) if below else 0
+        return nested_nanousd + await self.spent(tenant_id, subject)
 
     async def must_exist(self, tenant_id: UUID, run_id: UUID) -> None:
         """Raise `RunNotFound` unless the tenant has this run."""
