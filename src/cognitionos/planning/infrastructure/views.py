@@ -67,8 +67,8 @@ class PricedAsView(msgspec.Struct, frozen=True, kw_only=True):
 class GoalView(msgspec.Struct, frozen=True, kw_only=True):
     """A goal, whole. `plan` is null until there is one, `result` until it succeeded, `error` unless it failed.
 
-    `cost_usd` is what its calls and those of nested runs have cost so far. `simulated`: a simulated model answered, its words mean nothing;
-    `priced_as` says what a real one would have cost, null otherwise.
+    `cost_usd` is what its calls and those of nested runs have cost so far. `simulated`: a simulated model answered, its
+    words mean nothing; `priced_as` says what a real one would have cost, null otherwise.
     """
 
     id: UUID
