@@ -16,6 +16,7 @@ from cognitionos.planning.application.ports import Report
 from cognitionos.planning.domain.retry import RetryPolicy
 from cognitionos.planning.domain.run import RunAlreadyFinished
 from cognitionos.planning.domain.task import ClaimedTask, Expansion, Succeeded, TaskSpec
+from cognitionos.platform.config import Settings
 
 QUICK = RetryPolicy(max_attempts=3, backoff_s=0.01)
 
@@ -134,6 +135,13 @@ async def test_a_task_of_a_dead_worker_is_taken_over_when_its_lease_runs_out(ben
         assert await its_end(bench, who, run_id) == "succeeded"
 
     assert await bench.rows(who.tenant_id, "SELECT attempt, fence FROM tasks WHERE run_id = %s", run_id) == [(2, 2)]
+    assert (await kinds(bench, who, run_id)).count("task.taken_over") == 1
+
+
+def test_by_default_a_missed_sign_of_life_is_noticed_and_taken_over_within_30_s() -> None:
+    by_default = {name: field.default for name, field in Settings.model_fields.items()}
+
+    assert by_default["lease_s"] + 2 * by_default["sweep_s"] < 30
 
 
 async def test_a_late_writer_is_refused_by_its_fencing_number(bench: Bench) -> None:

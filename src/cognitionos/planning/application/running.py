@@ -77,7 +77,7 @@ class Runner:
         await self.recorder.put(Ended(task=task, outcome=outcome))
 
     async def _outcome(self, task: ClaimedTask) -> Outcome:
-        if task.attempt - task.failures > MOST_LOST_STARTS:
+        if task.lost_starts >= MOST_LOST_STARTS:
             return Failed(problem=_problem("worker-lost", f"{MOST_LOST_STARTS} workers were lost while running it."))
         handler = self.handlers.get(task.kind)
         if handler is None:

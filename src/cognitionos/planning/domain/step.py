@@ -126,6 +126,9 @@ class Step:
         self.events += self.run.start(self.now)
         match entry:
             case Started(task=task):
+                if task.lost_starts:
+                    data = {"lost_starts": task.lost_starts, "attempt": task.attempt}
+                    self.events.append(RunEvent(kind="task.taken_over", task_key=task.key, data=data))
                 self.events.append(RunEvent(kind="task.started", task_key=task.key, data=_start(task)))
             case Reported(task=task, kind=kind, data=data):
                 self.events.append(RunEvent(kind=kind, task_key=task.key, data=data))

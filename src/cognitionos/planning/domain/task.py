@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from cognitionos.planning.domain.approval import Ask
 from cognitionos.planning.domain.graph import topological_order
 from cognitionos.planning.domain.reference import item_key
 from cognitionos.planning.domain.retry import RetryPolicy
+from cognitionos.planning.domain.urgency import priorities
 
 PURE_KINDS = frozenset({"value", "wait", "condition", "approval", "map"})
 """Kinds without an effect: they take no slot, and what ends at once may run inside the commit of its parents."""
@@ -60,7 +63,7 @@ class NewTask:
     """A task with its place in the graph; edges are ids, `position` is a topological order.
 
     `is_held`: one of a map that must not start before another of it has ended. `ended`: so many of its dependencies
-    had ended before it was there.
+    had ended before it was there. `priority`: among what is ready, the higher goes first (`urgency.py`).
     """
 
     id: UUID
@@ -70,6 +73,7 @@ class NewTask:
     dependents: tuple[UUID, ...]
     is_held: bool = False
     ended: int = 0
+    priority: int = 0
 
     @property
     def pending(self) -> int:
@@ -101,6 +105,11 @@ class ClaimedTask:
     fence: int
     retry: RetryPolicy
     timeout_s: float
+
+    @property
+    def lost_starts(self) -> int:
+        """How many workers were lost while they ran it: starts that came to no end and were not handed back."""
+        return self.attempt - self.failures - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,10 +225,23 @@ class NestedRun:
 Outcome = Succeeded | Failed | Retrying | Postponed | FannedOut
 
 
-def in_order(specs: tuple[TaskSpec, ...], *, first_position: int, new_id: Callable[[], UUID]) -> list[NewTask]:
-    """`specs` as a graph, each after what it depends on; raises `InvalidGraph` for a cycle or a missing key."""
+def in_order(
+    specs: tuple[TaskSpec, ...],
+    *,
+    first_position: int,
+    new_id: Callable[[], UUID],
+    measured_s: Mapping[str, float] = MappingProxyType({}),
+) -> list[NewTask]:
+    """`specs` as a graph, each after what it depends on; raises `InvalidGraph` for a cycle or a missing key.
+
+    `measured_s`: what tasks took before, by key. Another takes what these did on average; a pure one nothing.
+    """
     by_key = {spec.key: spec for spec in specs}
-    order = topological_order({key: spec.depends_on for key, spec in by_key.items()})
+    depends_on = {key: spec.depends_on for key, spec in by_key.items()}
+    order = topological_order(depends_on)
+    usual_s = fmean(measured_s.values()) if measured_s else 1.0
+    expected_s = {key: measured_s.get(key, 0.0 if spec.kind in PURE_KINDS else usual_s) for key, spec in by_key.items()}
+    urgency = priorities(order, depends_on, expected_s)
     ids = {key: new_id() for key in order}
     dependents: dict[str, list[UUID]] = {key: [] for key in order}
     for key in order:
@@ -232,6 +254,7 @@ def in_order(specs: tuple[TaskSpec, ...], *, first_position: int, new_id: Callab
             spec=by_key[key],
             dependencies=tuple(ids[parent] for parent in dict.fromkeys(by_key[key].depends_on)),
             dependents=tuple(dependents[key]),
+            priority=urgency[key],
         )
         for index, key in enumerate(order)
     ]

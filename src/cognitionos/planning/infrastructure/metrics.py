@@ -6,12 +6,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from cognitionos.events.planning import RunFinished
 from cognitionos.planning.domain.schedule import Fire
-from cognitionos.planning.domain.step import Ended, Entry
+from cognitionos.planning.domain.step import Ended, Entry, Started
 
 TASKS = Counter("cognitionos_tasks_ended_total", "Attempts at tasks that ended", ["kind", "outcome"])
 RUNS = Counter("cognitionos_runs_finished_total", "Runs that ended by themselves", ["status"])
 CLAIMED = Counter("cognitionos_tasks_claimed_total", "Tasks that this worker took under its lease")
 REFUSED = Counter("cognitionos_task_writes_refused_total", "Late writes that a fencing number refused")
+TAKEN_OVER = Counter("cognitionos_tasks_taken_over_total", "Tasks taken over from a worker that gave no sign of life")
 BATCH = Histogram(
     "cognitionos_record_batch_entries", "Entries written in one commit", buckets=(1, 2, 5, 10, 50, 200, 1000, 2000)
 )
@@ -26,6 +27,8 @@ def recorded(entries: Sequence[Entry], facts: Sequence[RunFinished], *, refused:
     BATCH.observe(len(entries))
     REFUSED.inc(refused)
     for entry in entries:
+        if isinstance(entry, Started) and entry.task.lost_starts:
+            TAKEN_OVER.inc()
         if isinstance(entry, Ended):
             TASKS.labels(entry.task.kind, type(entry.outcome).__name__.lower()).inc()
     for fact in facts:

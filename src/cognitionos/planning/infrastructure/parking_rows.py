@@ -14,6 +14,7 @@ from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
 from cognitionos.planning.domain.step import Asked, Nesting, Step
 from cognitionos.planning.domain.task import in_order
 from cognitionos.planning.infrastructure import run_rows
+from cognitionos.planning.infrastructure.duration_rows import seconds_of
 from cognitionos.planning.infrastructure.rows import jsonb, uuid_array
 
 Connection = AsyncConnection[Any]
@@ -140,7 +141,8 @@ async def _signalled_already(connection: Connection, run: Run, task_id: UUID, na
 
 async def _start_nested(connection: Connection, step: Step, nesting: Nesting) -> None:
     nested, parent = nesting.nested, step.run
-    graph = in_order(nested.tasks, first_position=0, new_id=step.new_id)
+    measured_s = await seconds_of(connection, nested.workflow, nested.tasks)
+    graph = in_order(nested.tasks, first_position=0, new_id=step.new_id, measured_s=measured_s)
     run = Run(
         id=nesting.id,
         tenant_id=parent.tenant_id,

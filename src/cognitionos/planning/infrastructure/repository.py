@@ -13,6 +13,7 @@ from cognitionos.planning.domain.goal import Goal, GoalNotFound
 from cognitionos.planning.domain.run import Run, RunEvent, RunNotFound
 from cognitionos.planning.domain.task import TaskSpec, in_order
 from cognitionos.planning.infrastructure import control_rows, fork_rows, nested_rows, parking_rows, run_rows, tables
+from cognitionos.planning.infrastructure.duration_rows import seconds_of
 from cognitionos.planning.infrastructure.schedule_rows import ScheduleRows
 from cognitionos.planning.infrastructure.workflow_rows import WorkflowRows
 from cognitionos.platform.unit_of_work import UnitOfWork
@@ -62,12 +63,13 @@ class Runs:
         result_key: str | None = None,
     ) -> None:
         """Keep a new run with its graph of tasks; raises `InvalidGraph`. What waits for nothing can be claimed."""
-        graph = in_order(tuple(tasks), first_position=0, new_id=new_id)
+        connection = await self._work.connection()
+        measured_s = await seconds_of(connection, run.workflow, tasks)
+        graph = in_order(tuple(tasks), first_position=0, new_id=new_id, measured_s=measured_s)
         run.grow(len(graph))
         run.result_task_id = next((task.id for task in graph if task.spec.key == result_key), None)
         self._work.session.add(run)
         await self._work.session.flush()
-        connection = await self._work.connection()
         await run_rows.insert_tasks(connection, run, graph)
         await run_rows.append_events(connection, run, events, at=run.created_at)
         await self._work.session.flush()

@@ -73,13 +73,13 @@ UPDATE tasks SET status = 'skipped', pending_deps = 0, finished_at = %s WHERE id
 """
 _NEW_TASK = """
 INSERT INTO tasks (id, tenant_id, run_id, position, key, kind, is_pure, status, spec, retry, timeout_s, dependencies,
-  dependents, pending_deps, is_held, ready_at)
+  dependents, pending_deps, is_held, priority, ready_at)
 SELECT d.id, %s, %s, d.position, d.key, d.kind, d.is_pure, CASE WHEN d.pending = 0 THEN 'ready' ELSE 'pending' END,
   d.spec::jsonb, d.retry::jsonb, d.timeout_s, d.dependencies::uuid[], d.dependents::uuid[], d.pending,
-  d.is_held, CASE WHEN d.pending = 0 THEN now() END
+  d.is_held, d.priority, CASE WHEN d.pending = 0 THEN now() END
 FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bool[], %s::text[], %s::text[], %s::float8[],
-  %s::text[], %s::text[], %s::int[], %s::bool[])
-  AS d(id, position, key, kind, is_pure, spec, retry, timeout_s, dependencies, dependents, pending, is_held)
+  %s::text[], %s::text[], %s::int[], %s::bool[], %s::smallint[])
+  AS d(id, position, key, kind, is_pure, spec, retry, timeout_s, dependencies, dependents, pending, is_held, priority)
 """
 _OUTPUT = (
     "SELECT coalesce(p.body, t.output) FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload WHERE t.id = %s"
@@ -212,4 +212,5 @@ def _task_row(task: NewTask) -> tuple[Any, ...]:
         uuid_array(task.dependents),
         task.pending,
         task.is_held,
+        task.priority,
     )
