@@ -18,6 +18,7 @@ from cognitionos.cli import (
     schedules,
     serve,
     up,
+    upkeep,
     webhooks,
     work,
 )
@@ -33,6 +34,7 @@ _COMMANDS = (
     schedules,
     webhooks,
     keys,
+    upkeep,
     mcp,
     up,
     down,

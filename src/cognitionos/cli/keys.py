@@ -4,8 +4,7 @@ import argparse
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,14 @@ from uuid import UUID
 
 from cognitionos.cli import shares
 from cognitionos.cli.arguments import Commands, add_command, add_data_argument
-from cognitionos.cli.note import SECRET_FILE, running_stack
-from cognitionos.cli.settings import read_settings
+from cognitionos.cli.operator import operator_base
 from cognitionos.kernel.errors import Conflict, NotFound
 from cognitionos.kernel.principal import Permission, Principal
 
 if TYPE_CHECKING:
     from cognitionos.composition.tenancy import TenancyServices
-    from cognitionos.platform.config import Settings
 
 MOST_LISTED = 1000
-_REMEDY = "Set DATABASE_URL, or start the local stack ('cognitionos up') and name its directory with --data"
 
 
 class NoSuchTenant(NotFound):
@@ -101,41 +97,10 @@ def _register_keys(commands: Commands) -> None:
 
 
 async def _run(act: "Callable[[TenancyServices, argparse.Namespace], Awaitable[int]]", args: argparse.Namespace) -> int:
-    async with _tenancy(operator_settings(args.data)) as services:
-        return await act(services, args)
-
-
-def operator_settings(data_dir: Path) -> "Settings":
-    """The environment's; what it leaves open about the servers and the secret is the running stack's of `data_dir`.
-
-    A DATABASE_URL that is not the stack's leaves the stack out of it. Raises `DatabaseUnreachable`.
-    """
-    from cognitionos.platform.database_url import require_database
-
-    given = read_settings().model_fields_set
-    note = running_stack(data_dir) or {}
-    known: dict[str, str] = {}
-    if note and not ("database_url" in given and note.get("database_url")):
-        known = {name: note[name] for name in ("database_url", "redis_url") if note.get(name)}
-        if (secret := data_dir / SECRET_FILE).exists():
-            known["secret_key"] = secret.read_text().strip()
-    settings = read_settings(to_serve=True, **{name: known[name] for name in known.keys() - given})
-    require_database(settings.database_url.get_secret_value(), remedy=_REMEDY)
-    return settings
-
-
-@asynccontextmanager
-async def _tenancy(settings: "Settings") -> "AsyncIterator[TenancyServices]":
-    from cognitionos.composition import base as platform
     from cognitionos.composition import tenancy
 
-    base = platform.build(settings)
-    await base.database.open()
-    try:
-        yield tenancy.build(base)
-    finally:
-        await base.database.close()
-        await base.redis.aclose()
+    async with operator_base(args.data) as base:
+        return await act(tenancy.build(base), args)
 
 
 async def _create_tenant(services: "TenancyServices", args: argparse.Namespace) -> int:

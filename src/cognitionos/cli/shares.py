@@ -5,6 +5,7 @@ import asyncio
 import json
 
 from cognitionos.cli.arguments import Commands, add_data_argument
+from cognitionos.cli.operator import operator_base
 
 
 def register(actions: Commands) -> None:
@@ -28,14 +29,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    from cognitionos.cli.keys import NoSuchTenant, operator_settings
-    from cognitionos.composition import base as platform
+    from cognitionos.cli.keys import NoSuchTenant
     from cognitionos.composition import tenancy
     from cognitionos.planning.infrastructure.share_store import Share, Shares
 
-    base = platform.build(operator_settings(args.data))
-    await base.database.open()
-    try:
+    async with operator_base(args.data) as base:
         found = await tenancy.build(base).key_store.find_tenant(args.name)
         if found is None:
             raise NoSuchTenant(f"There is no tenant '{args.name}'; 'cognitionos tenants create {args.name}' makes it.")
@@ -46,9 +44,6 @@ async def _run(args: argparse.Namespace) -> int:
             weight = share.weight if args.weight is None else args.weight
             share = Share(most_running=most, weight=weight)
             await shares.set(found[0], share)
-    finally:
-        await base.database.close()
-        await base.redis.aclose()
     document = {"most_running": share.most_running, "weight": share.weight}
     text = f"{args.name}: at most {share.most_running or 'any number of'} tasks at once, weight {share.weight:g}"
     print(json.dumps(document) if args.json else text)

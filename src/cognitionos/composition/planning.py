@@ -37,6 +37,7 @@ from cognitionos.planning.infrastructure.repository import PlanningWork
 from cognitionos.planning.infrastructure.signal_store import PostgresSignals
 from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
 from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
+from cognitionos.platform.presence import Presence
 from cognitionos.platform.unit_of_work import units_of_work
 
 MEMORY_WITHIN_S = 3.0
@@ -60,13 +61,14 @@ class PlanningServices:
     telling: WebhookServices
     event_streams: EventStreams
     engine: Engine
+    presence: Presence
     agents: Agents
     resources: tuple[Resource, ...]
 
     @property
     def background(self) -> tuple[Background, ...]:
         """The loops of the worker process."""
-        return (self.engine, self.scheduling.scheduler)
+        return (self.engine, self.presence, self.scheduling.scheduler)
 
 
 def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_http: SendHttp) -> PlanningServices:
@@ -86,6 +88,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
 
     queries = _queries(base, gateway=gateway, agents=agents)
     webhooks = telling.build(base)
+    engine = _engine(base, memory=memory, agents=agents, send_http=send_http, open_budget=gateway.open_budget)
     feed = EventFeed(signals=base.signals, heads=queries.heads)
     return PlanningServices(
         goals=goals,
@@ -102,7 +105,8 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         scheduling=scheduling.build(base, runs=runs, goals=goals),
         telling=webhooks,
         event_streams=EventStreams(queries=queries, feed=feed),
-        engine=_engine(base, memory=memory, agents=agents, send_http=send_http, open_budget=gateway.open_budget),
+        engine=engine,
+        presence=Presence(redis=base.redis, worker=engine.worker, slots=engine.slots, lease_s=engine.lease_s),
         agents=agents,
         resources=(feed, *webhooks.resources),
     )

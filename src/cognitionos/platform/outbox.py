@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
+from prometheus_client import Counter
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
@@ -24,6 +25,8 @@ log = get_logger(__name__)
 SWEEP_BATCH = 200
 MAX_ATTEMPTS = 12
 LONGEST_BACKOFF_S = 3600.0
+
+DEAD = Counter("cognitionos_deliveries_dead_total", "Facts that a subscriber failed to take 12 times", ["subscriber"])
 
 _INSERT = """
 INSERT INTO outbox (id, tenant_id, event_type, subscriber, payload, traceparent)
@@ -137,6 +140,8 @@ class Outbox:
         except Exception as error:
             log.exception("delivery_failed", event_type=event_name, subscriber=subscriber, attempt=attempt)
             await self._failed(delivery, error)
+            if attempt >= MAX_ATTEMPTS:
+                DEAD.labels(subscriber).inc()
 
     async def _handle(self, event_name: str, subscriber: str, payload: object, delivery: Delivery) -> None:
         subscription = self._bus.subscription(event_name, subscriber)

@@ -14,6 +14,7 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.platform.bus import Bus, Delivery
 from cognitionos.platform.config import Settings
 from cognitionos.platform.database import Database
+from cognitionos.platform.dead_letters import DeadLetter, dead_letters, revive
 from cognitionos.platform.outbox import Outbox
 from cognitionos.platform.unit_of_work import Begin, UnitOfWork, units_of_work
 
@@ -155,6 +156,31 @@ async def test_a_delivery_that_keeps_failing_ends_as_a_visible_dead_letter(kitch
         await kitchen.deliver_all()
 
     assert await kitchen.left(tenant) == [(12, True)]
+    [letter] = await of(kitchen, tenant)
+    assert (letter.event, letter.subscriber, letter.attempts) == ("KettleBoiled", "tea", 12)
+    assert "no cup" in (letter.error or "")
+
+
+async def of(kitchen: Kitchen, tenant: UUID) -> list[DeadLetter]:
+    return [each for each in await dead_letters(kitchen.database, limit=100) if each.tenant_id == tenant]
+
+
+async def test_a_dead_letter_that_is_tried_again_is_delivered_once(kitchen: Kitchen) -> None:
+    tenant = new_id()
+    kitchen.failures_left = 12
+    await kitchen.boil(tenant)
+    for _ in range(12):
+        await kitchen.deliver_all()
+    [letter] = await of(kitchen, tenant)
+    kitchen.sent.clear()
+
+    revived = await revive(kitchen.database, [letter.id])
+    await kitchen.outbox.sweep()
+    await kitchen.deliver_all()
+    await kitchen.deliver_all()
+
+    assert (revived, await of(kitchen, tenant), await kitchen.left(tenant)) == (1, [], [])
+    assert len(kitchen.heard) == 1
 
 
 async def test_another_tenant_cannot_take_a_delivery(kitchen: Kitchen) -> None:
