@@ -104,6 +104,8 @@ async def test_every_column_of_a_call_is_filled(
         "audio_output_tokens": 10,
         "image_input_tokens": 0,
         "image_output_tokens": 0,
+        "cached_audio_tokens": 0,
+        "searches": 0,
         "service_tier": "flex",
         "cost_usd": "0.0012",
         "saved_usd": "0",

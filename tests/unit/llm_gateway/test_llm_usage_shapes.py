@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.domain.price import Price
+from cognitionos.llm_gateway.domain.price_sheet import price_of_sheet, sheet_of
 from cognitionos.llm_gateway.domain.price_table import price_from_table
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import usage_of, usage_wire
 from cognitionos.llm_gateway.infrastructure.openai_schema import read_usage, usage_from, write_usage
@@ -48,12 +50,18 @@ def _usage(shape: Shape) -> Usage:
     return usage
 
 
+def _price(shape: Shape) -> Price:
+    price = price_from_table(PRICES[shape.model], name=shape.model)
+    assert price is not None
+    return price
+
+
 @every_shape
 def test_a_call_costs_what_a_hand_computes(shape: Shape) -> None:
-    price = price_from_table(PRICES[shape.model])
+    price = _price(shape)
 
-    assert price is not None
     assert price.cost(_usage(shape)) == shape.nanousd
+    assert price.fees.covers(_usage(shape))
 
 
 @every_shape
@@ -67,12 +75,21 @@ def test_the_sum_beside_it_is_right(shape: Shape) -> None:
 
 @every_shape
 def test_no_shape_costs_more_than_was_held_for_it(shape: Shape) -> None:
-    price, usage = price_from_table(PRICES[shape.model]), _usage(shape)
-    assert price is not None
+    price, usage = _price(shape), _usage(shape)
 
-    bound = price.narrowed(usage.service_tier, words_only=False).upper_bound(usage.prompt, usage.completion)
+    narrowed = price.narrowed(usage.service_tier, words_only=False)
 
-    assert price.cost(usage) <= bound
+    assert price.cost(usage) <= narrowed.upper_bound(usage.prompt, usage.completion, searches=usage.searches)
+
+
+@every_shape
+def test_a_price_survives_being_written_and_read(shape: Shape) -> None:
+    price = _price(shape)
+
+    again = price_of_sheet(sheet_of(price))
+
+    assert again.cost(_usage(shape)) == shape.nanousd
+    assert again.fees.unasked == price.fees.unasked
 
 
 @every_shape
@@ -83,6 +100,6 @@ def test_a_usage_survives_being_written_and_read(shape: Shape) -> None:
     assert usage_from(usage_wire(usage)) == usage
 
 
-def test_there_are_more_than_forty_shapes_of_every_kind() -> None:
-    assert len(SHAPES) >= 40
+def test_there_are_more_than_sixty_shapes_of_every_kind() -> None:
+    assert len(SHAPES) >= 60
     assert len({(shape.model, shape.name) for shape in SHAPES}) == len(SHAPES)

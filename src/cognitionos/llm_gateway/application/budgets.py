@@ -14,9 +14,9 @@ from cognitionos.llm_gateway.application.call import Resolve, Started
 from cognitionos.llm_gateway.application.ports import BudgetStore, Encode, Monotonic, Observe, Prices, Refused
 from cognitionos.llm_gateway.domain.budget import Exposure, Held, Hold, Period, Spend, Terms, exposure
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
-from cognitionos.llm_gateway.domain.errors import BudgetExhausted, BudgetHalted, HoldLost, PriceUnknown
+from cognitionos.llm_gateway.domain.errors import BudgetExhausted, BudgetHalted, CallUnbounded, HoldLost, PriceUnknown
 from cognitionos.llm_gateway.domain.ledger import Call
-from cognitionos.llm_gateway.domain.price import Price
+from cognitionos.llm_gateway.domain.price import Price, billed
 from cognitionos.llm_gateway.domain.route import FOR_MONEY, Candidate
 from cognitionos.platform.logging import get_logger
 
@@ -68,8 +68,8 @@ class Budgets:
         """Hold the route's dearest bound on every budget of the caller, before anything is sent.
 
         Where it does not fit: waits for other holds to shrink, then lowers the completion limit, then raises
-        `BudgetExhausted`. Raises `BudgetHalted` for a run that is not critical near a budget's end, `PriceUnknown` for
-        an unpriced model under a budget.
+        `BudgetExhausted`. Raises `BudgetHalted` for a run that is not critical near a budget's end, and under a budget
+        `PriceUnknown` for an unpriced model, `CallUnbounded` for a call whose cost has no bound.
         """
         wish = await self._wish(call, request)
         held = await self._try(wish)
@@ -147,35 +147,31 @@ class Budgets:
     async def bill(self, call: Call, candidate: Candidate) -> None:
         """Price the call at `candidate` and settle it."""
         price = await self.prices.price(call.caller.tenant_id, candidate)
-        cost = price.cost(call.usage) if price else 0
-        await self.settle(replace(call, cost_nanousd=cost, priced=price is not None))
+        cost, priced = billed(price, call.usage)
+        await self.settle(replace(call, cost_nanousd=cost, priced=priced))
 
     async def _prices(self, tenant_id: UUID, candidates: Sequence[Candidate]) -> list[Price | None]:
         return [await self.prices.price(tenant_id, candidate) for candidate in candidates]
 
     async def _wish(self, call: Started, request: ChatRequest, *, stays: bool = False) -> "_Wish":
-        """What the call wants to hold: its dearest bound; None where a price is missing."""
+        """What the call wants to hold: its dearest bound; None where a price is missing or there is no bound."""
         prices = await self._prices(call.caller.tenant_id, call.route.candidates)
         known = [price for price in prices if price is not None]
-        if len(known) < len(prices):
-            return _Wish(
-                call=call,
-                bound=None,
-                amount_nanousd=None,
-                deadline_s=request.deadline_s,
-                stays=stays,
-                request=request,
-                limit=request.max_tokens,
-            )
-        bound = exposure(request, known, encode=self.encode)
+        bound, failure = None, None
+        if len(known) == len(prices):
+            try:
+                bound = exposure(request, known, encode=self.encode)
+            except CallUnbounded as error:
+                failure = error
         return _Wish(
             call=call,
             bound=bound,
-            amount_nanousd=bound.amount_nanousd,
+            amount_nanousd=None if bound is None else bound.amount_nanousd,
             deadline_s=request.deadline_s,
             stays=stays,
             request=request,
-            limit=bound.limit,
+            limit=request.max_tokens if bound is None else bound.limit,
+            unbounded=failure,
         )
 
     async def _cheaper(self, wish: "_Wish", model: str) -> "_Wish":
@@ -250,7 +246,7 @@ class Budgets:
 
     async def _refusal(self, wish: "_Wish", held: Held) -> DomainError:
         if held.price_missing:
-            return await self._unpriced(wish.call, held)
+            return wish.unbounded or await self._unpriced(wish.call, held)
         self.refused((held.subject or "").partition(":")[0])
         after_s = (held.resets_at - self.now()).total_seconds() if held.resets_at else None
         if held.halted:
@@ -291,6 +287,7 @@ class _Wish:
     limit: int | None = None
     lowered: bool = False
     queues: bool = False
+    unbounded: CallUnbounded | None = None
 
     @property
     def granted(self) -> Granted:

@@ -16,6 +16,7 @@ from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
 from cognitionos.llm_gateway.domain.fingerprint import Canonical, fingerprint
+from cognitionos.llm_gateway.domain.price import billed
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
 
@@ -152,13 +153,13 @@ class Completion:
         wire, candidate = done.value.wire, done.candidate
         usage = done.value.usage or self._estimate(request, wire)
         price = await self.budgets.price(call.caller.tenant_id, candidate)
-        cost = price.cost(usage) if price else 0
+        cost, priced = billed(price, usage)
         row = call.row(
             outcome="ok",
             candidate=candidate,
             usage=usage,
             cost_nanousd=cost,
-            priced=price is not None,
+            priced=priced,
             attempts=done.attempts,
             finish_reason=finish_reason_of(wire),
             simulated=done.provider.simulated,
@@ -172,7 +173,7 @@ class Completion:
             candidate=candidate,
             usage=usage,
             cost_nanousd=cost,
-            priced=price is not None,
+            priced=priced,
             cache=CACHE_NONE,
             attempts=done.attempts,
             way=call.way(candidate, trail=done.trail),

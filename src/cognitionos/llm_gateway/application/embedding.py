@@ -53,7 +53,7 @@ class Embedding:
     async def _hold(self, call: Started, most_tokens: int) -> None:
         first = call.route.candidates[0]
         price = await self.budgets.price(call.caller.tenant_id, first)
-        amount = None if price is None else price.upper_bound(most_tokens, 0)
+        amount = None if price is None else price.narrowed(None, words_only=True).upper_bound(most_tokens, 0)
         await self.budgets.hold_amount(call, amount, deadline_s=DEADLINE_S)
 
     async def _embed(self, call: Started, texts: Sequence[Text], extra: Mapping[str, Any], *, most: int) -> Embeddings:

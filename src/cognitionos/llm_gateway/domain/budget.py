@@ -8,8 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.fees import NO_FEES
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price, tier_of
+from cognitionos.llm_gateway.domain.server_work import NOTHING, SEARCH_OPTIONS, ServerWork, server_work, unbounded
 
 TOKENS_PER_IMAGE = 50_000
 """Above the dearest image of any current vision model (a large high-detail image on a small model)."""
@@ -142,24 +144,29 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """The most tokens a call can use at one price. `limit` is the completion limit to send, None to leave it unsaid."""
+    """The most a call can use at one price. `limit` is the completion limit to send, None to leave it unsaid.
+
+    `prompt` is that of all passes together; `answers` counts the choices of each pass.
+    """
 
     price: Price
     prompt: int
     completion: int
     limit: int | None
-    choices: int = 1
+    answers: int = 1
+    searches: int = 0
 
     @property
     def cost_nanousd(self) -> int:
         """The most this call can cost here."""
-        return self.price.upper_bound(self.prompt, self.completion * self.choices)
+        return self.price.upper_bound(self.prompt, self.completion * self.answers, searches=self.searches)
 
     def affordable(self, amount_nanousd: int) -> int:
-        """Completion tokens per choice that `amount_nanousd` surely pays for, no more than the bound has now."""
+        """Completion tokens per answer that `amount_nanousd` surely pays for, no more than the bound has now."""
         if self.cost_nanousd <= amount_nanousd:
             return self.completion
-        return self.price.completion_tokens_for(amount_nanousd, prompt=self.prompt) // self.choices
+        tokens = self.price.completion_tokens_for(amount_nanousd, prompt=self.prompt, searches=self.searches)
+        return tokens // self.answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,11 +196,15 @@ class Exposure:
 
 
 def exposure(request: ChatRequest, prices: Sequence[Price], *, encode: Callable[[Any], bytes]) -> Exposure:
-    """The most `request` can cost at any of `prices`: a token is at least one byte, whatever the tokenizer."""
+    """The most `request` can cost at any of `prices`: a token is at least one byte, whatever the tokenizer.
+
+    Raises `CallUnbounded` where what the provider does by itself can cost any amount, free models excepted.
+    """
     prompt, words_only = _prompt_tokens(request, encode)
+    work = NOTHING if all(price.is_free for price in prices) else server_work(request)
     tier = tier_of(request.extra)
     narrowed = (price.narrowed(tier, words_only=words_only) for price in prices)
-    return Exposure(bounds=tuple(_bound(request, price, prompt) for price in narrowed))
+    return Exposure(bounds=tuple(_bound(request, price, prompt, work) for price in narrowed))
 
 
 def prompt_estimate(request: ChatRequest, *, encode: Callable[[Any], bytes]) -> int:
@@ -201,14 +212,41 @@ def prompt_estimate(request: ChatRequest, *, encode: Callable[[Any], bytes]) -> 
     return max(len(encode(request.messages)) // 4, 1)
 
 
-def _bound(request: ChatRequest, price: Price, prompt: int) -> Bound:
+def _bound(request: ChatRequest, price: Price, prompt: int, work: ServerWork) -> Bound:
     if price.max_input_tokens is not None:
         prompt = min(prompt, price.max_input_tokens)
     limit = request.max_tokens
     if limit is None and price.max_output_tokens is None and not price.is_free:
         limit = LIMIT_WHERE_NONE_IS_KNOWN
     completion = limit if limit is not None else price.max_output_tokens or 0
-    return Bound(price=price, prompt=prompt, completion=completion, limit=limit, choices=request.choices)
+    if work is not NOTHING or price.fees is not NO_FEES:
+        prompt = _lengthened(prompt, completion, price, work)
+    return Bound(
+        price=price,
+        prompt=prompt,
+        completion=completion,
+        limit=limit,
+        answers=request.choices * work.passes,
+        searches=work.searches,
+    )
+
+
+def _lengthened(prompt: int, completion: int, price: Price, work: ServerWork) -> int:
+    """The prompt tokens of every pass, with what the provider's own tools bring into it."""
+    if price.is_free:
+        return prompt
+    searches_unasked = price.fees.unasked
+    if searches_unasked is None:
+        raise unbounded("model", "it searches as often as it likes")
+    if work.option and not searches_unasked:
+        raise unbounded(SEARCH_OPTIONS, "it does not say how many searches there may be")
+    if work.searches and not price.fees.searches:
+        raise unbounded("tools", "nobody knows what a search costs with this model: set it by PUT /v1/prices/MODEL")
+    if not (work.grows or work.option):
+        return prompt if work.passes == 1 else work.passes * min(prompt + completion, price.max_input_tokens or 2**40)
+    if price.max_input_tokens is None:
+        raise unbounded("model", "nobody knows how long its prompt can get: set it by PUT /v1/prices/MODEL")
+    return work.passes * price.max_input_tokens
 
 
 def _prompt_tokens(request: ChatRequest, encode: Callable[[Any], bytes]) -> tuple[int, bool]:

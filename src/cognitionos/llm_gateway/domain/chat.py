@@ -142,9 +142,11 @@ class ToolCall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one call. Those cached, written to a cache and of audio and images sent are parts of `prompt`, those of
-    reasoning and of audio and images made are parts of `completion`; `cache_write_1h` is a part of `cache_write`.
+    reasoning and of audio and images made are parts of `completion`; `cache_write_1h` is a part of `cache_write`,
+    `cached_audio` of `cached` and of `audio_input`.
 
-    `service_tier` is the one that served it (`domain/price.py`), None the usual one.
+    `searches` are web searches that the provider made, each of `search_size` (None: the usual). `service_tier` is the
+    one that served it (`domain/price.py`), None the usual one.
     """
 
     prompt: int = 0
@@ -157,6 +159,9 @@ class Usage:
     audio_output: int = 0
     image_input: int = 0
     image_output: int = 0
+    cached_audio: int = 0
+    searches: int = 0
+    search_size: str | None = None
     service_tier: str | None = None
     estimated: bool = False
 

@@ -28,6 +28,10 @@ class ModelNotFound(NotFound):
     """No configured provider has this model."""
 
 
+class CallUnbounded(Invalid):
+    """A call under a budget that nothing in it keeps from costing any amount; `fields` names what would."""
+
+
 class ProviderUnavailable(Unavailable):
     """Every provider of the route failed; nothing was invented in their place."""
 

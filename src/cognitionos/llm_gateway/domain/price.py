@@ -8,6 +8,7 @@ from typing import Any
 
 from cognitionos.kernel.money import nanousd
 from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.domain.fees import NO_FEES, Fees
 
 _MILLION = Decimal(1_000_000)
 _PLAIN_TIERS = frozenset({"", "auto", "default", "standard", "standard_only"})
@@ -31,6 +32,7 @@ class Rates:
     """USD per token. None: a part of the prompt costs what plain input costs, of the completion what plain output does.
 
     `cache_write` is a write kept for five minutes; one for an hour (`cache_write_1h`) costs as much unless it is told.
+    `cached_audio` costs what `cached` does unless it is told.
     """
 
     input: Decimal
@@ -39,6 +41,7 @@ class Rates:
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
     reasoning: Decimal | None = None
+    cached_audio: Decimal | None = None
     audio_input: Decimal | None = None
     audio_output: Decimal | None = None
     image_input: Decimal | None = None
@@ -50,7 +53,7 @@ class Rates:
 
     def __post_init__(self) -> None:
         """Find the dearest rates once: every hold asks for them."""
-        inputs = (self.input, self.cached, self.cache_write, self.cache_write_1h, self.audio_input, self.image_input)
+        inputs = (self.input, self.cached, self.cache_write, self.cache_write_1h, *self._heard_and_seen)
         outputs = (self.output, self.reasoning, self.audio_output, self.image_output)
         object.__setattr__(self, "dearest_input", max(rate for rate in inputs if rate is not None))
         object.__setattr__(self, "dearest_output", max(rate for rate in outputs if rate is not None))
@@ -59,13 +62,15 @@ class Rates:
         """Exact dollars for `usage`."""
         written = self.cache_write
         longer = written if self.cache_write_1h is None else self.cache_write_1h
+        heard = 0 if self.cached_audio is None else usage.cached_audio
         prompt = _cost(
             usage.prompt,
             self.input,
-            (usage.cached, self.cached),
+            (heard, self.cached_audio),
+            (usage.cached - heard, self.cached),
             (usage.cache_write_1h, longer),
             (usage.cache_write - usage.cache_write_1h, written),
-            (usage.audio_input, self.audio_input),
+            (usage.audio_input - usage.cached_audio, self.audio_input),
             (usage.image_input, self.image_input),
         )
         return prompt + _cost(
@@ -79,9 +84,12 @@ class Rates:
     @property
     def spoken(self) -> "Rates":
         """The same for a call that sends and gets words only and keeps nothing for an hour."""
-        return replaced(
-            self, cache_write_1h=None, audio_input=None, audio_output=None, image_input=None, image_output=None
-        )
+        spoken = replaced(self, cache_write_1h=None, audio_output=None, image_output=None)
+        return replaced(spoken, cached_audio=None, audio_input=None, image_input=None)
+
+    @property
+    def _heard_and_seen(self) -> tuple[Decimal | None, ...]:
+        return self.cached_audio, self.audio_input, self.image_input
 
     def times(self, factor: Decimal) -> "Rates":
         """Every rate multiplied."""
@@ -96,14 +104,15 @@ RATES = tuple(name for name in Rates.__dataclass_fields__ if not name.startswith
 class Price:
     """A model's price. `above` holds other rates for long prompts, as (more than this many prompt tokens, rates).
 
-    `tiers` holds the price of each service tier that has its own. `words_only` is the same price for a call without
-    audio, images and writes kept for an hour: less has to be held for it.
+    `fees` come on top. `tiers` holds the price of each service tier that has its own. `words_only` is the same price
+    for a call without audio, images and writes kept for an hour: less has to be held for it.
     """
 
     rates: Rates
     above: tuple[tuple[int, Rates], ...] = ()
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
+    fees: Fees = NO_FEES
     tiers: Mapping[str, "Price"] = field(default_factory=lambda: _NO_TIERS)
     words_only: "Price | None" = None
 
@@ -111,7 +120,9 @@ class Price:
     def is_free(self) -> bool:
         """Whether no call to this model can cost anything."""
         every = (self, *self.tiers.values())
-        return not any(rates.dearest_input or rates.dearest_output for each in every for rates in each.every)
+        return self.fees.is_free and not any(
+            rates.dearest_input or rates.dearest_output for each in every for rates in each.every
+        )
 
     @property
     def every(self) -> tuple[Rates, ...]:
@@ -133,15 +144,18 @@ class Price:
 
     def cost(self, usage: Usage) -> int:
         """Nano-dollars for `usage`, rounded half-up."""
-        return nanousd(self.at(usage.service_tier).rates_for(usage.prompt).cost_usd(usage))
+        tokens = self.at(usage.service_tier).rates_for(usage.prompt).cost_usd(usage)
+        return nanousd(tokens if self.fees is NO_FEES else tokens + self.fees.cost_usd(usage))
 
-    def upper_bound(self, prompt: int, completion: int) -> int:
+    def upper_bound(self, prompt: int, completion: int, *, searches: int = 0) -> int:
         """The most nano-dollars that `prompt` and `completion` tokens can cost, whatever part was cached or written."""
-        return nanousd(prompt * self._dearest_input(prompt) + completion * self._dearest_output(prompt))
+        tokens = prompt * self._dearest_input(prompt) + completion * self._dearest_output(prompt)
+        return nanousd(tokens if self.fees is NO_FEES else tokens + self.fees.most_usd(searches))
 
-    def completion_tokens_for(self, amount_nanousd: int, *, prompt: int) -> int:
-        """How many completion tokens `amount_nanousd` surely buys after `prompt` tokens are paid."""
+    def completion_tokens_for(self, amount_nanousd: int, *, prompt: int, searches: int = 0) -> int:
+        """How many completion tokens `amount_nanousd` surely buys after the fees and `prompt` tokens are paid."""
         left = Decimal(amount_nanousd) / 1_000_000_000 - prompt * self._dearest_input(prompt)
+        left -= self.fees.most_usd(searches)
         rate = self._dearest_output(prompt)
         return max(int(left / rate), 0) if rate and left > 0 else 0
 
@@ -174,6 +188,7 @@ def priced(
     above: Iterable[tuple[int, Rates]] = (),
     max_input_tokens: int | None = None,
     max_output_tokens: int | None = None,
+    fees: Fees = NO_FEES,
     tiers: Mapping[str, Price] = _NO_TIERS,
 ) -> Price:
     """A price with its `words_only` beside it where that is another."""
@@ -182,12 +197,18 @@ def priced(
         above=tuple(sorted(above, key=lambda each: each[0])),
         max_input_tokens=max_input_tokens,
         max_output_tokens=max_output_tokens,
+        fees=fees,
         tiers=tiers,
     )
     spoken = replaced(
         whole, rates=rates.spoken, above=tuple((threshold, each.spoken) for threshold, each in whole.above), tiers={}
     )
     return whole if spoken.every == whole.every else replaced(whole, words_only=spoken)
+
+
+def billed(price: Price | None, usage: Usage) -> tuple[int, bool]:
+    """Nano-dollars for `usage`, and whether that is all of it: somebody knows the price of everything it counts."""
+    return (0, False) if price is None else (price.cost(usage), price.fees.covers(usage))
 
 
 FREE = Price(rates=Rates(input=Decimal(0), output=Decimal(0)))

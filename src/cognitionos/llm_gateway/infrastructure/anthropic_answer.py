@@ -26,6 +26,9 @@ _REASONS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+_COUNTED_APART = frozenset({"compaction", "advisor_message"})
+"""Passes that the sums of `usage` leave out."""
+_OF_ANOTHER_MODEL = frozenset({"advisor_message", "fallback_message"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -73,20 +76,28 @@ def completion(message: Mapping[str, Any], *, created: int, native: bool) -> dic
 
 
 def usage_of(usage: object) -> Usage | None:
-    """Anthropic's `usage`: its `input_tokens` leave out what was read from and written to the cache."""
+    """Anthropic's `usage`: its `input_tokens` leave out what was read from and written to the cache.
+
+    Passes that it counts apart are added. Those of another model are, too, at this model's price, and so estimated.
+    """
     if not isinstance(usage, dict) or not isinstance(usage.get("output_tokens"), int):
         return None
-    cached, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
-    details, by_age = usage.get("output_tokens_details"), usage.get("cache_creation")
-    longer = _count(by_age, "ephemeral_1h_input_tokens") if isinstance(by_age, dict) else 0
+    listed = usage.get("iterations")
+    passes = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    counted = [usage, *(each for each in passes if each.get("type") in _COUNTED_APART)]
+    cached = sum(_count(each, "cache_read_input_tokens") for each in counted)
+    written = sum(_count(each, "cache_creation_input_tokens") for each in counted)
+    longer = sum(_count(each.get("cache_creation"), "ephemeral_1h_input_tokens") for each in counted)
     return Usage(
-        prompt=_count(usage, "input_tokens") + cached + written,
-        completion=_count(usage, "output_tokens"),
+        prompt=sum(_count(each, "input_tokens") for each in counted) + cached + written,
+        completion=sum(_count(each, "output_tokens") for each in counted),
         cached=cached,
         cache_write=written,
         cache_write_1h=min(longer, written),
-        reasoning=_count(details, "thinking_tokens") if isinstance(details, dict) else 0,
+        reasoning=_count(usage.get("output_tokens_details"), "thinking_tokens"),
+        searches=_count(usage.get("server_tool_use"), "web_search_requests"),
         service_tier=tier_of(usage),
+        estimated=any(each.get("type") in _OF_ANOTHER_MODEL for each in passes),
     )
 
 
@@ -228,6 +239,6 @@ def _call(block: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _count(usage: Mapping[str, Any], name: str) -> int:
-    value = usage.get(name)
+def _count(usage: object, name: str) -> int:
+    value = usage.get(name) if isinstance(usage, dict) else None
     return max(value, 0) if isinstance(value, int) else 0

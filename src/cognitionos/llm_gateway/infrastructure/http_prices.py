@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Router, get, put
@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cognitionos.kernel.errors import Invalid
 from cognitionos.kernel.principal import Permission
-from cognitionos.llm_gateway.domain.price_sheet import FIELDS, sheet_of
+from cognitionos.llm_gateway.domain.price_sheet import CALL_FEE, FIELDS, SEARCH_FEES, sheet_of
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.prices import PriceBook, PriceRow, Source
 from cognitionos.platform.http_api import Who, instance, problems, requires
@@ -32,6 +32,7 @@ class RatesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_d
     input_usd_per_million: Usd | None = None
     output_usd_per_million: Usd | None = None
     cached_input_usd_per_million: Usd | None = None
+    cached_audio_usd_per_million: Usd | None = None
     cache_write_usd_per_million: Usd | None = None
     cache_write_1h_usd_per_million: Usd | None = None
     reasoning_usd_per_million: Usd | None = None
@@ -57,8 +58,17 @@ class TierPrice(RatesBody, kw_only=True):
 
 
 class PriceSheet(RatesBody, kw_only=True):
-    """What a model costs, for long prompts and service tiers too."""
+    """What a model costs, for long prompts and service tiers too, and what comes beside the tokens: for each call, and
+    for each web search that the provider makes (`low` and `high` where they cost another amount).
 
+    `searches_unasked`: the model searches though nobody asks, `once` a call or `freely`.
+    """
+
+    call_usd_per_thousand: Usd | None = None
+    search_usd_per_thousand: Usd | None = None
+    search_low_usd_per_thousand: Usd | None = None
+    search_high_usd_per_thousand: Usd | None = None
+    searches_unasked: Literal["once", "freely"] | None = None
     max_input_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
     above: LongPrompts = []
@@ -162,7 +172,7 @@ def _view(row: PriceRow) -> PriceView:
 
 def _check(told: dict[str, Any], where: str) -> None:
     """Raise `Invalid` naming the first amount that is none."""
-    for field in FIELDS:
+    for field in (*FIELDS, CALL_FEE, *SEARCH_FEES.values()):
         amount = told.get(field)
         if amount is not None and not (Decimal(amount).is_finite() and 0 <= Decimal(amount) <= DEAREST_USD):
             place = where + field

@@ -16,6 +16,8 @@ def ledger_detail(call: Call) -> dict[str, Any]:
         or usage.audio_output
         or usage.image_input
         or usage.image_output
+        or usage.cached_audio
+        or usage.searches
     ):
         return {}
     return {
@@ -26,4 +28,6 @@ def ledger_detail(call: Call) -> dict[str, Any]:
         "audio_output_tokens": usage.audio_output or None,
         "image_input_tokens": usage.image_input or None,
         "image_output_tokens": usage.image_output or None,
+        "cached_audio_tokens": usage.cached_audio or None,
+        "searches": usage.searches or None,
     }

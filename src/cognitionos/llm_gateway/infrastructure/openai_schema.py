@@ -73,7 +73,7 @@ def read_usage(wire: Mapping[str, Any]) -> Usage | None:
 
 
 def usage_from(usage: object, *, service_tier: object = None) -> Usage | None:
-    """A `usage` object; vendors' own names for cache reads and writes are understood.
+    """A `usage` object; vendors' own names for cache reads, cache writes and web searches are understood.
 
     `service_tier` is what the answer around it says.
     """
@@ -84,9 +84,16 @@ def usage_from(usage: object, *, service_tier: object = None) -> Usage | None:
     reasoning = _count(made.get("reasoning_tokens"))
     if reasoning and _count(usage.get("total_tokens")) == prompt + completion + reasoning:
         completion += reasoning  # xAI and Gemini count them apart
+    if "citation_tokens" in usage:  # Perplexity's, beside the total, as are its thoughts
+        prompt += _count(usage.get("citation_tokens"))
+        reasoning = _count(usage.get("reasoning_tokens"))
+        completion += reasoning
     written = _count(usage.get("cache_creation_input_tokens") or sent.get("cache_write_tokens"))
     by_age = _mapping(usage.get("cache_creation") or sent.get("cache_creation_token_details"))
     told = usage if service_tier is None else {"service_tier": service_tier}
+    by_server = _mapping(usage.get("server_tool_use")).get("web_search_requests")
+    searches = by_server or sent.get("web_search_requests") or usage.get("num_search_queries")
+    size = usage.get("search_context_size")
     return Usage(
         prompt=prompt,
         completion=completion,
@@ -98,6 +105,9 @@ def usage_from(usage: object, *, service_tier: object = None) -> Usage | None:
         audio_output=min(_count(made.get("audio_tokens")), completion),
         image_input=min(_count(sent.get("image_tokens")), prompt),
         image_output=min(_count(made.get("image_tokens")), completion),
+        cached_audio=_count(_mapping(sent.get("cached_tokens_details")).get("audio_tokens")),
+        searches=_count(searches),
+        search_size=size if isinstance(size, str) else None,
         service_tier=tier_of(told),
     )
 
@@ -118,6 +128,12 @@ def write_usage(usage: Usage) -> dict[str, Any]:
         wire["cache_creation_input_tokens"] = usage.cache_write
     if usage.cache_write_1h:
         wire["cache_creation"] = written_by_age(usage)
+    if usage.cached_audio:
+        wire["prompt_tokens_details"]["cached_tokens_details"] = {"audio_tokens": usage.cached_audio}
+    if usage.searches:
+        wire["server_tool_use"] = {"web_search_requests": usage.searches}
+    if usage.search_size:
+        wire["search_context_size"] = usage.search_size
     if usage.service_tier:
         wire["service_tier"] = usage.service_tier
     return wire

@@ -13,7 +13,10 @@ from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
 _FILE = "model_prices_and_context_window_backup.json"
-_KEPT = ("input_cost", "output_cost", "cache_", "max_", "mode", "tiered_pricing", "provider_specific_entry")
+_KEPT = (
+    *("input_cost", "output_cost", "cache_", "search_context_cost", "citation_cost", "tiered_pricing"),
+    *("max_", "mode", "provider_specific_entry", "litellm_provider"),
+)
 
 
 class PriceTable:
@@ -24,7 +27,7 @@ class PriceTable:
         known = self._prices
         if name not in known:
             entry = self._entries.get(name)
-            known[name] = price_from_table(entry) if entry is not None else None
+            known[name] = price_from_table(entry, name=name) if entry is not None else None
         return known[name]
 
     def longest_answer(self, name: str) -> int | None:

@@ -148,6 +148,8 @@ class CallView(msgspec.Struct, frozen=True, kw_only=True):
     audio_output_tokens: int
     image_input_tokens: int
     image_output_tokens: int
+    cached_audio_tokens: int
+    searches: int
     service_tier: str | None
     cost_usd: str | None
     saved_usd: str
@@ -310,7 +312,9 @@ def _group(group_by: Sequence[GroupBy], row: Mapping[str, Any]) -> UsageGroup:
 
 def _view(row: Mapping[str, Any]) -> CallView:
     told = {name: row[name] for name in CallView.__struct_fields__ if name in row}
-    told |= {name: 0 for name, value in told.items() if value is None and name.endswith("_tokens")}
+    told |= {
+        name: 0 for name, value in told.items() if value is None and (name.endswith("_tokens") or name == "searches")
+    }
     cost = usd_text(row["cost_nanousd"]) if row["priced"] else None
     return CallView(**told, cost_usd=cost, saved_usd=usd_text(row["saved_nanousd"]))
 

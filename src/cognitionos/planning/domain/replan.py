@@ -28,6 +28,7 @@ NO_PLAN_HELPS = frozenset(
         "approval-rejected",
         "budget-exhausted",
         "budget-halted",
+        "call-unbounded",
         "internal-error",
         "model-not-found",
         "price-unknown",

@@ -1,0 +1,159 @@
+"""A provider's own web searches: billed by the search, held for under a budget, refused where nothing bounds them."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
+from tests.api_process import api_process
+from tests.conftest import Run
+from tests.edge import Caller, a_caller
+from tests.upstream import Say, Upstream, running_upstream
+
+from cognitionos.platform.config import Settings
+
+MODEL = "anthropic/claude-haiku-4-5"
+SHEET = {
+    "input_usd_per_million": "1",
+    "output_usd_per_million": "5",
+    "search_usd_per_thousand": "10",
+    "max_input_tokens": 200_000,
+}
+USAGE = {"input_tokens": 9000, "output_tokens": 200, "server_tool_use": {"web_search_requests": 2}}
+COST = Decimal("0.03")
+"""9,000 tokens in, 200 out, two searches."""
+
+
+@pytest.fixture(scope="module")
+def upstream(run: Run) -> Iterator[AnthropicUpstream]:
+    context = running_anthropic()
+    yield run(context.__aenter__())
+    run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def openai(run: Run) -> Iterator[Upstream]:
+    context = running_upstream()
+    yield run(context.__aenter__())
+    run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings, upstream: AnthropicUpstream, openai: Upstream) -> Iterator[str]:
+    environment = {
+        "ANTHROPIC_BASE_URL": upstream.base_url,
+        "ANTHROPIC_API_KEY": upstream.api_key,
+        "OPENAI_BASE_URL": openai.base_url,
+        "OPENAI_API_KEY": openai.api_key or "",
+    }
+    with api_process(settings, environment) as url:
+        yield url
+
+
+@pytest.fixture
+def caller(settings: Settings, run: Run) -> Caller:
+    made: Caller = run(a_caller(settings, f"searches-{uuid4()}"))
+    return made
+
+
+@pytest.fixture
+def client(
+    url: str, caller: Caller, run: Run, upstream: AnthropicUpstream, openai: Upstream
+) -> Iterator[httpx.AsyncClient]:
+    upstream.reset()
+    openai.reset()
+    made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
+    run(made.put(f"/v1/prices/{MODEL}", json=SHEET)).raise_for_status()
+    yield made
+    run(made.aclose())
+
+
+async def search(client: httpx.AsyncClient, *, stream: bool = False, **more: Any) -> httpx.Response:
+    tool = {"type": "web_search_20250305", "name": "web_search"} | more
+    messages = [{"role": "user", "content": f"What is new? {uuid4()}"}]
+    body = {"model": MODEL, "max_tokens": 100, "messages": messages, "tools": [tool], "stream": stream}
+    return await client.post("/v1/messages", json=body)
+
+
+async def budget(client: httpx.AsyncClient, caller: Caller, limit_usd: str) -> None:
+    body = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": limit_usd, "period": "total"}
+    (await client.post("/v1/budgets", json=body)).raise_for_status()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_searches_are_billed_and_in_the_ledger(
+    client: httpx.AsyncClient, upstream: AnthropicUpstream, *, stream: bool
+) -> None:
+    upstream.then(Tell(text="Much.", usage=USAGE))
+
+    answer = await search(client, stream=stream)
+    call = (await client.get(f"/v1/usage/calls/{answer.headers['x-cognitionos-call-id']}")).json()
+
+    assert answer.status_code == 200
+    assert (call["searches"], Decimal(call["cost_usd"])) == (2, COST)
+    assert "max_uses" not in upstream.calls[-1]["tools"][0]
+
+
+async def test_under_a_budget_a_search_without_a_bound_is_refused_and_nothing_is_sent(
+    client: httpx.AsyncClient, caller: Caller, upstream: AnthropicUpstream
+) -> None:
+    await budget(client, caller, "100")
+
+    refused = await search(client)
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["type"] == "invalid_request_error"
+    assert "tools.0.max_uses" in refused.json()["error"]["message"]
+    assert upstream.calls == []
+
+
+async def test_a_budget_holds_every_search_and_pass_that_there_may_be(
+    client: httpx.AsyncClient, caller: Caller, upstream: AnthropicUpstream
+) -> None:
+    # three passes over 200,000 tokens, 100 tokens out of each, two searches: 0.6215
+    await budget(client, caller, "0.62")
+    too_small = await search(client, max_uses=2)
+    await budget(client, caller, "0.6215")
+    upstream.then(Tell(text="Much.", usage=USAGE))
+
+    answered = await search(client, max_uses=2)
+
+    assert too_small.status_code == 429
+    assert answered.status_code == 200
+    spent = (await client.get("/v1/budgets")).json()["budgets"][0]
+    assert (Decimal(spent["spent_usd"]), spent["held_usd"]) == (COST, "0")
+
+
+async def test_a_search_whose_fee_nobody_knows_is_refused_under_a_budget_and_counted_as_unpriced_without(
+    client: httpx.AsyncClient, caller: Caller, upstream: AnthropicUpstream
+) -> None:
+    without = {name: value for name, value in SHEET.items() if name != "search_usd_per_thousand"}
+    (await client.put(f"/v1/prices/{MODEL}", json=without)).raise_for_status()
+    upstream.then(Tell(text="Much.", usage=USAGE))
+
+    free_to_use = await search(client, max_uses=2)
+    await budget(client, caller, "100")
+    refused = await search(client, max_uses=2)
+
+    assert free_to_use.headers["x-cognitionos-cost-usd"] == "unknown"
+    assert (await client.get("/v1/usage")).json()["groups"][0]["unpriced_calls"] == 1
+    assert refused.status_code == 400
+    assert "PUT /v1/prices/" in refused.json()["error"]["message"]
+
+
+async def test_a_model_that_searches_by_itself_costs_its_fee_each_time(
+    client: httpx.AsyncClient, caller: Caller, openai: Upstream
+) -> None:
+    await budget(client, caller, "1")
+    usage = {"prompt_tokens": 20, "completion_tokens": 200, "total_tokens": 220}
+    openai.then(Say(text="Much.", usage=usage))
+    messages = [{"role": "user", "content": "What is new?"}]
+    body = {"model": "openai/gpt-4o-search-preview", "max_tokens": 200, "messages": messages, "web_search_options": {}}
+
+    answer = await client.post("/v1/chat/completions", json=body)
+
+    assert openai.calls[-1]["web_search_options"] == {}
+    assert Decimal(answer.headers["x-cognitionos-cost-usd"]) == Decimal("0.02705")
