@@ -1,13 +1,13 @@
 """Ledger: web searches that a provider made, tokens of audio that were read from a cache
 
 Revision ID: 0021
-Revises: 0018
+Revises: 0025
 """
 
 from alembic import op
 
 revision = "0021"
-down_revision = "0018"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 

@@ -1,10 +1,12 @@
 """Schema changes: Alembic, run by the owner role (`MIGRATION_DATABASE_URL`)."""
 
+import re
 from pathlib import Path
 
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[3]
+_REVISIONS = re.compile(r'^revision = "(\w+)"\ndown_revision = (?:"(\w+)"|None)$', re.MULTILINE)
 _LOCK_KEY = 0x636F676E  # 'cogn': one migration at a time on one database
 
 
@@ -25,8 +27,11 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def head() -> str:
-    """The newest revision in the checkout, from the file names (no import of Alembic)."""
-    return max(path.name.split("_", 1)[0] for path in (ROOT / "migrations" / "versions").glob("[0-9]*.py"))
+    """The revision in the checkout that no other follows (no import of Alembic)."""
+    files = (ROOT / "migrations" / "versions").glob("[0-9]*.py")
+    found: dict[str, str] = dict(_REVISIONS.findall(path.read_text(encoding="utf-8"))[0] for path in files)
+    (newest,) = found.keys() - found.values()
+    return newest
 
 
 def current(url: str) -> str | None:
