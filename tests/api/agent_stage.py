@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from cognitionos.llm_gateway.domain.scenario import Conversation, Rule, rules_fr
 from cognitionos.platform.config import Settings
 
 Rules = Sequence[Mapping[str, Any]]
+Speak = Callable[[dict[str, Any]], Say]
 
 
 def speaking(rules: Rules) -> Any:
@@ -56,7 +58,30 @@ def connected(settings: Settings, upstream: Upstream) -> Settings:
 
 async def a_stage(stack: AsyncExitStack, settings: Settings, rules: Rules) -> httpx.AsyncClient:
     """A client of an application whose model speaks by `rules`, with a worker beside it."""
-    told = connected(settings, await stack.enter_async_context(running_upstream(speak=speaking(rules))))
+    return (await a_stage_for(stack, settings, speaking(rules))).client
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What runs: the model's server, the application, its settings, a client of a tenant."""
+
+    upstream: Upstream
+    settings: Settings
+    app: Any
+    client: httpx.AsyncClient
+
+    async def another_tenant(self, stack: AsyncExitStack) -> httpx.AsyncClient:
+        """A client of somebody else."""
+        caller = await a_caller(self.settings, "others")
+        return await stack.enter_async_context(client_of(self.app, caller))
+
+
+async def a_stage_for(stack: AsyncExitStack, settings: Settings, speak: Speak, *, http_allow: bool = False) -> Stage:
+    """An application whose model speaks like this, with a worker beside it; `http_allow`: tasks may ask its server."""
+    upstream = await stack.enter_async_context(running_upstream(speak=speak))
+    told = connected(settings, upstream)
+    if http_allow:
+        told = told.model_copy(update={"http_allow": (upstream.base_url.split("/")[2],)})
     app = await stack.enter_async_context(running_app(told))
     client = await stack.enter_async_context(client_of(app, await a_caller(told, "agents")))
     services = composition.build(told)
@@ -69,7 +94,7 @@ async def a_stage(stack: AsyncExitStack, settings: Settings, rules: Rules) -> ht
         await asyncio.gather(engine, return_exceptions=True)
 
     stack.push_async_callback(stop)
-    return client
+    return Stage(upstream=upstream, settings=told, app=app, client=client)
 
 
 async def run_of(
@@ -88,6 +113,26 @@ async def run_of(
 
     run: dict[str, Any] = await eventually(look, timeout_s=30)
     return run, (await client.get(f"{href}/tasks")).json()["items"]
+
+
+async def goal_of(client: httpx.AsyncClient, statement: str, **given: Any) -> dict[str, Any]:
+    """A goal at its end."""
+    taken = await client.post("/v1/goals", json={"statement": statement, "budget_usd": "1.00", **given})
+    assert taken.status_code == 202, taken.text
+    href = taken.json()["href"]
+
+    async def look() -> dict[str, Any]:
+        found: dict[str, Any] = (await client.get(href)).json()
+        return found if found["status"] in {"succeeded", "failed"} else {}
+
+    ended: dict[str, Any] = await eventually(look, timeout_s=30)
+    return ended
+
+
+def fields_wanted(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of the JSON schema that the model is to fill; none where it answers in words."""
+    schema = ((body.get("response_format") or {}).get("json_schema") or {}).get("schema") or {}
+    return dict(schema.get("properties") or {})
 
 
 async def steps_of(client: httpx.AsyncClient, run: Mapping[str, Any]) -> list[dict[str, Any]]:

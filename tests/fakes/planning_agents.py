@@ -7,7 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from cognitionos.agents.facade import Answer, Artifact, Assignment, DirectCall, DirectResult, Outcome, Question
+from cognitionos.agents.facade import (
+    Answer,
+    Artifact,
+    Assignment,
+    DirectCall,
+    DirectResult,
+    Outcome,
+    OwnAgent,
+    Question,
+)
 from cognitionos.kernel.errors import NotFound
 
 Do = Callable[[Assignment], Awaitable[str]]
@@ -36,6 +45,7 @@ class ScriptedAgents:
     questions: list[Question] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
     calls: list[DirectCall] = field(default_factory=list)
+    team: dict[UUID, Sequence[OwnAgent]] = field(default_factory=dict)
     anew: list[UUID] = field(default_factory=list)
     kept: dict[tuple[UUID, UUID, str], tuple[Artifact, bytes]] = field(default_factory=dict)
 
@@ -75,6 +85,10 @@ class ScriptedAgents:
         """What the call was."""
         self.calls.append(call)
         return DirectResult(content={"tool": call.tool, "arguments": dict(call.arguments)}, files=())
+
+    async def own(self, tenant_id: UUID) -> Sequence[OwnAgent]:
+        """Those that a test put there."""
+        return self.team.get(tenant_id, ())
 
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
         """Remember which."""

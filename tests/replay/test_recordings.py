@@ -46,8 +46,8 @@ async def test_a_recorded_run_is_replayed_without_a_difference(replay: Replay, n
     report = await replay.run(recording, tenant_id=NOBODY)
 
     assert report.divergence is None
-    assert report.replayed + report.recomputed + report.taken == len(recording["tasks"])
-    assert report.replayed >= 2
+    assert report.replayed + report.recomputed + report.recorded + report.taken == len(recording["tasks"])
+    assert report.replayed + report.recorded >= 2
     assert (report.model_calls, report.tool_calls) == (0, 0)
 
 
@@ -81,6 +81,39 @@ def another_plan(recording: dict[str, Any]) -> None:
     answer["text"] = answer["text"].replace('"title": "', '"title": "Other ', 1)
 
 
+def another_new_plan(recording: dict[str, Any]) -> None:
+    answer = steps(recording, "t2.plan")[0]["content"]
+    answer["text"] = answer["text"].replace("Count.", "Weigh.")
+
+
+def another_new_task(recording: dict[str, Any]) -> None:
+    task(recording, "t2.n1")["spec"]["role"] = "researcher"
+
+
+def a_missing_new_task(recording: dict[str, Any]) -> None:
+    recording["tasks"].remove(task(recording, "t2.n2"))
+
+
+def a_failure_that_no_plan_helps(recording: dict[str, Any]) -> None:
+    task(recording, "t2")["error"]["type"] = "/problems/budget-exhausted"
+
+
+def another_failure(recording: dict[str, Any]) -> None:
+    task(recording, "t2")["error"]["detail"] = "Something else went wrong."
+
+
+def another_argument(recording: dict[str, Any]) -> None:
+    task(recording, "read")["spec"]["arguments"]["name"] = "b.txt"
+
+
+def another_file_read(recording: dict[str, Any]) -> None:
+    task(recording, "read")["output"]["text"] = "eight"
+
+
+def no_address(recording: dict[str, Any]) -> None:
+    task(recording, "fetch")["spec"]["url"] = {"$ref": "tasks.write.output.nothing"}
+
+
 @pytest.mark.parametrize(
     ("name", "change", "task", "step", "field"),
     [
@@ -91,6 +124,14 @@ def another_plan(recording: dict[str, Any]) -> None:
         ("goal_with_tools_and_critic", an_answer_too_many, "t1", "executor/9/9", "step"),
         ("goal_with_tools_and_critic", another_output, "t1", None, "output.text"),
         ("goal_with_tools_and_critic", another_plan, "plan", None, "output.tasks"),
+        ("replanned_goal", another_new_plan, "t2.plan", None, "output.tasks"),
+        ("replanned_goal", another_new_task, "t2.plan", None, "tasks.t2.n1.role"),
+        ("replanned_goal", a_missing_new_task, "t2.plan", None, "tasks.t2.n2"),
+        ("replanned_goal", a_failure_that_no_plan_helps, "t2", None, "planned again"),
+        ("replanned_goal", another_failure, "t2.plan", None, "input.replan"),
+        ("workflow_with_http_and_tools", another_argument, "read", "executor/tool.0", "arguments"),
+        ("workflow_with_http_and_tools", another_file_read, "read", None, "output.text"),
+        ("workflow_with_http_and_tools", no_address, "fetch", None, "status"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -121,6 +162,12 @@ async def test_a_pure_task_is_computed_again(replay: Replay) -> None:
 async def test_a_format_that_nobody_knows_is_refused(replay: Replay) -> None:
     with pytest.raises(UnknownRecording, match="format 99"):
         await replay.run({"format": 99}, tenant_id=NOBODY)
+
+
+def task(recording: dict[str, Any], key: str) -> dict[str, Any]:
+    """A task."""
+    found: dict[str, Any] = next(each for each in recording["tasks"] if each["key"] == key)
+    return found
 
 
 def journal(recording: dict[str, Any], key: str) -> dict[str, Any]:

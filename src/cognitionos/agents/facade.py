@@ -22,7 +22,7 @@ from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost
 from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.domain.consensus import DEADLINE_S as CONSENSUS_S
-from cognitionos.agents.domain.role import AgentNotFound
+from cognitionos.agents.domain.role import AgentNotFound, OwnAgent
 from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileNotFound, WorkspaceLimit
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "LeaseLost",
     "NeedsApproval",
     "Outcome",
+    "OwnAgent",
     "Question",
     "Report",
     "ToolApproval",
@@ -74,6 +75,10 @@ class Agents:
     async def call_tool(self, call: DirectCall) -> DirectResult:
         """Call a tool without a model; the same (run_id, task_id) gives what its journal holds. Raises as `perform`."""
         return await self.runs.call_tool(call)
+
+    async def own(self, tenant_id: UUID) -> Sequence[OwnAgent]:
+        """The agents that the tenant wrote, in the versions that count now: what a planner may choose from."""
+        return await self.runs.roster.own(tenant_id)
 
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
         """Let these tasks begin anew; each with its last fencing number: what a later one journals stays."""

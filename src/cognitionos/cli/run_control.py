@@ -92,7 +92,8 @@ def replay(args: argparse.Namespace) -> int:
     report = server_of(args).post(f"/v1/runs/{args.run_id}/replay", {})
     found = report["divergence"]
     did = f"{report['replayed']} tasks replayed ({report['steps']} steps), {report['recomputed']} recomputed"
-    text = f"{did}, {report['taken']} taken over; no model was called"
+    stood = f"{report['recorded']} calls answered from the record, {report['taken']} taken over"
+    text = f"{did}, {stood}; no model was called"
     if found is not None:
         at = f"{found['task']} {found['step'] or ''}".strip()
         text += f"\ndiverges at {at}: {found['field']} was {found['expected']!r}, is {found['actual']!r}"

@@ -147,7 +147,11 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp, 
     tools = ToolTasks(call=agents.call_tool, decisions=decisions)
     handlers: dict[str, Handler] = {
         "plan": Planner(
-            ask=agents.ask, recall=recall_the_latest, history=PlanHistory(database=base.database), now=base.now
+            ask=agents.ask,
+            recall=recall_the_latest,
+            history=PlanHistory(database=base.database),
+            own=agents.own,
+            now=base.now,
         ),
         "agent": AgentTasks(
             perform=agents.perform,

@@ -18,6 +18,7 @@ from cognitionos.planning.domain.plan import (
     ANEW,
     MOST_ANEW,
     MOST_TASKS,
+    InvalidPlan,
     Plan,
     PlannedTask,
     Terms,
@@ -37,6 +38,7 @@ from cognitionos.planning.domain.task import (
     TaskStatus,
     in_order,
 )
+from cognitionos.planning.domain.team import LONGEST_LINE, MOST_OFFERED, Worker, offered
 from cognitionos.planning.infrastructure.plan_history import MOST_FINISHED
 
 BROKEN = Problem(type="/problems/agent-failed", title="Agent failed", detail="no")
@@ -165,12 +167,43 @@ def test_a_plan_with_a_share_that_is_none_limits_no_task(share: Any) -> None:
     assert [task.budget_share for task in plan_of(answer).tasks] == [None, None]
 
 
-def test_unknown_capabilities_are_forgiven_and_research_goes_to_the_researcher() -> None:
-    answer = {f"t{n}": {"instructions": "x", "capability": each} for n, each in enumerate(("research", "magic"), 1)}
+def test_a_task_without_a_capability_is_the_executors_and_research_goes_to_the_researcher() -> None:
+    said = ("research", None, "", " Researcher ", "executor", 7)
+    answer = {f"t{n}": {"instructions": "x", "capability": each} for n, each in enumerate(said, 1)}
 
     roles = [spec.spec["role"] for spec in plan_of(answer).expansion().tasks]
 
-    assert roles == ["researcher", "executor", "summarizer"]
+    assert roles == ["researcher", "executor", "executor", "researcher", "executor", "executor", "summarizer"]
+
+
+def test_a_capability_that_nobody_has_is_a_fault_that_names_those_there_are() -> None:
+    team = [Worker(name="poet", version=3, description="Writes poems.")]
+
+    with pytest.raises(InvalidPlan) as refused:
+        plan_of({"t1": {"instructions": "x", "capability": "magic"}}, team=team)
+
+    assert refused.value.fields == {"t1.capability": "must be one of general, research, poet"}
+
+
+def test_an_agent_of_the_tenant_s_own_does_its_task_in_the_version_that_was_offered() -> None:
+    team = [Worker(name="poet", version=3, description="x"), Worker(name="general", version=1, description="ours")]
+    answer = {f"t{n}": {"instructions": "x", "capability": each} for n, each in enumerate(("poet", "general"), 1)}
+
+    plan = plan_of(answer, team=team)
+
+    told = [(spec.spec["role"], spec.spec.get("versions")) for spec in plan.expansion().tasks]
+    assert told == [("poet", {"poet": 3}), ("general", {"general": 1}), ("summarizer", None)]
+    assert Plan.stored(json.loads(json.dumps(plan.as_json()))) == plan
+
+
+def test_those_agents_are_offered_that_share_most_words_with_the_goal() -> None:
+    workers = [Worker(name=f"agent{n}", version=1, description="does things") for n in range(10)]
+    poet = Worker(name="zoe", version=1, description="Writes  poems\nabout the sea." + " x" * 200)
+
+    team = offered([*workers, poet], "I want poems about mountains")
+
+    assert [each.name for each in team] == ["agent0", "agent1", "agent2", "agent3", "agent4", "zoe"]
+    assert all(len(each.line) <= LONGEST_LINE and "\n" not in each.line for each in team)
 
 
 def test_a_plan_is_the_same_after_being_stored() -> None:
@@ -183,8 +216,13 @@ def test_prompt_and_schema_leave_a_small_model_room_to_answer() -> None:
     prompt = Path(cognitionos.__file__).parent.joinpath("agents/application/prompts/planner.v1.md").read_text("utf-8")
     finished = [f"t{number}.n{number}" for number in range(1, MOST_FINISHED + 1)]
 
+    team = [Worker(name=f"agent-of-some-{n}", version=n, description="x" * 500) for n in range(MOST_OFFERED)]
+    lines = sum(len(each.line) for each in team)
+
     first = len(prompt) + len(json.dumps(plan_schema(MOST_TASKS)))
+    with_team = len(prompt) + lines + len(json.dumps(plan_schema(MOST_TASKS, team=team)))
     anew = len(prompt) + len(json.dumps(plan_schema(MOST_ANEW, prefix=ANEW, finished=finished)))
 
     assert first / BYTES_PER_TOKEN <= 2_600  # of the 4,096 that a 1.5B model is often given
+    assert with_team / BYTES_PER_TOKEN <= 2_850
     assert anew / BYTES_PER_TOKEN <= 2_200

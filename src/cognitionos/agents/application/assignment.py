@@ -47,6 +47,7 @@ class Identity:
 class Assignment(Identity):
     """One task for an agent. `inputs` are the outputs of upstream tasks by key, `review` lets `critics` judge.
 
+    `version` is the agent's that it was given to; None: the one that counts now.
     Of several critics two thirds must accept; those silent after `consensus_s` do not count as accepting.
     """
 
@@ -56,6 +57,7 @@ class Assignment(Identity):
     inputs: Mapping[str, str] = field(default_factory=dict)
     memories: tuple[str, ...] = ()
     review: bool = False
+    version: int | None = None
     critics: tuple[str, ...] = ("critic",)
     consensus_s: float = DEADLINE_S
 

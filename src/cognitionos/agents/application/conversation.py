@@ -37,12 +37,14 @@ def opening_of(prompt: str, assignment: Assignment, files: Sequence[Artifact]) -
 
 
 def asked(prompt: str, question: Question) -> Messages:
-    """The messages of a structured question, with the answers that were objected to."""
+    """The first messages of a structured question."""
     parts = [(_title(name), clipped(text, _MOST_VARIABLE_CHARACTERS)) for name, text in question.variables.items()]
-    messages = [system(prompt), user(_labelled(parts))]
-    for answer, objection in question.previous:
-        messages += [assistant(answer), user(objection)]
-    return messages
+    return [system(prompt), user(_labelled(parts))]
+
+
+def objections(question: Question) -> Messages:
+    """What follows: the earlier answers, each with what was wrong with it."""
+    return [said for answer, fault in question.previous for said in (assistant(answer), user(fault))]
 
 
 def judged_by(

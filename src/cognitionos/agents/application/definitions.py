@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from cognitionos.agents.domain.prompt import Prompt, PromptNotFound
-from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound
+from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound, OwnAgent
 
 CRITIC = "critic"
 
@@ -74,6 +74,10 @@ class ShippedRoster:
     async def agent(self, tenant_id: UUID, role: str, *, version: int | None = None) -> AgentDefinition:
         """See `Roster.agent`."""
         return self.definitions.agent(role)
+
+    async def own(self, tenant_id: UUID) -> Sequence[OwnAgent]:
+        """See `Roster.own`."""
+        return ()
 
     async def prompt(self, tenant_id: UUID, name: str) -> Prompt:
         """See `Roster.prompt`."""

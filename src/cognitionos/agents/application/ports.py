@@ -1,13 +1,13 @@
 """Where the use cases meet models, the journal, the run's files, the tools and the metrics."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
 from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, Place, Step
 from cognitionos.agents.domain.prompt import Prompt
-from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.role import AgentDefinition, OwnAgent
 from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
 from cognitionos.agents.domain.tool_rule import ToolRule
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
@@ -153,6 +153,10 @@ class Roster(Protocol):
 
     async def agent(self, tenant_id: UUID, role: str, *, version: int | None = None) -> AgentDefinition:
         """The agent as it is now, or in a version that a run began with. Raises `AgentNotFound`."""
+        ...
+
+    async def own(self, tenant_id: UUID) -> Sequence[OwnAgent]:
+        """The agents that the tenant wrote, in the versions that count now, by name."""
         ...
 
     async def prompt(self, tenant_id: UUID, name: str) -> Prompt:

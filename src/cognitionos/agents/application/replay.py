@@ -3,18 +3,27 @@
 No model is called and no tool is run. The first question that is put otherwise than it was recorded is a divergence.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from cognitionos.agents.application.assignment import Answer, Assignment, Outcome, Question
+from cognitionos.agents.application.assignment import Answer, Assignment, DirectCall, DirectResult, Outcome, Question
 from cognitionos.agents.application.ports import EffectStart, no_kit
 from cognitionos.agents.application.request_digest import request_digest
 from cognitionos.agents.application.runs import AgentRuns
-from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, Place, Step, StepKind
-from cognitionos.agents.domain.tool import CallOutcome
+from cognitionos.agents.domain.agent_run import (
+    AgentRunStart,
+    AgentRunState,
+    AgentRunStatus,
+    Place,
+    Step,
+    StepKind,
+    storable,
+)
+from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, CallOutcome, clipped
 from cognitionos.agents.domain.workspace import Artifact, FileChanges, FileNotFound
 from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, ToolCall, Usage
 
@@ -176,6 +185,15 @@ class AgentReplay:
         """What the agent answers this time; each round of questions has its own part of the journal."""
         prefix = f"{question.role}/{len(question.previous)}/"
         return await self._replaying(question.task_id, prefix=prefix).ask(question)
+
+    async def call_tool(self, call: DirectCall) -> DirectResult:
+        """What the tool had given, if it is called with the same arguments."""
+        replaying = self._replaying(call.task_id)
+        wanted = storable(clipped(json.dumps(call.arguments), MAX_ARGUMENT_CHARACTERS))
+        for step in self.recorded[call.task_id].steps:
+            if step.kind is StepKind.TOOL and step.content["arguments"] != wanted:
+                raise Diverged(step.key, "arguments", expected=step.content["arguments"], actual=wanted)
+        return await replaying.call_tool(call)
 
     def _replaying(self, task_id: UUID, prefix: str = "") -> AgentRuns:
         found = self.recorded.get(task_id)

@@ -18,7 +18,7 @@ from cognitionos.agents.application.assignment import (
     Outcome,
     Question,
 )
-from cognitionos.agents.application.conversation import asked, opening_of
+from cognitionos.agents.application.conversation import asked, objections, opening_of
 from cognitionos.agents.application.hand_off import Stage
 from cognitionos.agents.application.loop import Loop
 from cognitionos.agents.application.ports import Files, Journal, Models, Observer, Roster
@@ -52,7 +52,9 @@ class AgentRuns:
 
     async def perform(self, assignment: Assignment) -> Outcome:
         """Do the task, or go on with it where its journal ends. The facade names what it raises."""
-        roles = await self._roles(assignment, [assignment.role, *(assignment.critics if assignment.review else ())])
+        lead = await self.roster.agent(assignment.tenant_id, assignment.role, version=assignment.version)
+        critics = [each for each in assignment.critics if each != lead.role] if assignment.review else []
+        roles = [lead, *await self._roles(assignment, critics)]
         files = await self.files.of_run(assignment.tenant_id, assignment.run_id)
         prompt = await self.roster.prompt(assignment.tenant_id, roles[0].prompt)
         async with self._session(assignment, roles, opening_of(prompt.text, assignment, files)) as session:
@@ -73,13 +75,13 @@ class AgentRuns:
     async def ask(self, question: Question) -> Answer:
         """One structured answer. The facade names what it raises."""
         [definition] = await self._roles(question, [question.role])
-        messages = asked((await self.roster.prompt(question.tenant_id, definition.prompt)).text, question)
-        async with self._session(question, [definition], messages) as session:
+        prompt = await self.roster.prompt(question.tenant_id, definition.prompt)
+        async with self._session(question, [definition], asked(prompt.text, question)) as session:
             value, step = await self.thinking.structured(
                 session,
                 f"{definition.role}/{len(question.previous)}",
                 definition=definition,
-                messages=messages,
+                messages=[*session.state.opening, *objections(question)],
                 schema=question.schema,
                 check=False,
             )

@@ -54,3 +54,15 @@ class AgentDefinition:
     def is_built_in(self) -> bool:
         """Whether it ships with the product."""
         return self.version == BUILT_IN_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnAgent:
+    """An agent that a tenant wrote, as it is listed: what it is good for and what it may use."""
+
+    name: str
+    version: int
+    description: str = ""
+    capabilities: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)

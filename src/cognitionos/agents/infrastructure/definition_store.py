@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from cognitionos.agents.application.definitions import Definitions
 from cognitionos.agents.domain.prompt import Prompt, PromptNotFound, own_label, own_version
-from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound, Limits
+from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound, Limits, OwnAgent
 from cognitionos.platform.database import Database
 
 # one round trip: the definition, and which version of its prompt counts now
@@ -139,6 +139,10 @@ class PostgresRoster:
             raise _no_agent(role)
         return built_in if active is None else replace(built_in, prompt_version=active)
 
+    async def own(self, tenant_id: UUID) -> list[OwnAgent]:
+        """See `Roster.own`."""
+        return [_own(row) for row in await self.agents(tenant_id)]
+
     async def prompt(self, tenant_id: UUID, name: str) -> Prompt:
         """See `Roster.prompt`."""
         role, _, label = name.rpartition("@")
@@ -217,16 +221,32 @@ def _definition(name: str, version: int, content: Content, prompt_version: str) 
         tools=content.tools,
         capabilities=content.capabilities,
         hand_off_to=content.hand_off_to,
-        limits=Limits(
-            tokens=content.tokens,
-            cost_nanousd=content.cost_nanousd,
-            seconds=content.seconds,
-            tool_calls=content.tool_calls,
-            context_tokens=content.context_tokens,
-            completion_tokens=content.completion_tokens,
-        ),
+        limits=_limits(content),
         model=content.model,
         temperature=content.temperature,
+    )
+
+
+def _own(row: AgentRow) -> OwnAgent:
+    content = msgspec.convert(row.content, Content)
+    return OwnAgent(
+        name=row.name,
+        version=row.version,
+        description=content.description,
+        capabilities=content.capabilities,
+        tools=content.tools,
+        limits=_limits(content),
+    )
+
+
+def _limits(content: Content) -> Limits:
+    return Limits(
+        tokens=content.tokens,
+        cost_nanousd=content.cost_nanousd,
+        seconds=content.seconds,
+        tool_calls=content.tool_calls,
+        context_tokens=content.context_tokens,
+        completion_tokens=content.completion_tokens,
     )
 
 

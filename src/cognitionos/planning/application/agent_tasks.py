@@ -14,7 +14,7 @@ from cognitionos.llm_gateway.facade import BudgetExhausted
 from cognitionos.planning.application.ports import Recall, Report, Upstream
 from cognitionos.planning.domain.approval import Ask
 from cognitionos.planning.domain.reference import STATE
-from cognitionos.planning.domain.replan import TaskTooLarge
+from cognitionos.planning.domain.replan import VERSIONS, TaskTooLarge
 from cognitionos.planning.domain.step import text_of
 from cognitionos.planning.domain.task import ClaimedTask, LeaseLost, Outcome, Postponed, Succeeded
 
@@ -63,6 +63,7 @@ class AgentTasks:
             task_key=task.key,
             fence=task.fence,
             role=role,
+            version=task.spec.get(VERSIONS, {}).get(role),
             goal=before.statement or instructions,
             instructions=instructions,
             expected_output=task.spec.get("expected_output"),

@@ -1,10 +1,11 @@
 """The kind `plan`: from a goal to a graph of tasks. Planning asks, validates and repairs; the planner agent answers."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
-from cognitionos.agents.facade import AgentFailed, Answer, Question
+from cognitionos.agents.facade import AgentFailed, Answer, OwnAgent, Question
 from cognitionos.agents.facade import LeaseLost as AgentLeaseLost
 from cognitionos.kernel.clock import Clock, utc_now
 from cognitionos.planning.application.plan_approval import proposed, put_before_people, still_open
@@ -23,6 +24,7 @@ from cognitionos.planning.domain.plan import (
 )
 from cognitionos.planning.domain.replan import REPLAN, REPLANS, History, NothingToReplace
 from cognitionos.planning.domain.task import ClaimedTask, Graft, LeaseLost, Outcome, Succeeded
+from cognitionos.planning.domain.team import Worker, offered
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.logging import get_logger
 
@@ -33,6 +35,13 @@ MEMORIES = 8
 _REMEDY = "Another model may plan better: name it in COGNITIONOS_MODEL."
 
 Ask = Callable[[Question], Awaitable[Answer]]
+Own = Callable[[UUID], Awaitable[Sequence[OwnAgent]]]
+"""The agents that a tenant wrote."""
+
+
+async def no_agents(_tenant_id: UUID) -> Sequence[OwnAgent]:
+    """Of a tenant who wrote none."""
+    return ()
 
 
 async def no_history(task: ClaimedTask) -> History:
@@ -48,13 +57,21 @@ class _Asking:
     terms: Terms
     approval: Mapping[str, Any] | None
     graft: Graft | None = None
+    team: tuple[Worker, ...] = ()
 
     @property
     def keys(self) -> dict[str, Any]:
-        """How many tasks there may be, what their keys begin with, and which finished tasks they may name."""
+        """How many tasks there may be, what their keys begin with, which finished tasks and agents they may name."""
         if self.graft is None:
-            return {"max_tasks": MOST_TASKS, "prefix": FIRST}
-        return {"max_tasks": MOST_ANEW, "prefix": ANEW, "finished": list(self.graft.finished)}
+            return {"max_tasks": MOST_TASKS, "prefix": FIRST, "team": self.team}
+        return {"max_tasks": MOST_ANEW, "prefix": ANEW, "finished": list(self.graft.finished), "team": self.team}
+
+    @property
+    def considered(self) -> dict[str, Any]:
+        """What the plan may name besides its own tasks; empty where there is nothing."""
+        agents = [{"name": each.name, "version": each.version} for each in self.team]
+        told: dict[str, Any] = {"agents": agents} if agents else {}
+        return told | ({"finished": list(self.graft.finished)} if self.graft is not None else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +84,7 @@ class Planner:
     ask: Ask
     recall: Recall
     history: PlanAgain = no_history
+    own: Own = no_agents
     now: Clock = utc_now
 
     async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
@@ -81,7 +99,11 @@ class Planner:
                 return waiting
             asking = await (self._anew(task) if REPLAN in task.spec else self._first(task, None))
             return self._grown(asking, Plan.stored(state["plan"]), state["details"])
-        asking = await (self._anew(task) if REPLAN in task.spec else self._first(task, report))
+        asking = await self._with_team(
+            task, await (self._anew(task) if REPLAN in task.spec else self._first(task, report))
+        )
+        if asking.considered:
+            await report("plan.considered", asking.considered)
         try:
             plan, details = await self._planned(task, asking, report)
         except AgentLeaseLost as error:
@@ -115,6 +137,16 @@ class Planner:
             variables["attached files"] = _inputs(goal["inputs"])
         variables |= told_of_failure(history, task.spec[REPLAN]["error"])
         return _Asking(variables=variables, terms=_terms(goal), approval=goal.get("approve"), graft=history.graft)
+
+    async def _with_team(self, task: ClaimedTask, asking: _Asking) -> _Asking:
+        """The same, with the agents of the tenant's own that fit the goal."""
+        workers = [_worker(each) for each in await self.own(task.tenant_id)]
+        if not workers:
+            return asking
+        team = offered(workers, " ".join(asking.variables.values()))
+        lines = "\n".join(f"- {each.line}" for each in team)
+        told = {"agents": f"Besides those for `general` and `research` you may give tasks to:\n{lines}"}
+        return replace(asking, team=team, variables={**asking.variables, **told})
 
     def _grown(self, asking: _Asking, plan: Plan, details: Mapping[str, Any]) -> Succeeded:
         expansion = plan.expansion(asking.terms, graft=asking.graft)
@@ -166,6 +198,16 @@ def _terms(goal: Mapping[str, Any]) -> Terms:
         budget_nanousd=goal.get("budget_nanousd"),
         replans=int(goal.get(REPLANS) or 0),
         critical=goal.get("critical") is True,
+    )
+
+
+def _worker(agent: OwnAgent) -> Worker:
+    return Worker(
+        name=agent.name,
+        version=agent.version,
+        description=agent.description,
+        capabilities=agent.capabilities,
+        tools=agent.tools,
     )
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from cognitionos.kernel.errors import Invalid
 from cognitionos.planning.domain.graph import leaves
-from cognitionos.planning.domain.replan import REPLANS
+from cognitionos.planning.domain.replan import REPLANS, VERSIONS
 from cognitionos.planning.domain.task import Expansion, Graft, TaskSpec
+from cognitionos.planning.domain.team import CAPABILITIES, Worker, known_as, names
 
 MOST_TASKS = 12
 MOST_ANEW = 6
@@ -23,8 +24,6 @@ LONGEST_TITLE = 200
 SUMMARY_KEY = "summary"
 FIRST, ANEW = "t", "n"
 """What the keys of a first plan and of a later one begin with: `t1`, and `n1` for what replaces a task."""
-CAPABILITIES: Mapping[str, str] = {"general": "executor", "research": "researcher"}
-"""What a task may need, and the agent that has it."""
 
 
 class InvalidPlan(Invalid):
@@ -33,7 +32,7 @@ class InvalidPlan(Invalid):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTask:
-    """One task as planned."""
+    """One task as planned. `capability` is the name of a tenant's own agent where there is an `agent_version`."""
 
     key: str
     title: str
@@ -43,6 +42,7 @@ class PlannedTask:
     depends_on: tuple[str, ...]
     capability: str | None = None
     budget_share: float | None = None
+    agent_version: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As stored and shown."""
@@ -56,6 +56,8 @@ class PlannedTask:
         }
         if self.capability is not None:
             shown["capability"] = self.capability
+        if self.agent_version is not None:
+            shown["agent_version"] = self.agent_version
         if self.budget_share is not None:
             shown["budget_share"] = self.budget_share
         return shown
@@ -124,13 +126,15 @@ class Plan:
 
 
 def _agent(task: PlannedTask, terms: Terms) -> TaskSpec:
-    spec = {
+    spec: dict[str, Any] = {
         "role": CAPABILITIES.get(task.capability or "", "executor"),
         "title": task.title,
         "instructions": task.instructions,
         "expected_output": task.expected_output,
         "review": task.review,
     }
+    if task.agent_version is not None:
+        spec |= {"role": task.capability, VERSIONS: {task.capability: task.agent_version}}
     spec |= terms.budget(task.budget_share) | terms.spec
     return TaskSpec(key=task.key, kind="agent", depends_on=task.depends_on, spec=spec)
 
@@ -151,31 +155,45 @@ def _placed(depends_on: Sequence[str], names: Mapping[str, str]) -> tuple[str, .
     return tuple(names.get(key, key) for key in depends_on)
 
 
-def plan_schema(max_tasks: int = MOST_TASKS, *, prefix: str = FIRST, finished: Sequence[str] = ()) -> dict[str, Any]:
+def plan_schema(
+    max_tasks: int = MOST_TASKS, *, prefix: str = FIRST, finished: Sequence[str] = (), team: Sequence[Worker] = ()
+) -> dict[str, Any]:
     """The JSON schema of a plan of at most `max_tasks`: keys `t1` to `tN`, all but the first nullable.
 
-    Tasks may depend on earlier ones, and on what is `finished`.
+    Tasks may depend on earlier ones, and on what is `finished`. The names of a `team` are listed once.
     """
     keys = _keys(max_tasks, prefix)
     properties: dict[str, Any] = {}
     for index, key in enumerate(keys):
-        task = _task_schema([*finished, *keys[:index]], explained=index == 0)
+        task = _task_schema([*finished, *keys[:index]], explained=index == 0, has_team=bool(team))
         properties[key] = task if index == 0 else {"anyOf": [task, {"type": "null"}]}
-    return {"type": "object", "properties": properties, "required": keys, "additionalProperties": False}
+    schema = {"type": "object", "properties": properties, "required": keys, "additionalProperties": False}
+    who = {"type": "string", "enum": names(team), "description": f"{_MEANINGS['capability']}, or who does it best"}
+    return {**schema, "$defs": {"who": who}} if team else schema
 
 
-def plan_of(answer: Any, max_tasks: int = MOST_TASKS, *, prefix: str = FIRST, finished: Sequence[str] = ()) -> Plan:
+def plan_of(
+    answer: Any,
+    max_tasks: int = MOST_TASKS,
+    *,
+    prefix: str = FIRST,
+    finished: Sequence[str] = (),
+    team: Sequence[Worker] = (),
+) -> Plan:
     """The plan in a model's `answer`, or `InvalidPlan` with each fault named.
 
     Forgiven: null or missing tasks, references to tasks that are null, later or unknown, tasks beyond the cap's keys,
-    capabilities that nobody has, shares that do not add up (they are weighed against each other).
+    shares that do not add up (they are weighed against each other).
     """
     if not isinstance(answer, Mapping):
         told = f"The answer must be a JSON object with the tasks {prefix}1, {prefix}2, ..."
         raise InvalidPlan(told, fields={"$": "not an object"})
     present = [key for key in _keys(max_tasks, prefix) if answer.get(key) is not None]
     faults: dict[str, str] = {}
-    tasks = [_task(key, answer[key], {*finished, *present[:index]}, faults) for index, key in enumerate(present)]
+    tasks = [
+        _task(key, answer[key], earlier={*finished, *present[:index]}, team=team, faults=faults)
+        for index, key in enumerate(present)
+    ]
     if not present:
         faults[f"{prefix}1"] = "a plan has at least one task"
     if faults:
@@ -195,7 +213,7 @@ def _keys(number: int, prefix: str) -> list[str]:
     return [f"{prefix}{each}" for each in range(1, number + 1)]
 
 
-def _task_schema(earlier: Sequence[str], *, explained: bool) -> dict[str, Any]:
+def _task_schema(earlier: Sequence[str], *, explained: bool, has_team: bool) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "title": {"type": "string"},
         "instructions": {"type": "string"},
@@ -208,6 +226,8 @@ def _task_schema(earlier: Sequence[str], *, explained: bool) -> dict[str, Any]:
         properties["depends_on"] = {"type": "array", "items": {"type": "string", "enum": list(earlier)}}
     if explained:
         properties = {name: {**each, "description": _MEANINGS[name]} for name, each in properties.items()}
+    if has_team:
+        properties["capability"] = {"$ref": "#/$defs/who"}
     return {
         "type": "object",
         "properties": properties,
@@ -227,7 +247,9 @@ _MEANINGS = {
 }
 
 
-def _task(key: str, raw: Any, earlier: set[str], faults: dict[str, str]) -> PlannedTask | None:
+def _task(
+    key: str, raw: Any, *, earlier: set[str], team: Sequence[Worker], faults: dict[str, str]
+) -> PlannedTask | None:
     if not isinstance(raw, Mapping):
         faults[key] = "must be an object or null"
         return None
@@ -237,7 +259,10 @@ def _task(key: str, raw: Any, earlier: set[str], faults: dict[str, str]) -> Plan
         return None
     wanted = raw.get("depends_on")
     references = wanted if isinstance(wanted, list) else []
-    capability = raw.get("capability")
+    said = _text(raw.get("capability"))
+    capability = known_as(said, team)
+    if said and capability is None:
+        faults[f"{key}.capability"] = f"must be one of {', '.join(names(team))}"
     return PlannedTask(
         key=key,
         title=(_text(raw.get("title")) or instructions.splitlines()[0])[:LONGEST_TITLE],
@@ -245,8 +270,9 @@ def _task(key: str, raw: Any, earlier: set[str], faults: dict[str, str]) -> Plan
         expected_output=_text(raw.get("expected_output")) or None,
         review=raw.get("review") is True,
         depends_on=tuple(dict.fromkeys(each for each in references if isinstance(each, str) and each in earlier)),
-        capability=capability if isinstance(capability, str) and capability in CAPABILITIES else None,
+        capability=capability,
         budget_share=_share(raw.get("budget_share")),
+        agent_version=next((worker.version for worker in team if worker.name == capability), None),
     )
 
 

@@ -13,7 +13,10 @@ REPLAN = "replan"
 REPLANS = "replans"
 """In the spec of a planned task: how often its run may be planned again."""
 
-PLANNED = frozenset({REPLANS, "budget_nanousd", "critical", "heartbeat_s"})
+VERSIONS = "versions"
+"""In the spec of a planned task: which version of an agent of the tenant's own it was given to, by name."""
+
+PLANNED = frozenset({REPLANS, VERSIONS, "budget_nanousd", "critical", "heartbeat_s"})
 """The terms in the spec of a task (a plan's, or declared), beside what its kind takes."""
 
 DEFAULT_REPLANS = 1

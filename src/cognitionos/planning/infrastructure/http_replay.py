@@ -30,13 +30,15 @@ class DivergenceView(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     """`replayed`: tasks whose agents worked again from their journals, with `steps` steps in all; `recomputed`: tasks
-    without effect; `taken`: results that were taken over. No model and no tool was called.
+    without effect, and decisions to plan anew; `recorded`: calls of tools and of HTTP, composed again, for which the
+    recorded answer stood in; `taken`: results that were taken over. No model and no tool was called.
     """
 
     run_id: UUID
     tasks: int
     replayed: int
     recomputed: int
+    recorded: int
     taken: int
     steps: int
     model_calls: int
@@ -52,6 +54,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     run: dict[str, Any]
     tasks: list[dict[str, Any]]
     memories: dict[str, list[str]]
+    considered: dict[str, dict[str, Any]] = {}
     journals: list[dict[str, Any]]
 
 

@@ -34,7 +34,8 @@ class PlanState(StrEnum):
 
 class PlanTask(msgspec.Struct, frozen=True, kw_only=True):
     """A task of the plan. `budget_share` is in percent of the goal's budget, `budget_usd` what it may cost at most;
-    null where the plan does not say. `status` is null as long as the plan is only proposed.
+    null where the plan does not say. `status` is null as long as the plan is only proposed. `capability` is `general`,
+    `research`, or an agent of the tenant's own, which works in its `agent_version`.
     """
 
     key: str
@@ -44,6 +45,7 @@ class PlanTask(msgspec.Struct, frozen=True, kw_only=True):
     expected_output: str | None
     review: bool
     capability: str | None
+    agent_version: int | None
     budget_share: float | None
     budget_usd: str | None
     status: TaskStatus | None
@@ -165,6 +167,7 @@ def _task(task: dict[str, Any], prefix: str, rows: dict[str, dict[str, Any]], bu
         expected_output=task["expected_output"],
         review=task["review"],
         capability=task.get("capability"),
+        agent_version=task.get("agent_version"),
         budget_share=share,
         budget_usd=None if limit is None else usd_text(limit),
         status=TaskStatus(row["status"]) if row else None,

@@ -24,9 +24,9 @@ SELECT t.id::text, t.key, t.kind, t.spec, t.status, t.timeout_s, t.reused_from::
   ARRAY(SELECT d.key FROM tasks d WHERE d.id = ANY(t.dependencies) ORDER BY d.position) AS depends_on
 FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload WHERE t.run_id = %s ORDER BY t.position
 """
-_MEMORIES = """
-SELECT DISTINCT ON (task_key) task_key, data -> 'memories' AS memories FROM run_events
-WHERE run_id = %s AND kind = 'memory.recalled' ORDER BY task_key, seq DESC
+_TOLD = """
+SELECT DISTINCT ON (task_key, kind) task_key, kind, data FROM run_events
+WHERE run_id = %s AND kind IN ('memory.recalled', 'plan.considered') ORDER BY task_key, kind, seq DESC
 """
 
 
@@ -47,12 +47,13 @@ class Recordings:
             if not RunStatus(run["status"]).is_final:
                 raise RunNotOver(f"The run {run_id} is {run['status']}; it can be replayed when it has ended.")
             tasks = await (await cursor.execute(_TASKS, (run_id,))).fetchall()
-            memories = await (await cursor.execute(_MEMORIES, (run_id,))).fetchall()
+            told = await (await cursor.execute(_TOLD, (run_id,))).fetchall()
         return {
             "format": FORMAT,
             "product": __version__,
             "run": run,
             "tasks": tasks,
-            "memories": {row["task_key"]: row["memories"] for row in memories},
+            "memories": {row["task_key"]: row["data"]["memories"] for row in told if row["kind"] == "memory.recalled"},
+            "considered": {row["task_key"]: row["data"] for row in told if row["kind"] == "plan.considered"},
             "journals": await self.journals(tenant_id, run_id),
         }
