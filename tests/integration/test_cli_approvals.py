@@ -61,3 +61,27 @@ def test_a_file_without_a_name_gives_the_workflow_its_own(tmp_path: Path) -> Non
     (tmp_path / "nightly.yml").write_text("tasks: {a: {kind: value}}")
 
     assert read_workflow(tmp_path / "nightly.yml") == {"name": "nightly", "tasks": {"a": {"kind": "value"}}}
+
+
+def test_a_workflow_s_run_is_followed_inspected_listed_and_cancelled_like_a_goal(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    (tmp_path / "short.yaml").write_text("tasks: {say: {kind: value, input: {text: short and sweet}}}\n")
+    (tmp_path / "long.yaml").write_text("tasks: {wait: {kind: wait, input: {signal: never}}}\n")
+    for name in ("short", "long"):
+        stack.as_json("workflow", "put", str(tmp_path / f"{name}.yaml"))
+    run = stack.as_json("workflow", "start", "short")
+    endless = stack.as_json("workflow", "start", "long")
+
+    followed = stack.cognitionos("follow", run["id"])
+    listed = stack.cognitionos("runs", "--all")
+    inspected = stack.as_json("inspect", run["id"])
+    cancelled = stack.cognitionos("cancel", endless["id"])
+    ended = stack.cognitionos("follow", endless["id"])
+
+    assert followed.returncode == 0, followed.stderr
+    assert "short and sweet" in followed.stdout
+    assert f"{run['id']}  succeeded" in listed.stdout
+    assert (inspected["goal"], [task["key"] for task in inspected["tasks"]]) == (None, ["say"])
+    assert cancelled.stdout == f"run {endless['id']} is cancelled\n"
+    assert (ended.returncode, "cancelled" in ended.stdout) == (1, True)

@@ -70,8 +70,7 @@ def test_a_finished_goal_cannot_be_cancelled(stack: RunningStack) -> None:
     [
         (["run", "x", "--budget", "-1"], "budget_usd"),
         (["run", "x", "--attach", "no-such-file"], "there is no file no-such-file"),
-        (["follow", "00000000-0000-7000-8000-000000000000"], "HTTP 404"),
-        (["inspect", "not-an-id"], "HTTP 4"),
+        (["follow", "00000000-0000-7000-8000-000000000000"], "there is no goal and no run"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_and_where(stack: RunningStack, arguments: list[str], told: str) -> None:
@@ -173,3 +172,11 @@ def test_a_stack_of_our_own_leaves_the_files_behind_and_says_how_to_look(tmp_pat
         assert f"-m cognitionos up --data {data}' running in another terminal" in done.stdout
         assert f"-m cognitionos inspect {page.parent.name} --data {data}" in done.stdout
         assert "Nordwind" in page.read_text()
+
+
+def test_what_is_no_id_is_told_before_anything_is_asked(stack: RunningStack) -> None:
+    for command_name in ("follow", "inspect", "cancel", "replay", "approve"):
+        refused = stack.cognitionos(command_name, "not-an-id")
+
+        assert refused.returncode == 2
+        assert "'not-an-id' is not an id" in refused.stderr

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from cognitionos.cli.arguments import Commands, add_command, add_server_arguments
 from cognitionos.cli.client import server_of
+from cognitionos.cli.subject import an_id, subject_of
 from cognitionos.kernel.errors import Invalid
 
 
@@ -50,8 +51,9 @@ def decide(args: argparse.Namespace) -> int:
 
 def signal(args: argparse.Namespace) -> int:
     """Send a signal to a run."""
-    path = f"/v1/runs/{quote(args.run_id)}/signals/{quote(args.name)}"
-    sent = server_of(args).post(path, {"payload": _payload(args.payload)})
+    api = server_of(args)
+    path = f"/v1/runs/{subject_of(api, args.run_id).run_id}/signals/{quote(args.name)}"
+    sent = api.post(path, {"payload": _payload(args.payload)})
     told = f"task '{sent['task']}' goes on" if sent["delivered"] else "no task waits for it yet; it is kept"
     print(json.dumps(sent, indent=2) if args.json else told)
     return 0
@@ -120,7 +122,7 @@ def _register_approvals(commands: Commands) -> None:
             cognitionos approvals --run 0193a1f2-... --all --json
         """,
     )
-    parser.add_argument("--run", dest="run_id", help="only of this run")
+    parser.add_argument("--run", dest="run_id", type=an_id, help="only of this run")
     parser.add_argument("--all", action="store_true", help="decided ones too")
     parser.add_argument("--limit", type=int, default=50, help="how many (1 to 200)")
     add_server_arguments(parser)
@@ -131,7 +133,7 @@ def _register_verdict(commands: Commands, name: str, meaning: str) -> None:
     parser = add_command(
         commands, name, does=meaning, examples=f"cognitionos {name} 0193a1f2-... --comment 'as agreed on Monday'"
     )
-    parser.add_argument("approval", help="the approval's id ('cognitionos approvals' lists them)")
+    parser.add_argument("approval", type=an_id, help="the approval's id ('cognitionos approvals' lists them)")
     parser.add_argument("--comment", help="why, for those who read it later")
     add_server_arguments(parser)
     parser.set_defaults(run=decide, verdict=name)
@@ -147,7 +149,7 @@ def _register_signal(commands: Commands) -> None:
             cognitionos signal 0193a1f2-... shipped '{"parcel": 7}' --json
         """,
     )
-    parser.add_argument("run_id", metavar="run", help="the run's id")
+    parser.add_argument("run_id", metavar="run", type=an_id, help="the run's id, or its goal's")
     parser.add_argument("name", help="the signal's name")
     parser.add_argument("payload", nargs="?", help="JSON, or a text: the task's output")
     add_server_arguments(parser)

@@ -25,7 +25,11 @@ _AROUND_A_WORD = "\"'`()[]{}<>,;:!?"
 
 
 class RequestRefused(Invalid):
-    """The API answered with a problem document; `detail` is its text."""
+    """The API answered with a problem document; `detail` is its text, `status` that of HTTP."""
+
+    def __init__(self, detail: str, *, status: int) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 class ServerUnreachable(Unavailable):
@@ -120,7 +124,7 @@ class Api:
         try:
             return _OPENER.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
-            raise RequestRefused(_problem_text(error)) from error
+            raise RequestRefused(_problem_text(error), status=error.code) from error
         except OSError as error:
             raise ServerUnreachable(
                 f"nothing answers at {self.url} ({error}); start it with: cognitionos up"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, default_data_dir
 from cognitionos.cli.client import Api, attachments, find_server, server_of
+from cognitionos.cli.subject import Subject, an_id, subject_of
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.platform.embedded.child import die_with_parent
 
@@ -57,32 +58,33 @@ def run(args: argparse.Namespace) -> int:
 
 
 def follow(args: argparse.Namespace) -> int:
-    """Follow a goal to its end, from its beginning."""
+    """Follow a goal, or a workflow's run, to its end, from its beginning."""
     from cognitionos.cli.watching import Watcher
 
-    look = _look(args, args.goal, stays=True)
-    return _follow(server_of(args), args.goal, Watcher(as_json=args.json), out=args.out, look=look)
+    api = server_of(args)
+    look = _look(args, args.id, stays=True)
+    return _follow(api, subject_of(api, args.id), Watcher(as_json=args.json), out=args.out, look=look)
 
 
 def runs(args: argparse.Namespace) -> int:
-    """List the newest goals."""
-    page = server_of(args).get(f"/v1/goals?limit={args.limit}")
+    """List the newest goals, or runs of every kind."""
+    page = server_of(args).get(f"/v1/{'runs' if args.all else 'goals'}?limit={args.limit}")
     if args.json:
         print(json.dumps(page, indent=2))
         return 0
-    for goal in page["items"]:
-        title = " ".join(goal["title"].split())
-        print(f"{goal['id']}  {goal['status']:<9}  {goal['created_at'][:19]}  {title[:70]}")
+    for each in page["items"]:
+        told = each["title"] if "title" in each else each["workflow"] or f"goal {each['goal_id']}"
+        print(f"{each['id']}  {each['status']:<9}  {each['created_at'][:19]}  {' '.join(told.split())[:70]}")
     if not page["items"]:
-        print("no goals yet; submit one with: cognitionos run 'What is to be done'")
+        print("nothing yet; submit a goal with: cognitionos run 'What is to be done'")
     return 0
 
 
 def inspect(args: argparse.Namespace) -> int:
-    """Print everything known about a goal: the goal, its run and the run's tasks, as JSON."""
+    """Print everything known about a goal or a run: the run, its tasks and steps, and its goal, as JSON."""
     api = server_of(args)
-    goal = api.get(f"/v1/goals/{args.goal}")
-    run_id = goal["run_id"]
+    subject = subject_of(api, args.id)
+    run_id, goal = subject.run_id, subject.goal_id and api.get(f"/v1/goals/{subject.goal_id}")
     tasks = _all_pages(api, f"/v1/runs/{run_id}/tasks")
     steps = _all_pages(api, f"/v1/runs/{run_id}/steps")
     run, path = api.get(f"/v1/runs/{run_id}"), api.get(f"/v1/runs/{run_id}/critical-path")
@@ -91,9 +93,12 @@ def inspect(args: argparse.Namespace) -> int:
 
 
 def cancel(args: argparse.Namespace) -> int:
-    """Cancel a goal."""
-    goal = server_of(args).post(f"/v1/goals/{args.goal}/cancel", {})
-    print(json.dumps(goal) if args.json else f"goal {goal['id']} is {goal['status']}")
+    """Cancel a goal or a run."""
+    api = server_of(args)
+    subject = subject_of(api, args.id)
+    kind, its_id = ("goal", subject.goal_id) if subject.goal_id else ("run", subject.run_id)
+    ended = api.post(f"/v1/{kind}s/{its_id}/cancel", {})
+    print(json.dumps(ended) if args.json else f"{kind} {its_id} is {ended['status']}")
     return 0
 
 
@@ -103,7 +108,8 @@ def _submit(api: Api, body: dict[str, Any], watcher: "Watcher", args: argparse.N
     goal = api.post("/v1/goals", body)
     watcher.submitted(goal, body["inputs"])
     out = args.out if stays or args.out else args.data / "results" / goal["id"]
-    return _follow(api, goal["id"], watcher, out=out, look=_look(args, goal["id"], stays=stays))
+    subject = Subject(run_id=goal["run_id"], goal_id=goal["id"])
+    return _follow(api, subject, watcher, out=out, look=_look(args, goal["id"], stays=stays))
 
 
 def _look(args: argparse.Namespace, goal_id: str, *, stays: bool) -> list[str]:
@@ -127,22 +133,24 @@ def _program() -> str:
     return shlex.quote(str(near))
 
 
-def _follow(api: Api, goal_id: str, watcher: "Watcher", *, out: Path | None, look: list[str]) -> int:
-    run_id = api.get(f"/v1/goals/{goal_id}")["run_id"]
+def _follow(api: Api, subject: Subject, watcher: "Watcher", *, out: Path | None, look: list[str]) -> int:
     after: str | None = None
+    path = f"/v1/goals/{subject.goal_id}" if subject.goal_id else f"/v1/runs/{subject.run_id}"
     while True:
         try:
-            for event in api.events(f"/v1/runs/{run_id}/events", after):
+            for event in api.events(f"/v1/runs/{subject.run_id}/events", after):
                 after = event.id or after
                 watcher.event(event)
         except TimeoutError:
             pass  # a stream that went silent is taken up again where it ended
-        goal = api.get(f"/v1/goals/{goal_id}")
-        if goal["status"] in FINAL:
+        ended = api.get(path)
+        if ended["status"] in FINAL:
             break
-    saved = _save(api, goal, out)
-    watcher.finished(goal, saved, look)
-    return 0 if goal["status"] == "succeeded" else 1
+    if subject.goal_id:
+        watcher.finished(ended, _save(api, ended, out), look)
+    else:
+        watcher.run_finished(ended, look)
+    return 0 if ended["status"] == "succeeded" else 1
 
 
 def _save(api: Api, goal: dict[str, Any], out: Path | None) -> list[Path]:
@@ -220,17 +228,26 @@ def _register_follow(commands: Commands) -> None:
     parser = add_command(
         commands,
         "follow",
-        does="Follow a goal's run from its beginning to its end.",
+        does="Follow a goal, or a workflow's run, from its beginning to its end.",
         examples="cognitionos follow 0193a1f2-...",
     )
-    parser.add_argument("goal", help="the goal's id")
+    parser.add_argument("id", type=an_id, help="the goal's or the run's id")
     add_server_arguments(parser)
     _add_out(parser)
     parser.set_defaults(run=follow)
 
 
 def _register_runs(commands: Commands) -> None:
-    parser = add_command(commands, "runs", does="List the newest goals.", examples="cognitionos runs --limit 5 --json")
+    parser = add_command(
+        commands,
+        "runs",
+        does="List the newest goals, or with --all every run.",
+        examples="""
+            cognitionos runs --limit 5 --json
+            cognitionos runs --all
+        """,
+    )
+    parser.add_argument("--all", action="store_true", help="runs of workflows too, with the runs' own ids")
     parser.add_argument("--limit", type=int, default=20, help="how many (1 to 200)")
     add_server_arguments(parser)
     parser.set_defaults(run=runs)
@@ -240,17 +257,17 @@ def _register_inspect(commands: Commands) -> None:
     parser = add_command(
         commands,
         "inspect",
-        does="Print a goal, its run, tasks and agent steps as JSON.",
+        does="Print a goal or a run with its tasks and agent steps as JSON.",
         examples="cognitionos inspect 0193a1f2-... | less",
     )
-    parser.add_argument("goal", help="the goal's id")
+    parser.add_argument("id", type=an_id, help="the goal's or the run's id")
     add_server_arguments(parser)
     parser.set_defaults(run=inspect)
 
 
 def _register_cancel(commands: Commands) -> None:
-    parser = add_command(commands, "cancel", does="Cancel a goal.", examples="cognitionos cancel 0193a1f2-...")
-    parser.add_argument("goal", help="the goal's id")
+    parser = add_command(commands, "cancel", does="Cancel a goal or a run.", examples="cognitionos cancel 0193a1f2-...")
+    parser.add_argument("id", type=an_id, help="the goal's or the run's id")
     add_server_arguments(parser)
     parser.set_defaults(run=cancel)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from cognitionos.cli.arguments import Commands, add_command, add_server_arguments
 from cognitionos.cli.client import server_of
+from cognitionos.cli.subject import an_id, subject_of
 from cognitionos.kernel.errors import Invalid
 
 
@@ -45,7 +46,7 @@ def fork(args: argparse.Namespace) -> int:
         body["input"] = _json(args.input, "--input")
     if args.change:
         body["changes"] = dict(_change(text) for text in args.change)
-    run = server_of(args).post(f"/v1/runs/{args.run_id}/fork", body)
+    run = _of_run(args, "post", "fork", body)
     done = run["total_tasks"] - run["reused_tasks"]
     _say(args, run, f"run {run['id']} does {done} of {run['total_tasks']} tasks again, the others are reused")
     return 0
@@ -53,14 +54,14 @@ def fork(args: argparse.Namespace) -> int:
 
 def snapshot(args: argparse.Namespace) -> int:
     """Name the present state of a run."""
-    taken = server_of(args).post(f"/v1/runs/{args.run_id}/snapshots", {"name": args.name})
+    taken = _of_run(args, "post", "snapshots", {"name": args.name})
     _say(args, taken, f"snapshot '{taken['name']}' holds the run after event {taken['seq']}")
     return 0
 
 
 def critical_path(args: argparse.Namespace) -> int:
     """Show which tasks decided how long a run took."""
-    path = server_of(args).get(f"/v1/runs/{args.run_id}/critical-path")
+    path = _of_run(args, "get", "critical-path")
     lines = [f"{task['seconds']:9.3f} s  {task['key']}  {task['title'] or task['kind']}" for task in path["tasks"]]
     lines.append(f"{path['length_s']:9.3f} s  is the longest chain, of {path['work_s']:.3f} s of work")
     if path["speed_up"] is not None:
@@ -72,7 +73,7 @@ def critical_path(args: argparse.Namespace) -> int:
 
 def explain(args: argparse.Namespace) -> int:
     """Show which models decided what in a run, and why they were asked."""
-    told = server_of(args).get(f"/v1/runs/{args.run_id}/explain")
+    told = _of_run(args, "get", "explain")
     lines = []
     for each in told["decisions"]:
         lines.append(f"{each['task']}  {each['step']}  {each['role']} ({each['prompt']}){_judged(each['verdict'])}")
@@ -89,7 +90,7 @@ def explain(args: argparse.Namespace) -> int:
 
 def replay(args: argparse.Namespace) -> int:
     """Do a finished run again from its recording; status 1 when it diverges."""
-    report = server_of(args).post(f"/v1/runs/{args.run_id}/replay", {})
+    report = _of_run(args, "post", "replay", {})
     found = report["divergence"]
     did = f"{report['replayed']} tasks replayed ({report['steps']} steps), {report['recomputed']} recomputed"
     stood = f"{report['recorded']} calls answered from the record, {report['taken']} taken over"
@@ -103,7 +104,7 @@ def replay(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """Print the recording of a finished run."""
-    print(json.dumps(server_of(args).get(f"/v1/runs/{args.run_id}/recording"), indent=1))
+    print(json.dumps(_of_run(args, "get", "recording"), indent=1))
     return 0
 
 
@@ -114,9 +115,15 @@ def _judged(verdict: dict[str, Any] | None) -> str:
 
 
 def _acted(args: argparse.Namespace, verb: str, query: str = "") -> int:
-    run = server_of(args).post(f"/v1/runs/{args.run_id}/{verb}{query}", {})
+    run = _of_run(args, "post", f"{verb}{query}", {})
     _say(args, run, f"run {run['id']} is {run['status']}")
     return 0
+
+
+def _of_run(args: argparse.Namespace, method: str, path: str, *body: Any) -> Any:
+    """Ask something of the run that the id names, by itself or by its goal."""
+    api = server_of(args)
+    return getattr(api, method)(f"/v1/runs/{subject_of(api, args.id).run_id}/{path}", *body)
 
 
 def _say(args: argparse.Namespace, answer: Any, text: str) -> None:
@@ -219,6 +226,6 @@ def _register_replay(commands: Commands) -> None:
 
 def _with_run(commands: Commands, name: str, *, does: str, examples: str) -> argparse.ArgumentParser:
     parser = add_command(commands, name, does=does, examples=examples)
-    parser.add_argument("run_id", metavar="RUN", help="the run's id")
+    parser.add_argument("id", type=an_id, help="the run's id, or its goal's")
     add_server_arguments(parser)
     return parser

@@ -84,14 +84,32 @@ class Watcher:
             for artifact in () if saved else result["artifacts"]:
                 self.note(f"artifact {artifact['name']} ({artifact['bytes']} bytes) at {artifact['href']}")
         else:
-            problem = goal.get("error") or {}
-            text = problem.get("detail") or f"the goal was {goal['status']}"
-            self._console.print(Panel(Text(text), title=goal["status"], border_style="red"))
+            self._failed(goal)
         for path in saved:
             self.note(f"saved {path} ({path.stat().st_size} bytes)")
         self._console.print(Text(_cost(goal)), soft_wrap=True)
         for line in look:
             self.note(line)
+
+    def run_finished(self, run: dict[str, Any], look: list[str]) -> None:
+        """A workflow's run has ended."""
+        if self._as_json:
+            print(json.dumps(run, indent=2))
+            return
+        if run["status"] != "succeeded":
+            self._failed(run)
+        elif run["result_text"]:
+            self._console.print(Rule("result", style="green"))
+            self._console.print(Markdown(run["result_text"]))
+            self._console.print(Rule(style="green"))
+        models = f", {', '.join(run['models'])}" if run["models"] else ""
+        self._console.print(Text(f"{run['status']}, cost ${run['cost_usd']}{models}"), soft_wrap=True)
+        for line in look:
+            self.note(line)
+
+    def _failed(self, ended: dict[str, Any]) -> None:
+        text = (ended.get("error") or {}).get("detail") or f"was {ended['status']}"
+        self._console.print(Panel(Text(text), title=ended["status"], border_style="red"))
 
     def _plan(self, tasks: list[dict[str, Any]], *, title: str) -> None:
         self._console.print(Rule(title, style="dim"))
@@ -178,7 +196,7 @@ def _failure(data: dict[str, Any]) -> str:
 
 
 _LINES: dict[str, Line] = {
-    "task.started": lambda data: (">", "bold", data["title"]),
+    "task.started": lambda data: (">", "bold", data.get("title") or data["kind"]),
     "task.succeeded": lambda _: ("+", "green", "done"),
     "task.failed": lambda data: ("x", "red", f"failed: {_failure(data)}"),
     "task.retrying": lambda data: ("~", "yellow", f"again after: {_failure(data)}"),

@@ -60,8 +60,8 @@ SELECT DISTINCT p.key, p.value FROM tasks t, jsonb_each_text(t.details -> 'promp
 WHERE t.run_id = %s AND t.details ? 'prompt_versions'
 """
 _RUNS = f"""
-SELECT id, {shown_status("r.status", "r.id")} AS status, goal_id, '/v1/runs/' || id AS href, total_tasks, created_at,
-  started_at, finished_at
+SELECT id, {shown_status("r.status", "r.id")} AS status, goal_id, workflow, '/v1/runs/' || id AS href, total_tasks,
+  created_at, started_at, finished_at
 FROM runs r WHERE (%(after)s::uuid IS NULL OR id < %(after)s)
   AND (%(status)s::text IS NULL OR {shown_status("r.status", "r.id")} = %(status)s)
 ORDER BY id DESC LIMIT %(limit)s

@@ -93,11 +93,12 @@ class GoalView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in a list."""
+    """A run in a list: of a goal, or of the workflow of this name."""
 
     id: UUID
     status: RunStatus
     goal_id: UUID | None
+    workflow: str | None
     href: str
     total_tasks: int
     created_at: datetime
