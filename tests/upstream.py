@@ -55,6 +55,7 @@ class Upstream:
     open_streams: int = 0
     abandoned_streams: int = 0
     delay_embeddings_s: float = 0.0
+    ignores_dimensions: bool = False
 
     def then(self, *answers: Say) -> None:
         """Answer with these next."""
@@ -145,7 +146,7 @@ async def _embeddings(request: web.Request) -> web.StreamResponse:
     await asyncio.sleep(upstream.delay_embeddings_s)
     if "" in texts:
         raise Refusal("'input' cannot be an empty string.", param="input")
-    size = body.get("dimensions", DIMENSIONS)
+    size = DIMENSIONS if upstream.ignores_dimensions else body.get("dimensions", DIMENSIONS)
     data = []
     for index, text in enumerate(texts):
         vector = [float((len(str(text)) + place) % 7) / 8 for place in range(size)]

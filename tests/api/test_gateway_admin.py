@@ -114,6 +114,27 @@ async def test_a_change_in_one_process_is_used_by_the_other_and_a_deleted_provid
     assert (await one.get("/v1/providers/acme")).status_code == 404
 
 
+async def test_an_own_model_has_its_own_price_at_once_in_every_process(clients: Clients, upstream: Upstream) -> None:
+    one, other = clients
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    upstream.speak = lambda _: Say(text="x", usage=usage)
+    await one.put("/v1/providers/acme", json=a_provider(upstream, free=False, models=["tuned-7b-q4"]))
+    unpriced = await other.post(CHAT, json=asking("acme/tuned-7b-q4"))
+
+    await one.put("/v1/prices/acme/tuned-7b-q4", json={"input_usd_per_million": "0.1", "output_usd_per_million": "0.3"})
+
+    async def cost(client: httpx.AsyncClient) -> str:
+        return str((await client.post(CHAT, json=asking("acme/tuned-7b-q4"))).headers["x-cognitionos-cost-usd"])
+
+    async def priced() -> bool:
+        return await cost(other) == "0.00013"
+
+    assert unpriced.headers["x-cognitionos-cost-usd"] == "unknown"
+    assert await cost(one) == "0.00013"
+    assert await eventually(priced)
+    upstream.speak = None
+
+
 async def test_a_route_is_tried_in_its_order_and_says_what_happened(clients: Clients, upstream: Upstream) -> None:
     one, _ = clients
     route = {"candidates": [{"model": "acme/m"}, {"model": "second/m"}]}

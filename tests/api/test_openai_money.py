@@ -244,8 +244,8 @@ async def test_a_client_that_goes_away_is_billed_for_what_was_produced(
     await eventually(lambda: upstream.abandoned_streams == 1)
 
 
-async def test_a_stream_cut_by_the_provider_is_billed_from_what_came(
-    client: httpx.AsyncClient, caller: Caller, upstream: Upstream, database: TestDatabase
+async def test_a_stream_cut_by_the_provider_is_billed_from_what_came_and_asked_of_nobody_again(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream, second: Upstream, database: TestDatabase
 ) -> None:
     upstream.then(Say(text="one two three four", cut_after=3))
 
@@ -255,6 +255,7 @@ async def test_a_stream_cut_by_the_provider_is_billed_from_what_came(
     assert "[DONE]" not in answer.text
     row = await eventually(lambda: _last_call(database, caller))
     assert (row["outcome"], row["estimated"], row["completion_tokens"]) == ("error", True, 2)
+    assert (len(upstream.calls), second.calls) == (1, [])
 
 
 async def test_a_process_killed_after_the_provider_answered_loses_no_money(

@@ -1,6 +1,7 @@
 """The simulated model over HTTP, as a newcomer without a key meets it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -9,6 +10,8 @@ from tests.conftest import Run
 from tests.edge import Caller, a_caller, client_of, running_app
 
 from cognitionos.platform.config import Settings
+
+SAID = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,29 @@ async def test_without_a_provider_the_answer_says_that_it_is_simulated(client: h
     assert answer.headers["x-cognitionos-provider"] == "simulated"
     assert answer.headers["x-cognitionos-cost-usd"] == "0"
     assert answer.headers["x-cognitionos-attempts"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("chat/completions", {"messages": SAID}),
+        ("chat/completions", {"messages": SAID, "stream": True}),
+        ("messages", {"messages": SAID, "model": "default", "max_tokens": 50}),
+        ("messages", {"messages": SAID, "model": "default", "max_tokens": 50, "stream": True}),
+        ("responses", {"input": "Hello", "model": "default"}),
+        ("responses", {"input": "Hello", "model": "default", "stream": True}),
+        ("embeddings", {"input": "Hello", "model": "local/wordllama"}),
+    ],
+)
+async def test_every_answer_says_in_headers_who_gave_it_and_what_it_cost(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any]
+) -> None:
+    answer = await client.post(f"/v1/{path}", json=body)
+
+    assert answer.status_code == 200, answer.text
+    named = {"provider", "model", "cache", "attempts", "call-id"} | (set() if body.get("stream") else {"cost-usd"})
+    assert {name for name in named if f"x-cognitionos-{name}" not in answer.headers} == set()
+    assert "x-request-id" in answer.headers
 
 
 async def test_a_json_schema_is_filled(client: httpx.AsyncClient) -> None:

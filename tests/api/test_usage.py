@@ -14,6 +14,7 @@ from tests.conftest import Run
 from tests.edge import Caller, a_caller
 from tests.upstream import Say, Upstream, running_upstream
 
+from cognitionos.llm_gateway.infrastructure.usage_queries import GROUPS
 from cognitionos.platform.config import Settings
 
 CHAT = "/v1/chat/completions"
@@ -155,6 +156,48 @@ async def test_a_price_of_every_kind_is_kept_and_billed(client: httpx.AsyncClien
     # 450 plain, 300 cached, 150 and 50 written, 50 of audio; 50 spoken, 40 of reasoning, 10 of audio
     rest = 300 * Decimal("0.1") + 150 * 2 + 50 * Decimal("1.25") + 50 * 40 + 50 * 2 + 40 * 3 + 10 * 80
     assert costs == [(each + rest) / 10**6 for each in (450 * 1, 450 * Decimal("0.5"), 2450 * 10)]
+
+
+async def test_an_image_goes_through_and_costs_what_an_image_costs(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    await client.put("/v1/prices/openai/seeing", json=PLAIN | {"image_input_usd_per_million": "5"})
+    await client.post("/v1/budgets", json={"subject": f"tenant:{caller.tenant_id}", "limit_usd": "1"})
+    details = {"prompt_tokens": 900, "completion_tokens": 10, "prompt_tokens_details": {"image_tokens": 800}}
+    upstream.then(Say(text="a cat", usage=details))
+    parts = [
+        {"type": "text", "text": "what?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+    ]
+    body = {"model": "openai/seeing", "max_tokens": 20, "messages": [{"role": "user", "content": parts}]}
+
+    answer = await client.post(CHAT, json=body)
+    call = (await client.get(f"/v1/usage/calls/{answer.headers['x-cognitionos-call-id']}")).json()
+
+    assert upstream.calls[-1]["messages"][0]["content"] == parts
+    assert call["image_input_tokens"] == 800
+    assert Decimal(call["cost_usd"]) == (100 * 1 + 800 * 5 + 10 * 2) / Decimal(10**6)
+
+
+async def test_every_roll_up_is_the_sum_of_the_ledger(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    subject = f"tenant:{caller.tenant_id}"
+    await client.post("/v1/budgets", json={"subject": subject, "limit_usd": "1"})
+    for number, user in enumerate((None, "ada", "bob", "ada")):
+        upstream.then(Say(text="x", usage=USAGE | {"prompt_tokens": 1001 + number}))
+        await ask(client, f"rolled up {number}", stream=number == 1, **({"user": user} if user else {}))
+
+    rows = (await client.get("/v1/usage/calls")).json()["items"]
+    sums = [(await client.get("/v1/usage", params={"group_by": name})).json() for name in GROUPS]
+    (budget,) = (await client.get("/v1/budgets")).json()["budgets"]
+
+    total = sum(Decimal(row["cost_usd"]) for row in rows)
+    assert total == Decimal("0.00481")
+    for told in sums:
+        assert Decimal(told["total_usd"]) == sum(Decimal(each["cost_usd"]) for each in told["groups"]) == total
+        assert told["total_calls"] == sum(each["calls"] for each in told["groups"]) == 4
+    assert (Decimal(budget["spent_usd"]), budget["calls"]) == (total, 4)
 
 
 async def test_prices_are_versioned_listed_and_have_a_history(client: httpx.AsyncClient) -> None:

@@ -66,6 +66,10 @@ class OpenAIProvider:
             raise ProviderFailure("the answer carries no vectors") from error
         if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
             raise ProviderFailure(f"{len(vectors)} vectors, not all of one size, came for {len(texts)} texts")
+        wanted = extra.get("dimensions")
+        if wanted is not None and vectors and len(vectors[0]) != wanted:
+            wrong = f"{model} makes vectors of {len(vectors[0])} numbers, not of {wanted}; leave out 'dimensions'"
+            raise ProviderFailure(wrong, again=False, why="wrong-dimensions", broken=False)
         return Vectors(vectors=vectors, usage=read_usage(wire))
 
     async def models(self) -> Sequence[str]:
