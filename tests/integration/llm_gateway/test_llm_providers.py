@@ -1,7 +1,9 @@
 """Which providers there are, and what the two that need no server of ours do."""
 
+import asyncio
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -215,3 +217,36 @@ async def test_litellm_answers_streams_and_fails_like_any_provider(upstream: Ups
         with pytest.raises(kind) as raised:
             await vendor.chat(request, model="gpt-4o-mini")
         assert getattr(raised.value, "again", None) is again
+
+
+async def test_neither_the_start_nor_a_call_imports_litellm(upstream: Upstream) -> None:
+    upstream.reset()
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _START_AND_CALL, upstream.base_url, stdout=asyncio.subprocess.PIPE
+    )
+
+    printed, _ = await program.communicate()
+
+    assert printed.decode().split() == ["m", "False"]
+    assert len(upstream.calls) == 1
+
+
+_START_AND_CALL = """
+import asyncio, sys
+from cognitionos.llm_gateway.domain.chat import ChatRequest, user
+from cognitionos.llm_gateway.infrastructure.openai_provider import OpenAIProvider
+from cognitionos.platform.config import Settings
+from cognitionos.platform.http import HttpClient
+from cognitionos.web import create_app
+
+async def call():
+    http = HttpClient()
+    await http.open()
+    provider = OpenAIProvider(http, name="o", base_url=sys.argv[1], api_key=None)
+    answer = await provider.chat(ChatRequest(messages=(user("Hi"),)), model="m")
+    await http.close()
+    return answer.wire["model"]
+
+create_app(Settings(detect_local_models=False))
+print(asyncio.run(call()), "litellm" in sys.modules)
+"""
