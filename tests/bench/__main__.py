@@ -22,7 +22,7 @@ from cognitionos.platform.embedded.postgres import PostgresOptions
 
 BENCHES = {
     "gateway": ("Gateway: what a chat call costs on its way through", []),
-    "engine": ("Engine: a run of 1,000 tasks", ["1000"]),
+    "engine": ("Engine: runs of tasks that do nothing", ["1000"]),
     "memory": ("Memory: search among 10,000 items of one tenant", []),
 }
 _LONGEST_S = 240

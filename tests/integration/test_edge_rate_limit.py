@@ -1,5 +1,6 @@
 """One suite for both windows, and what happens between them when Redis goes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +9,7 @@ from tests.conftest import Run
 from tests.waiting import eventually
 
 from cognitionos.kernel.ids import new_id
-from cognitionos.platform.rate_limit import LocalWindow, RateLimiter, RedisWindow
+from cognitionos.platform.rate_limit import Grant, LocalWindow, RateLimiter, RedisWindow
 from cognitionos.platform.redis import open_redis
 
 WINDOW_S = 0.5
@@ -71,6 +72,43 @@ async def test_a_fast_key_stays_inside_the_limit_over_two_processes(redis_url: s
     await redis.aclose()
 
     assert 380 <= passed <= 400
+
+
+class CountedWindow(RedisWindow):
+    """How often Redis was asked."""
+
+    asked = 0
+
+    async def take(self, key: str, limit: int, count: int = 1) -> Grant:
+        self.asked += 1
+        return await super().take(key, limit, count)
+
+
+@pytest.mark.parametrize(("limit", "passed"), [(1000, 40), (19, 19), (3, 3)])
+async def test_a_crowd_of_one_key_shares_what_it_asks_redis(redis_url: str, key: str, limit: int, passed: int) -> None:
+    redis = open_redis(redis_url)
+    window = CountedWindow(redis)
+    limiter = RateLimiter(window, LocalWindow())
+
+    grants = await asyncio.gather(*(limiter.take(key, limit) for _ in range(40)))
+    await redis.aclose()
+
+    assert sum(grant.allowed for grant in grants) == passed
+    assert window.asked <= 4
+
+
+async def test_whoever_waits_goes_on_when_the_one_that_asked_is_cancelled(redis_url: str, key: str) -> None:
+    redis = open_redis(redis_url)
+    limiter = RateLimiter(RedisWindow(redis), LocalWindow())
+
+    async with asyncio.timeout(5):
+        asks, waits = (asyncio.create_task(limiter.take(key, 100)) for _ in range(2))
+        await asyncio.sleep(0)
+        asks.cancel()
+        grant = await waits
+    await redis.aclose()
+
+    assert grant.allowed
 
 
 async def test_without_redis_each_process_limits_by_itself_and_counts_it(key: str) -> None:

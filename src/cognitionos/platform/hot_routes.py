@@ -80,10 +80,10 @@ class HotRoutes:
         scope["path_template"] = scope["path"]
         started = False
 
-        async def sending(message: Any) -> None:
+        def sending(message: Any) -> Awaitable[None]:
             nonlocal started
             started = True
-            await send(message)
+            return send(message)
 
         body: bytes | None = None
         try:

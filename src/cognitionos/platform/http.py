@@ -1,9 +1,14 @@
 """HTTP out: one client library (aiohttp), one session per process."""
 
+from collections.abc import Mapping
+
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from cognitionos.platform.http_exchange import Exchange, Place, post
+
 CONNECT_TIMEOUT_S = 10.0
+MOST_PLACES = 1_000
 
 
 class HttpClient:
@@ -15,6 +20,7 @@ class HttpClient:
     def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
+        self._places: dict[tuple[str, tuple[tuple[str, str], ...]], Place] = {}
 
     async def open(self) -> None:
         """Make the session on the running loop."""
@@ -37,3 +43,18 @@ class HttpClient:
         if self._session is None:
             raise RuntimeError("HttpClient.open() has not run on this loop")
         return self._session
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, more: Mapping[str, str] | None = None
+    ) -> Exchange:
+        """Send `body` to an address that is asked again and again with the same `headers`; `more` are of this request.
+
+        Raises `aiohttp.ClientError`, `ValueError` for a header that carries a control character.
+        """
+        known = (url, tuple(headers.items()))
+        place = self._places.get(known)
+        if place is None:
+            if len(self._places) >= MOST_PLACES:
+                self._places.clear()
+            place = self._places[known] = Place(self.session, url, headers)
+        return await post(self.session, place, body, more or {})

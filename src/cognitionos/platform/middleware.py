@@ -64,12 +64,12 @@ class Observed:
         bind_contextvars(request_id=request_id)
         status, started = _ABANDONED, time.perf_counter()
 
-        async def answer(message: Message) -> None:
+        def answer(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *extra]
-            await send(message)
+            return send(message)
 
         try:
             if telemetry.is_on() or header(scope, b"traceparent"):

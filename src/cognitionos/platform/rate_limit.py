@@ -127,10 +127,11 @@ class _Credit:
     second: int = 0
     seen: int = 0
     pace: int = 0
-    asking: "asyncio.Future[None] | None" = None
+    asking: "asyncio.Future[Grant] | None" = None
+    waiting: int = 0
 
     def count(self, now: float) -> None:
-        """Note a request; `pace` is the number of the second before."""
+        """Note a request; `pace` is the number of the second before, `seen` that of this one until now."""
         if int(now) != self.second:
             self.pace = self.seen if int(now) == self.second + 1 else 0
             self.second, self.seen = int(now), 0
@@ -140,8 +141,9 @@ class _Credit:
 class RateLimiter:
     """`RedisWindow`, and `LocalWindow` for some seconds after each failure of Redis.
 
-    A round trip costs more CPU than the rest of the edge, so a fast key's next `AHEAD_S` are taken at once. They are
-    counted before they are used: the limit holds over all processes; what is not used in time is lost.
+    A round trip costs more CPU than the rest of the edge, so a fast key's next `AHEAD_S` are taken at once; of one that
+    has just begun, that share of what it made in this second. They are counted before they are used: the limit holds
+    over all processes; what is not used in time is lost.
     """
 
     def __init__(self, shared: RedisWindow, local: LocalWindow, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -156,22 +158,28 @@ class RateLimiter:
         now = self._clock()
         credit = self._credit(key)
         credit.count(now)
-        if credit.asking is not None and credit.left < 1:
-            await asyncio.wait((credit.asking,))  # another request is taking ahead already
+        while credit.asking is not None and credit.left < 1:
+            refusal = await _answered(credit, credit.asking)
+            if refusal is not None:
+                return refusal
         if credit.left > 0 and now < credit.until:
             credit.left -= 1
             remaining = credit.shared_remaining + credit.left
             return Grant(granted=1, limit=limit, remaining=remaining, reset_s=max(0.0, credit.reset_at - now))
-        ahead = min(int(credit.pace * AHEAD_S), limit // _SMALLEST_SHARE)
-        if ahead < 1:
-            return await self._take(key, limit, 1)
-        credit.asking = asking = asyncio.get_running_loop().create_future()
+        soon = min(int(max(credit.pace, credit.seen) * AHEAD_S), limit // _SMALLEST_SHARE)
+        return await self._take_ahead(key, limit, credit, ahead=max(soon, credit.waiting))
+
+    async def _take_ahead(self, key: str, limit: int, credit: _Credit, *, ahead: int) -> Grant:
+        """Count this request and `ahead` others; those that come meanwhile wait for the answer."""
+        now, asking = self._clock(), asyncio.get_running_loop().create_future()
+        credit.asking = asking
         try:
             grant = await self._take(key, limit, 1 + ahead)
             credit.left, credit.until = max(0, grant.granted - 1), now + 2 * AHEAD_S
             credit.shared_remaining, credit.reset_at = grant.remaining, now + grant.reset_s
+            asking.set_result(grant)
         finally:
-            asking.set_result(None)
+            asking.cancel()
             credit.asking = None
         return replace(grant, remaining=grant.remaining + credit.left)
 
@@ -192,6 +200,16 @@ class RateLimiter:
             if len(self._credits) > _MOST_LOCAL_KEYS:
                 self._credits.popitem(last=False)
         return credit
+
+
+async def _answered(credit: _Credit, asking: "asyncio.Future[Grant]") -> Grant | None:
+    """Wait until Redis has answered somebody; a refusal is one for all that waited for it."""
+    credit.waiting += 1
+    try:
+        await asyncio.wait((asking,))
+    finally:
+        credit.waiting -= 1
+    return None if asking.cancelled() or asking.result().allowed else asking.result()
 
 
 def over(redis: Redis) -> RateLimiter:

@@ -61,7 +61,7 @@ class Budgets:
     monotonic: Monotonic
     now: Clock
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _background: set[asyncio.Task[None]] = field(default_factory=set)
+    _background: set[asyncio.Task[object]] = field(default_factory=set)
     _told: set[tuple[UUID, str, datetime | None]] = field(default_factory=set)
 
     async def hold(self, call: Started, request: ChatRequest) -> Granted:
@@ -144,11 +144,12 @@ class Budgets:
                 fields={"downgrade_to": "a model with a known price"},
             )
 
-    async def bill(self, call: Call, candidate: Candidate) -> None:
-        """Price the call at `candidate` and settle it."""
+    async def bill(self, call: Call, candidate: Candidate) -> int:
+        """Price the call at `candidate` and settle it; gives its cost in nano-dollars."""
         price = await self.prices.price(call.caller.tenant_id, candidate)
         cost, priced = billed(price, call.usage)
         await self.settle(replace(call, cost_nanousd=cost, priced=priced))
+        return cost
 
     async def _prices(self, tenant_id: UUID, candidates: Sequence[Candidate]) -> list[Price | None]:
         return [await self.prices.price(tenant_id, candidate) for candidate in candidates]
@@ -239,7 +240,7 @@ class Budgets:
             await self.store.release(call_id)
             self._freed.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)

@@ -105,7 +105,8 @@ class Streaming:
         """A provider's stream. From its first piece on the flow closes the ticket."""
         granted = await self.completion.budgets.hold(call, request)
         call = granted.call
-        done = await self._attempt(granted, replace(request, max_tokens=granted.limit))
+        asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
+        done = await self._attempt(granted, asked)
         flow = self._flow(call, request, granted, done, ticket)
         await anext(flow)  # from here on closing it bills it, even before its first event is fetched
         return self._stream(
@@ -175,13 +176,15 @@ class Streaming:
         tally, first_token_ms, outcome = _Tally(), call.elapsed_ms, "aborted"
         try:
             yield _NOT_SENT
-            async with aclosing(_all(done.value)) as chunks:
-                async for chunk in chunks:
+            async with aclosing(done.value.rest) as rest:
+                chunk: Chunk | None = done.value.first
+                while chunk is not None:
                     tally.add(chunk)
                     if not chunk.plain:
                         ticket.everybodys()  # a tool call, say: nobody shall wait for the rest of it
                     if not chunk.bare_usage or request.include_usage:
                         yield chunk.data
+                    chunk = await anext(rest, None)
             outcome = "ok"
             done.slot.succeeded()
         except ProviderFailure as failure:
@@ -207,29 +210,20 @@ class Streaming:
                 if outcome == "aborted":
                     self.completion.budgets.bill_later(row, done.candidate)
                 else:
-                    await self.completion.budgets.bill(row, done.candidate)
-                if outcome == "ok" and ticket.ask is not None:
-                    await self._share(call, granted, done, tally, ticket)
+                    cost = await self.completion.budgets.bill(row, done.candidate)
+                    if outcome == "ok" and ticket.ask is not None:
+                        self._share(granted, done, tally, ticket, cost_nanousd=cost)
             finally:
                 ticket.close()
 
-    async def _share(
-        self, call: Started, granted: Granted, done: Attempted[_Opened], tally: _Tally, ticket: Ticket
+    def _share(
+        self, granted: Granted, done: Attempted[_Opened], tally: _Tally, ticket: Ticket, *, cost_nanousd: int
     ) -> None:
-        steps, answer, cost = self.completion, None, 0
+        steps, answer = self.completion, None
         if tally.plain and tally.finish_reason == COMPLETE and tally.usage is not None and tally.head:
             answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=steps.write_usage(tally.usage))
-            price = await steps.budgets.price(call.caller.tenant_id, done.candidate)
-            cost = price.cost(tally.usage) if price else 0
-        steps.share(ticket, answer, granted=granted, done=done, cost_nanousd=cost)
+        steps.share(ticket, answer, granted=granted, done=done, cost_nanousd=cost_nanousd)
 
     async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
             yield self.completion.encode(chunk)
-
-
-async def _all(opened: _Opened) -> AsyncGenerator[Chunk, None]:
-    async with aclosing(opened.rest) as rest:
-        yield opened.first
-        async for chunk in rest:
-            yield chunk

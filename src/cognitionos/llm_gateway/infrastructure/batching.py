@@ -17,10 +17,13 @@ class GroupCommit(Generic[Item, Result]):
 
     While a flush is under way the next batch gathers; it goes when that flush ends or its oldest item has waited 5 ms,
     whichever is first. A flush that fails fails every item of its batch.
+
+    With `gather_s` every batch gathers for so long: for items that nobody waits for.
     """
 
-    def __init__(self, flush: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
+    def __init__(self, flush: Callable[[list[Item]], Awaitable[list[Result]]], *, gather_s: float = 0.0) -> None:
         self._flush = flush
+        self._gather_s = gather_s
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
@@ -31,8 +34,8 @@ class GroupCommit(Generic[Item, Result]):
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future))
         if self._timer is None:
-            idle = not self._running
-            self._timer = loop.call_soon(self._go) if idle else loop.call_later(LONGEST_WAIT_S, self._go)
+            wait_s = self._gather_s or (LONGEST_WAIT_S if self._running else 0.0)
+            self._timer = loop.call_later(wait_s, self._go) if wait_s else loop.call_soon(self._go)
         return future
 
     async def drain(self) -> None:
@@ -54,7 +57,8 @@ class GroupCommit(Generic[Item, Result]):
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
-        self._go()
+        if self._timer is None or not self._gather_s:
+            self._go()
 
     async def _run(self, batch: "list[tuple[Item, asyncio.Future[Result]]]") -> None:
         try:

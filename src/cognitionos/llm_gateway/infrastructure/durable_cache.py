@@ -19,12 +19,16 @@ from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
 from cognitionos.llm_gateway.infrastructure.exact_cache import LARGEST_BYTES
 from cognitionos.llm_gateway.infrastructure.kept_answers import read_kept, write_kept
+from cognitionos.llm_gateway.infrastructure.openai_schema import encode
 from cognitionos.platform.database import Database
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
 
 KEPT_S = 3600.0
+GATHER_S = 0.1
+"""So long answers wait for company on their way here: nobody waits for them, and a statement for each costs more CPU
+than the rest of keeping it. Whoever asks meanwhile finds them in Redis."""
 MOST_SCOPES = 1000
 """A tenant that voids more single scopes than this within a week has everything voided instead."""
 _Asked = tuple[UUID, str]
@@ -32,7 +36,10 @@ _Found = tuple[Kept | None, int | None]
 
 _GET = "SELECT answer, epoch FROM llm_kept_answers(%s::uuid[], %s::text[])"
 _PUT = """
-SELECT llm_keep_answers(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::float8[], %s::float8[], %s::bytea[])
+SELECT llm_keep_answers(array_agg(tenant), array_agg(key), array_agg(epoch), array_agg(scopes), array_agg(stored),
+  array_agg(expires), array_agg(convert_to(answer, 'UTF8')))
+FROM json_to_recordset(%s::json) AS a(
+  tenant uuid, key text, epoch bigint, scopes text, stored float8, expires float8, answer text)
 """
 _SWEEP = "SELECT deleted, answers, bytes FROM llm_sweep_answers(%s, %s)"
 _VOIDED = """
@@ -69,7 +76,7 @@ class DurableCache:
         self._database = database
         self._kept_s = kept_s
         self._lookups: GroupCommit[_Asked, _Found] = GroupCommit(self._look_up)
-        self._stores: GroupCommit[tuple[UUID, str, Kept], None] = GroupCommit(self._store)
+        self._stores: GroupCommit[tuple[UUID, str, Kept], None] = GroupCommit(self._store, gather_s=GATHER_S)
 
     async def get(self, tenant_id: UUID, key: str) -> _Found:
         """The answer, and how many invalidations there were; nothing where the database does not answer."""
@@ -125,18 +132,21 @@ class DurableCache:
         return [(read_kept(answer, layer=CACHE_DURABLE) if answer else None, epoch) for answer, epoch in rows]
 
     async def _store(self, answers: list[tuple[UUID, str, Kept]]) -> list[None]:
-        columns = (
-            [tenant_id for tenant_id, _, _ in answers],
-            [key for _, key, _ in answers],
-            [kept.epoch for *_, kept in answers],
-            [msgspec.json.encode([_clean(each) for each in kept.scopes]).decode() for *_, kept in answers],
-            [kept.stored_at for *_, kept in answers],
-            [kept.expires_at for *_, kept in answers],
-            [write_kept(kept) for *_, kept in answers],
-        )
+        rows = [
+            {
+                "tenant": tenant_id,
+                "key": key,
+                "epoch": kept.epoch,
+                "scopes": [_clean(each) for each in kept.scopes],
+                "stored": kept.stored_at,
+                "expires": kept.expires_at,
+                "answer": write_kept(kept).decode(),
+            }
+            for tenant_id, key, kept in answers
+        ]
         try:
             async with self._database.connection() as connection:
-                await connection.execute(_PUT, columns)
+                await connection.execute(_PUT, (encode(rows).decode(),))
         except (Unavailable, psycopg.Error) as error:
             metrics.CACHE_ERRORS.inc()
             log.warning("answers_not_kept", answers=len(answers), reason=str(error))

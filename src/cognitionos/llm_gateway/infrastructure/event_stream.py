@@ -74,31 +74,44 @@ class EventStream(Response[bytes]):
         framing: Framing = OPENAI_FRAMING,
         ping_s: float = PING_S,
     ) -> None:
-        super().__init__(b"", media_type="text/event-stream", headers=dict(headers))
-        self._stream = stream
-        self._framing = framing
-        self._ping_s = ping_s
+        super().__init__(b"", media_type="text/event-stream")
+        self._events = Events(stream, headers, framing=framing, ping_s=ping_s)
 
     def to_asgi_response(self, app: Any, request: Any, **_: Any) -> ASGIApp:  # type: ignore[override]
         """The ASGI application that sends it."""
-        return self.send_all
+        return self._events
 
-    async def send_all(self, _scope: Scope, receive: Receive, send: Send) -> None:
+
+class Events:
+    """The ASGI application that sends a stream."""
+
+    def __init__(
+        self,
+        stream: ChatStream,
+        headers: Mapping[str, str],
+        *,
+        framing: Framing = OPENAI_FRAMING,
+        ping_s: float = PING_S,
+    ) -> None:
+        self._stream = stream
+        self._headers = headers
+        self._framing = framing
+        self._ping_s = ping_s
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end or until the client is gone; either way the stream is closed and thereby billed."""
-        sending = asyncio.ensure_future(self._send_events(_Sender(send, self._framing.ping, self._ping_s)))
-        gone = asyncio.ensure_future(_gone(receive))
+        watch = _Watch(receive)
         try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            await self._send_events(_Sender(send, self._framing.ping, self._ping_s))
+        except asyncio.CancelledError:
+            if not watch.cancelled_sending():
+                raise
         finally:
-            for task in (sending, gone):
-                task.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
-        if not sending.cancelled() and (error := sending.exception()) is not None:
-            raise error
+            watch.end()
 
     async def _send_events(self, sender: "_Sender") -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-        headers += [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        headers += [(name.encode(), value.encode()) for name, value in self._headers.items()]
         framing = self._framing
         async with aclosing(self._stream.events) as events:
             await sender.start(headers)
@@ -151,6 +164,32 @@ class _Sender:
         self._timer = self._loop.call_at(self._sent_at + self._ping_s, self._due)
 
 
-async def _gone(receive: Receive) -> None:
+class _Watch:
+    """Cancels the task that made it when the client goes away, as a time-out does when its time has come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._sending = asyncio.current_task()
+        self._gone = False
+        self._task = asyncio.ensure_future(_until_gone(receive))
+        self._task.add_done_callback(self._left)
+
+    def cancelled_sending(self) -> bool:
+        """Whether a cancellation came from here, and from nowhere else."""
+        return self._gone and self._sending is not None and self._sending.uncancel() == 0
+
+    def end(self) -> None:
+        """Cancel nothing from now on."""
+        self._sending = None
+        self._task.cancel()
+
+    def _left(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled():
+            task.exception()  # seen: a connection that cannot be read from is gone as well
+        if self._sending is not None:
+            self._gone = True
+            self._sending.cancel()
+
+
+async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

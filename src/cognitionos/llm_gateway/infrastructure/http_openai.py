@@ -34,7 +34,7 @@ from cognitionos.llm_gateway.infrastructure.anthropic_models import (
 )
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
-from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
+from cognitionos.llm_gateway.infrastructure.event_stream import Events, EventStream
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
 from cognitionos.llm_gateway.infrastructure.openai_schema import chat_request, decode_object, encode
 from cognitionos.platform.hot_routes import HotRoute, NotPlain, Whole
@@ -240,10 +240,10 @@ def hot_chat(gateway: Gateway) -> HotRoute:
             data, fields = _decode_chat(body), decode_object(body)
         except msgspec.DecodeError as error:
             raise NotPlain from error
-        caller, asked = caller_of(who, data.user), chat_request(fields)
+        caller, asked = caller_of(who, data.user), chat_request(fields, together=True)
         if data.stream:
-            stream = await gateway.stream(caller, replace(asked, together=True))
-            return EventStream(stream, stream_headers(stream)).send_all
+            stream = await gateway.stream(caller, asked)
+            return Events(stream, stream_headers(stream))
         result = await gateway.complete(caller, asked)
         headers = [(name.encode(), value.encode()) for name, value in answer_headers(result).items()]
         return Whole(encode(result.wire), [_JSON, *headers])

@@ -13,8 +13,10 @@ import msgspec
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_text
 from cognitionos.platform.http import HttpClient
+from cognitionos.platform.http_exchange import Exchange
 from cognitionos.platform.telemetry import in_trace, inject
 
+Response = Exchange | aiohttp.ClientResponse
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
 _NO_CREDIT = "credit balance is too low"
 """How Anthropic words an empty account, under status 400."""
@@ -32,8 +34,16 @@ class JsonServer:
 
     async def get(self, path: str) -> dict[str, Any]:
         """The JSON object at `path`."""
-        async with self.sent(path, None) as response:
-            return await _json(response)
+        carried = dict(self._headers)
+        inject(carried)
+        try:
+            response = await self._http.session.get(self.base_url + path, headers=carried, allow_redirects=False)
+            async with response:
+                if response.status != 200:
+                    raise await _refusal(response)
+                return await _json(response)
+        except aiohttp.ClientError as error:
+            raise _no_answer(error) from error
 
     async def post(
         self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
@@ -47,30 +57,22 @@ class JsonServer:
 
     @asynccontextmanager
     async def sent(
-        self, path: str, body: Mapping[str, Any] | None, *, headers: Mapping[str, str] | None = None
-    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """The response to a request (GET without a body), once its status is 200."""
+        self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Exchange, None]:
+        """The answer to a request, once its status is 200."""
         try:
             async with await self._open(path, body, headers) as response:
                 yield response
         except aiohttp.ClientError as error:
             raise _no_answer(error) from error
 
-    async def _open(
-        self, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None
-    ) -> aiohttp.ClientResponse:
-        """The response, once its status is 200; whoever takes it releases it."""
+    async def _open(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None) -> Exchange:
+        """The answer, once its status is 200; whoever takes it leaves it."""
         carried = self._headers if headers is None else {**self._headers, **headers}
+        traced: dict[str, str] = {}
         if in_trace():
-            carried = dict(carried)
-            inject(carried)
-        response = await self._http.session.request(
-            "GET" if body is None else "POST",
-            self.base_url + path,
-            data=None if body is None else encode(body),
-            headers=carried,
-            allow_redirects=False,
-        )
+            inject(traced)
+        response = await self._http.post(self.base_url + path, encode(body), carried, more=traced)
         if response.status != 200:
             async with response:
                 raise await _refusal(response)
@@ -101,16 +103,16 @@ async def arriving_events(content: aiohttp.StreamReader) -> AsyncGenerator[list[
         yield [rest[5:].strip()]
 
 
-async def _json(response: aiohttp.ClientResponse) -> dict[str, Any]:
+async def _json(response: Response) -> dict[str, Any]:
     try:
         return decode_object(await response.read())
     except msgspec.DecodeError as error:
         raise ProviderFailure("the answer is not a JSON object") from error
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> Exception:
+async def _refusal(response: Response) -> Exception:
     """What a status other than 200 means: try elsewhere, try again, or tell the caller that the request is wrong."""
-    status, text = response.status, await response.text(errors="replace")
+    status, text = response.status, (await response.read()).decode(errors="replace")
     try:
         body: Any = msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -144,7 +146,7 @@ def _field(body: dict[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+def _retry_after(response: Response) -> float | None:
     """Seconds from `retry-after-ms` or `Retry-After` (RFC 9110, section 10.2.3: seconds or a date)."""
     milliseconds, said = response.headers.get("retry-after-ms"), response.headers.get("retry-after")
     try:

@@ -45,8 +45,11 @@ class _ChunkWire(msgspec.Struct):
 _decode_chunk = msgspec.json.Decoder(_ChunkWire).decode
 
 
-def chat_request(body: dict[str, Any]) -> ChatRequest:
-    """The request in a decoded body. Raises `InvalidChatRequest` naming the field; unknown fields go to `extra`."""
+def chat_request(body: dict[str, Any], *, together: bool = False) -> ChatRequest:
+    """The request in a decoded body. Raises `InvalidChatRequest` naming the field; unknown fields go to `extra`.
+
+    `together`: what a stream has at one moment may be given as one (`ChatRequest`).
+    """
     extra = dict(body)
     messages = _messages(extra.pop("messages", None))
     tools = extra.pop("tools", None) or ()
@@ -63,6 +66,7 @@ def chat_request(body: dict[str, Any]) -> ChatRequest:
         max_tokens=_limit(next((limit for limit in limits if limit is not None), None), limit_field or ""),
         limit_field=limit_field,
         include_usage=_pop_include_usage(extra),
+        together=together,
         extra=extra,
     )
 
