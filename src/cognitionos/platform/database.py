@@ -6,7 +6,8 @@ no row. A session serves one tenant only: its identity map would serve another's
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -75,7 +76,7 @@ class Database:
         """A session in one transaction of `tenant_id`; committed by leaving, rolled back by an exception."""
         if self._sessions is None:
             raise DatabaseUnavailable("the database is not open yet")
-        async with self._sessions(info={"tenant_id": tenant_id}) as session, _translated():
+        async with self._sessions(info={"tenant_id": tenant_id}) as session, _translated:
             try:
                 yield session
                 await session.commit()
@@ -90,11 +91,45 @@ class Database:
             await connection.execute(_SET_TENANT, (str(tenant_id),))
             yield connection
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[Row]]:
+    def connection(self) -> AbstractAsyncContextManager[AsyncConnection[Row]]:
         """A psycopg connection in autocommit and without a tenant: for functions that set or ignore it themselves."""
-        async with _translated(), self._pool.connection() as connection:
-            yield connection
+        return _Lent(self._pool)
+
+
+class _Translated:
+    """Says 'unavailable' where a driver says that the server is gone. No generator: hot paths ask for connections."""
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and (unavailable := _unavailable(error)) is not None:
+            raise unavailable from error
+
+
+_translated = _Translated()
+
+
+class _Lent:
+    """A connection of the pool, lent for a block."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Row]]) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> AsyncConnection[Row]:
+        async with _translated:
+            self._connection = await self._pool.getconn()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.putconn(self._connection)
+        await _translated.__aexit__(kind, error, trace)
 
 
 class _TenantSession(Session):
@@ -106,19 +141,12 @@ def _name_the_tenant(session: Session, _transaction: SessionTransaction, connect
     connection.exec_driver_sql(_SET_TENANT, (str(session.info["tenant_id"]),))
 
 
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Say 'unavailable' where a driver says that the server is gone."""
-    try:
-        yield
-    except (PoolTimeout, *_GONE) as error:
-        if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.DeadlockDetected):
-            raise
-        raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
-    except (TimeoutError, DBAPIError) as error:
-        original = getattr(error, "orig", None)
-        if isinstance(error, TimeoutError) or getattr(error, "connection_invalidated", False):
-            raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
-        if isinstance(original, _GONE):
-            raise DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) from error
-        raise
+def _unavailable(error: BaseException) -> DatabaseUnavailable | None:
+    """What to say where a driver says that the server is gone or a pool has nothing left; None for any other error."""
+    if isinstance(error, DBAPIError):
+        is_gone = error.connection_invalidated or isinstance(error.orig, _GONE)
+    elif isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.DeadlockDetected):
+        is_gone = False
+    else:
+        is_gone = isinstance(error, (TimeoutError, PoolTimeout, *_GONE))
+    return DatabaseUnavailable("the database does not answer; try again", retry_after_s=2) if is_gone else None

@@ -26,10 +26,10 @@ _SECRET_NAMES = frozenset(
 _SECRET_TEXT = re.compile(
     r"\b(cog_[0-9A-Za-z]+_|sk-|Bearer\s+)[0-9A-Za-z_\-.~+/=]{8,}|(?<=://)([^:/@\s]+):[^@/\s]+(?=@)"
 )
-_MAYBE_SECRET = ("cog_", "sk-", "Bearer", "://")
+_MAYBE_SECRET = re.compile("cog_|sk-|Bearer|://").search
 """Without one of these in it no text matches `_SECRET_TEXT`; to look for them costs a tenth of the pattern."""
 _REDACTED = "[redacted]"
-_GATHER_S = 0.02
+_GATHER_S = 0.05
 
 
 class Lines(io.TextIOBase):
@@ -100,8 +100,7 @@ class FrequentLine:
         """Write it, if lines of its level are wanted."""
         if self._level >= _threshold.level:
             now = datetime.now(UTC).replace(tzinfo=None)
-            event = redact(None, "", {**self._known, "timestamp": f"{now.isoformat()}Z", **fields})
-            _writer.write(_json(event) + "\n")
+            _writer.write(_json({**self._known, "timestamp": f"{now.isoformat()}Z", **redact(None, "", fields)}) + "\n")
 
 
 class _Threshold:
@@ -141,7 +140,7 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if name.lower() in _SECRET_NAMES:
             event[name] = _REDACTED
-        elif isinstance(value, str) and any(map(value.__contains__, _MAYBE_SECRET)):
+        elif isinstance(value, str) and _MAYBE_SECRET(value):
             event[name] = _SECRET_TEXT.sub(_hide, value)
     return event
 

@@ -4,12 +4,12 @@
 `guarded` surrounds each route: who is asking, how often, and whether this POST was already answered.
 """
 
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any
-from uuid import uuid4
 
 from litestar import Litestar
 from litestar.enums import ScopeType
@@ -56,7 +56,7 @@ class Observed:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        request_id = _valid(header(scope, b"x-request-id")) or uuid4().hex
+        request_id = _valid(header(scope, b"x-request-id")) or os.urandom(16).hex()
         state = scope["state"]
         state["request_id"] = request_id
         state[ANSWER_HEADERS] = extra = [(b"x-request-id", request_id.encode()), _NO_SNIFF]

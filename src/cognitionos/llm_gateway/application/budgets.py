@@ -99,7 +99,7 @@ class Budgets:
 
         Goes on to its end although whoever waits for it is cancelled.
         """
-        await asyncio.shield(asyncio.ensure_future(self.store.settle(call)))
+        await self.store.settle(call)
         self.observe(call)
         self._freed.set()
 

@@ -25,7 +25,7 @@ TOGETHER = b"\n\ndata: "
 """Between the texts of events that are given as one: what stands between them in a stream of server-sent events."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: that doubles what it costs to make one, and there are many
 class Chunk:
     """One event of a streamed answer. `data` is its JSON text; `text` the words it adds to the first choice.
 
@@ -91,7 +91,10 @@ class BudgetStore(Protocol):
         ...
 
     def settle(self, call: Call) -> Awaitable[None]:
-        """Write the ledger row, book the cost, release the hold: once per call id, however often it is called."""
+        """Write the ledger row, book the cost, release the hold: once per call id, however often it is called.
+
+        Goes on to its end although whoever waits for it is cancelled.
+        """
         ...
 
     async def release(self, call_id: UUID) -> None:

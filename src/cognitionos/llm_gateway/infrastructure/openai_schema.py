@@ -175,11 +175,11 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
     for choice in wire.choices:
         delta = choice.delta
         if delta is not None:
-            spoken = delta.content or delta.reasoning_content or delta.refusal or delta.tool_calls or delta.audio
-            tokens += 1 if spoken else 0
-            only_text = not (delta.reasoning_content or delta.refusal or delta.tool_calls or delta.audio)
-            plain = plain and only_text and choice.index == 0 and choice.logprobs is None
-            text += delta.content or ""
+            more = delta.reasoning_content or delta.refusal or delta.tool_calls or delta.audio
+            if delta.content or more:
+                tokens += 1
+                text += delta.content or ""
+            plain = plain and not more and choice.index == 0 and choice.logprobs is None
         finish_reason = choice.finish_reason or finish_reason
     return Chunk(data=data, text=text, tokens=tokens, finish_reason=finish_reason, usage=usage, plain=plain)
 
@@ -194,7 +194,7 @@ def error_text(error: object) -> str:
 
 def _without_usage(data: bytes, wire: _ChunkWire) -> bytes:
     if wire.usage is None:
-        return data.replace(_NO_USAGE, b"", 1) if _NO_USAGE in data else data
+        return data.replace(_NO_USAGE, b"", 1)
     if not wire.choices:
         return data
     body = decode_object(data)
