@@ -121,7 +121,7 @@ async def test_another_schema_is_another_version_and_none_is_the_version_before(
         ({"properties": {"a": 1}}, "input_schema.properties.a"),
         ({"required": "a"}, "input_schema.required"),
         ({"items": {"maxLength": "9"}}, "input_schema.items.maxLength"),
-        ({"anyOf": [{"additionalProperties": {}}]}, "input_schema.anyOf.0.additionalProperties"),
+        ({"anyOf": [{"patternProperties": {}}]}, "input_schema.anyOf.0.patternProperties"),
         ({"default": "\x00"}, "input_schema"),
     ],
 )

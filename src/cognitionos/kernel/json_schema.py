@@ -1,53 +1,55 @@
-"""Checks a JSON value against a part of JSON Schema, in words that a person or a model can act on.
+"""Checks a JSON value against a JSON Schema (draft 2020-12), in words that a person or a model can act on.
 
-Keywords: type, enum, const, anyOf, properties, required, additionalProperties, items, minItems, maxItems, minLength,
-maxLength, minimum, maximum. Others are not looked at; `schema_faults` says which a schema has. Source: JSON Schema
-2020-12, "Validation".
+The package `jsonschema` decides. Schemas come from strangers (a tenant, an MCP server), so what can take for ever or
+leads elsewhere is not looked at: patterns, references, uniqueness. `schema_faults` says which words do not count.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-Fault = tuple[str, str]
+from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
+from jsonschema_specifications import REGISTRY
 
-_KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "string": lambda value: isinstance(value, str),
-    "boolean": lambda value: isinstance(value, bool),
-    "null": lambda value: value is None,
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-}
+_LEFT_OUT = (
+    *("pattern", "patternProperties", "uniqueItems", "format", "$ref", "$dynamicRef"),
+    *("unevaluatedItems", "unevaluatedProperties"),
+)
 _NOTES = {"title", "description", "default", "examples", "deprecated", "$schema", "$id", "$comment"}
-
-
-def _is_type(value: Any) -> bool:
-    kinds = value if isinstance(value, list) else [value]
-    return bool(kinds) and all(isinstance(kind, str) and kind in _KINDS for kind in kinds)
-
-
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-_NUMBER = (_KINDS["number"], "must be a number")
-_FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "type": (_is_type, f"must be one or some of {', '.join(_KINDS)}"),
-    "enum": (_KINDS["array"], "must be a list"),
-    "required": (_are_names, "must be a list of names"),
-    "properties": (_KINDS["object"], "must be an object of schemas by name"),
-    "anyOf": (_KINDS["array"], "must be a list of schemas"),
-    "additionalProperties": (_KINDS["boolean"], "must be true or false"),
-    **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum"), _NUMBER),
+_DEEPEST = 64
+"""Levels of JSON, of which a level of the schema takes two."""
+_LONGEST = 200
+_WORDS: Mapping[str, str] = {
+    "const": "must be {!r}",
+    "anyOf": "fits none of the allowed forms",
+    "oneOf": "fits none of the allowed forms, or more than one",
+    "not": "has a form that is not allowed",
+    "minLength": "must be at least {} characters",
+    "maxLength": "must be at most {} characters",
+    "minItems": "must be at least {} items",
+    "maxItems": "must be at most {} items",
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
 }
-_CHECKED = {*_FORMS, "const", "items"}
-_DEEPEST = 32
+
+
+def _is_whole(_: Any, value: Any) -> bool:
+    """1.0 is none: what is called with it may count with it."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Checker: Any = extend(
+    Draft202012Validator,
+    dict.fromkeys(_LEFT_OUT),
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole),
+)
+_CHECKED = {word for word, check in _Checker.VALIDATORS.items() if check} | {"then", "else"}
+_meta: Any = Draft202012Validator(Draft202012Validator.META_SCHEMA, registry=REGISTRY)
 
 
 def faults_of(value: Any, schema: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with `value`, by path (`filters.0.name`); empty: nothing."""
-    return dict(_faults(value, schema, ""))
+    return _faults(_Checker(schema), value)
 
 
 def with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
@@ -61,92 +63,82 @@ def with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
     return value
 
 
+def form_faults(schema: Any) -> dict[str, str]:
+    """What of `schema` is not JSON Schema, by path; empty: it can be checked with."""
+    if not isinstance(schema, Mapping) or _depth(schema) > _DEEPEST:
+        return {"$": f"must be an object, nested {_DEEPEST} deep at most"}
+    return _faults(_meta, schema)
+
+
 def schema_faults(schema: Any) -> dict[str, str]:
-    """What of `schema` would not be checked as it says, by path: an unknown keyword, a wrong form, a default that does
+    """What of `schema` would not be checked as it says, by path: a wrong form, an unknown keyword, a default that does
     not fit. Empty: every word of it counts.
     """
-    return dict(_schema_faults(schema, "", 0))
+    faults = form_faults(schema)
+    if faults:
+        return faults
+    for path, inner in _schemas(schema, ()):
+        faults |= {_at(*path, word): _UNKNOWN for word in inner.keys() - _CHECKED - _NOTES}
+        if "default" in inner:
+            for at, fault in faults_of(inner["default"], inner).items():
+                faults[_at(*path, "default")] = fault if at == "$" else f"{at} {fault}"
+    return faults
 
 
-def _schema_faults(schema: Any, path: str, depth: int) -> Iterator[Fault]:
-    if not isinstance(schema, Mapping) or depth > _DEEPEST:
-        yield _at(path), "must be an object, nested 32 deep at most"
-        return
-    for name in schema.keys() - _CHECKED - _NOTES:
-        yield _at(f"{path}.{name}"), f"is not looked at; {', '.join(sorted(_CHECKED | {'default'}))} are"
-    found = [fault for word, value in schema.items() for fault in _word_faults(word, value, path, depth)]
-    yield from found
-    if "default" in schema and not found:
-        for where, fault in faults_of(schema["default"], schema).items():
-            yield _at(f"{path}.default"), fault if where == "$" else f"{where} {fault}"
+def _schemas(schema: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """`schema` and every one inside it, by path."""
+    yield path, schema
+    for word in schema.keys() & _CHECKED - {"const", "enum", "required", "type", "dependentRequired"}:
+        inner = schema[word]
+        if isinstance(inner, list):
+            inside = {f"{word}.{number}": each for number, each in enumerate(inner)}
+        elif word in ("properties", "dependentSchemas"):
+            inside = {f"{word}.{name}": each for name, each in inner.items()}
+        else:
+            inside = {word: inner}
+        for at, each in inside.items():
+            if isinstance(each, Mapping):
+                yield from _schemas(each, (*path, at))
 
 
-def _word_faults(word: str, value: Any, path: str, depth: int) -> Iterator[Fault]:
-    """What is wrong with one keyword."""
-    at = f"{path}.{word}"
-    is_good, form = _FORMS.get(word, (None, ""))
-    if is_good is not None and not is_good(value):
-        yield _at(at), form
-        return
-    inner: Iterable[tuple[Any, Any]] = ()
-    if word == "properties":
-        inner = value.items()
-    elif word == "anyOf":
-        inner = enumerate(value)
-    elif word == "items":
-        yield from _schema_faults(value, at, depth + 1)
-    for name, schema in inner:
-        yield from _schema_faults(schema, f"{at}.{name}", depth + 1)
+def _depth(value: Any, level: int = 1) -> int:
+    """How deep it is nested; of one that is too deep, just too deep."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return level if level > _DEEPEST else max((_depth(each, level + 1) for each in inner), default=level)
 
 
-def _faults(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Fault]:
-    kinds = schema.get("type", ())
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and not any(_KINDS[kind](value) for kind in kinds):
-        yield _at(path), f"must be of type {' or '.join(kinds)}"
-        return
-    if "const" in schema and value != schema["const"]:
-        yield _at(path), f"must be {schema['const']!r}"
-    if "enum" in schema and value not in schema["enum"]:
-        yield _at(path), f"must be one of {', '.join(map(repr, schema['enum']))}"
-    options = schema.get("anyOf", ())
-    if options and all(any(_faults(value, option, path)) for option in options):
-        yield _at(path), "fits none of the allowed forms"
-    yield from _size_faults(value, schema, path)
-    if isinstance(value, dict):
-        yield from _object_faults(value, schema, path)
-    if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
-        for number, each in enumerate(value):
-            yield from _faults(each, schema["items"], f"{path}.{number}")
+def _faults(checker: Any, value: Any) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    for error in checker.iter_errors(value):
+        for at, fault in _told(error):
+            if error.validator == "type":  # the others only say the same of a value of the wrong type
+                faults[at] = fault
+            else:
+                faults.setdefault(at, fault)
+    return faults
 
 
-def _object_faults(value: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[Fault]:
-    properties = schema.get("properties", {})
-    for name in schema.get("required", ()):
-        if name not in value:
-            yield _at(f"{path}.{name}"), "is missing"
-    for name, each in value.items():
-        if name in properties:
-            yield from _faults(each, properties[name], f"{path}.{name}")
-        elif schema.get("additionalProperties") is False:
-            yield _at(f"{path}.{name}"), f"is not known; known are {', '.join(properties) or 'none'}"
+def _told(error: Any) -> Iterator[tuple[str, str]]:
+    word, wanted, given, schema = error.validator, error.validator_value, error.instance, error.schema
+    path = tuple(map(str, error.absolute_path))
+    if word == "required":
+        for name in wanted:
+            if name not in given:
+                yield _at(*path, name), "is missing"
+    elif word == "additionalProperties" and wanted is False:
+        known = schema.get("properties", {})
+        for name in given.keys() - known.keys():
+            yield _at(*path, name), f"is not known; known are {', '.join(known) or 'none'}"
+    elif word == "type":
+        yield _at(*path), f"must be of type {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
+    elif word == "enum":
+        yield _at(*path), f"must be one of {', '.join(map(repr, wanted))}"
+    else:
+        yield _at(*path), _WORDS[word].format(wanted) if word in _WORDS else error.message[:_LONGEST]
 
 
-def _size_faults(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Fault]:
-    if isinstance(value, str):
-        yield from _bounds(len(value), schema.get("minLength"), schema.get("maxLength"), path, "characters")
-    elif isinstance(value, list):
-        yield from _bounds(len(value), schema.get("minItems"), schema.get("maxItems"), path, "items")
-    elif _KINDS["number"](value):
-        yield from _bounds(value, schema.get("minimum"), schema.get("maximum"), path, "")
+def _at(*path: str) -> str:
+    return ".".join(path) or "$"
 
 
-def _bounds(size: float, low: float | None, high: float | None, path: str, unit: str) -> Iterator[Fault]:
-    if low is not None and size < low:
-        yield _at(path), f"must be at least {low} {unit}".rstrip()
-    if high is not None and size > high:
-        yield _at(path), f"must be at most {high} {unit}".rstrip()
-
-
-def _at(path: str) -> str:
-    return path.lstrip(".") or "$"
+_UNKNOWN = f"is not looked at; {', '.join(sorted(_CHECKED | {'default'}))} are"

@@ -79,6 +79,9 @@ def test_packing_never_parts_an_answer_from_its_call_and_keeps_roles_alternating
         ("", {"minLength": 1}, {"$": "must be at least 1 characters"}),
         (3, {"anyOf": [{"type": "string"}, {"maximum": 2}]}, {"$": "fits none of the allowed forms"}),
         ({}, {"required": ["a"]}, {"a": "is missing"}),
+        (3, {"oneOf": [{"minimum": 1}, {"minimum": 2}]}, {"$": "fits none of the allowed forms, or more than one"}),
+        ({"a": {"b": 1}}, {"additionalProperties": {"required": ["c"]}}, {"a.c": "is missing"}),
+        (1.0, {"type": "integer"}, {"$": "must be of type integer"}),
         ({"b": 1}, {"properties": {"a": {}}, "additionalProperties": False}, {"b": "is not known; known are a"}),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from cognitionos.agents.domain.tool import Effect, clipped
+from cognitionos.kernel.json_schema import form_faults
 
 MOST_TOOLS = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}\Z")
@@ -18,10 +19,7 @@ _DESCRIPTION = 1_000
 _DEPTH = 24
 _SCHEMA_BYTES = 32 * 1024
 _NODES = 4_000
-_TYPES = frozenset({"object", "array", "string", "boolean", "null", "integer", "number"})
 _DROPPED = frozenset({"$schema", "$id", "$defs", "definitions", "pattern", "patternProperties", "$anchor", "$comment"})
-_LISTS = ("required", "enum", "anyOf", "oneOf", "allOf")
-_NUMBERS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
 
 
 class BadSchema(ValueError):
@@ -62,6 +60,8 @@ def usable(schema: Mapping[str, Any]) -> dict[str, Any]:
     if schema.get("type") != "object":
         raise BadSchema("its arguments are not an object")
     found = _Inliner(schema).inlined(schema, depth=0)
+    for at, fault in form_faults(found).items():
+        raise BadSchema(f"its schema is wrong: {at} {fault}")
     if len(msgspec.json.encode(found)) > _SCHEMA_BYTES:
         raise BadSchema(f"its schema has more than {_SCHEMA_BYTES} bytes")
     found.setdefault("properties", {})
@@ -83,7 +83,6 @@ class _Inliner:
             rest = {key: value for key, value in schema.items() if key != "$ref"}
             return self.inlined({**self._target(schema["$ref"]), **rest}, depth=depth + 1)
         made = {key: value for key, value in schema.items() if key not in _DROPPED}
-        _check_words(made)
         if isinstance(made.get("properties"), Mapping):
             made["properties"] = {
                 str(name): self.inlined(each, depth=depth + 1) for name, each in made["properties"].items()
@@ -105,22 +104,3 @@ class _Inliner:
         if not isinstance(found, Mapping):
             raise BadSchema(f"its schema refers to {reference[:100]!r}, which is not there")
         return found
-
-
-def _check_words(schema: Mapping[str, Any]) -> None:
-    """Raise `BadSchema` where a keyword that our check reads has a value that JSON Schema does not give it."""
-    kinds = schema.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if not isinstance(kinds, list) or not all(isinstance(kind, str) and kind in _TYPES for kind in kinds):
-        raise BadSchema("its schema has an unknown type")
-    wrong = [
-        key for key in ("required", "enum", "anyOf", "oneOf", "allOf") if not isinstance(schema.get(key, []), list)
-    ]
-    wrong += [key for key in _NUMBERS if key in schema and not _is_number(schema[key])]
-    wrong += [] if isinstance(schema.get("properties", {}), Mapping) else ["properties"]
-    if wrong:
-        raise BadSchema(f"its schema has a wrong '{wrong[0]}'")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
