@@ -21,6 +21,7 @@ class ScriptedGateway:
     requests: list[ChatRequest] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
     budgets: dict[str, int] = field(default_factory=dict)
+    windows: int | None = None
 
     async def complete(self, caller: Caller, request: ChatRequest) -> ChatResult:
         self.requests.append(request)
@@ -31,6 +32,9 @@ class ScriptedGateway:
         if isinstance(said, Exception):
             raise said
         return said
+
+    async def window(self, tenant_id: UUID, model: str | None) -> int | None:
+        return self.windows
 
     async def open_budget(self, tenant_id: UUID, subject: str, limit_nanousd: int) -> None:
         self.budgets[subject] = limit_nanousd

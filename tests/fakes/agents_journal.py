@@ -1,8 +1,9 @@
 """The journal and the runs' files in memory. They pass the same suite as PostgreSQL (`tests/integration/agents`)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import Any
 from uuid import UUID, uuid4
 
 from cognitionos.agents.application.ports import EffectStart
@@ -76,6 +77,14 @@ class JournalInMemory:
         if effect_key in run.effects:
             run.effects[effect_key] = "finished"
         return written
+
+    async def newest(self, tenant_id: UUID, run_id: UUID, key: str) -> Mapping[str, Any] | None:
+        found = [
+            run.steps[key]
+            for (its_run, _), run in self.runs.items()
+            if (run.tenant_id, its_run) == (tenant_id, run_id) and key in run.steps
+        ]
+        return max(found, key=lambda step: step.ended_at).content if found else None
 
     async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
         effects = self._held(place).effects

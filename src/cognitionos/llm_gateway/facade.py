@@ -105,6 +105,15 @@ class Gateway:
         """One vector per text, in order; `model` None is the default embedder."""
         return await self.embedding.embed(caller, texts, model=model)
 
+    async def window(self, tenant_id: UUID, model: str | None) -> int | None:
+        """How many tokens fit into every model that may answer for this name (None: the default); None: nobody says.
+
+        As the price of each says: the tenant's own, the provider file's, the public table's.
+        """
+        route = await self.budgets.resolve(tenant_id, model)
+        prices = [await self.budgets.price(tenant_id, candidate) for candidate in route.candidates]
+        return min((price.max_input_tokens for price in prices if price and price.max_input_tokens), default=None)
+
     async def open_budget(
         self, tenant_id: UUID, subject: str, limit_nanousd: int, period: Period = Period.TOTAL
     ) -> None:

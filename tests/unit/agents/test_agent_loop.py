@@ -230,21 +230,6 @@ async def test_an_unknown_role_is_not_found() -> None:
         await Bench.of().agents.perform(an_assignment(role="wizard"))
 
 
-async def test_a_conversation_longer_than_the_window_is_packed_and_the_agent_told_so() -> None:
-    async def run(context: ToolContext, arguments: Mapping[str, Any]) -> ToolAnswer:
-        return ToolAnswer(content={"text": str(arguments["n"]) * 3_000})
-
-    lines = [calls(("double", {"n": number})) for number in range(1, 6)]
-    bench = Bench.of(*lines, says("done"), tools=[a_tool(run)], limits=Limits(context_tokens=2_500))
-
-    await bench.agents.perform(an_assignment())
-
-    shown = bench.gateway.requests[-1].messages
-    assert "Your earlier steps, shortened to fit:\n1. you called double" in shown[1]["content"]
-    assert [message["role"] for message in shown] == ["system", "user", "assistant", "tool"]
-    assert "5" * 3_000 in shown[-1]["content"]
-
-
 async def test_a_lease_lost_while_calls_run_side_by_side_is_told_as_that_and_not_as_a_group() -> None:
     assignment = an_assignment()
 

@@ -20,8 +20,12 @@ _MOST_FILES = 50
 Messages = list[dict[str, Any]]
 
 
-def opening_of(prompt: str, assignment: Assignment, files: Sequence[Artifact]) -> Messages:
-    """The first messages of an agent that does a task."""
+def opening_of(
+    prompt: str, assignment: Assignment, files: Sequence[Artifact], *, characters: int | None = None
+) -> Messages:
+    """The first messages of an agent that does a task; `characters` is what a small model has room for."""
+    most_input = _within(characters, _MOST_INPUT_CHARACTERS, share=2)
+    most_memory = _within(characters, _MOST_MEMORY_CHARACTERS, share=20)
     parts = [
         ("Goal", assignment.goal),
         ("Your task", assignment.instructions),
@@ -29,16 +33,17 @@ def opening_of(prompt: str, assignment: Assignment, files: Sequence[Artifact]) -
         ("Files in the workspace", _listed(files)),
         (
             "Known from memory",
-            "\n".join(f"- {clipped(memory, _MOST_MEMORY_CHARACTERS)}" for memory in assignment.memories),
+            "\n".join(f"- {clipped(memory, most_memory)}" for memory in assignment.memories),
         ),
-        ("Results of earlier tasks", _results(assignment.inputs)),
+        ("Results of earlier tasks", _results(assignment.inputs, most_input)),
     ]
     return [system(prompt), user(_labelled(parts))]
 
 
-def asked(prompt: str, question: Question) -> Messages:
-    """The first messages of a structured question."""
-    parts = [(_title(name), clipped(text, _MOST_VARIABLE_CHARACTERS)) for name, text in question.variables.items()]
+def asked(prompt: str, question: Question, *, characters: int | None = None) -> Messages:
+    """The first messages of a structured question; `characters` is what a small model has room for."""
+    most = _within(characters, _MOST_VARIABLE_CHARACTERS, share=3)
+    parts = [(_title(name), clipped(text, most)) for name, text in question.variables.items()]
     return [system(prompt), user(_labelled(parts))]
 
 
@@ -48,18 +53,28 @@ def objections(question: Question) -> Messages:
 
 
 def judged_by(
-    prompt: str, assignment: Assignment, *, draft: str, files: Sequence[Artifact], evidence: Sequence[Step]
+    prompt: str,
+    assignment: Assignment,
+    *,
+    draft: str,
+    files: Sequence[Artifact],
+    evidence: Sequence[Step],
+    characters: int | None = None,
 ) -> Messages:
-    """What a critic sees of a draft: the task, the result, its files, and what tools answered on the way."""
+    """What a critic sees of a draft: the task, the result, its files, and what tools answered on the way.
+
+    `characters` is what a small model has room for.
+    """
+    most_evidence = _within(characters, _MOST_EVIDENCE_CHARACTERS, share=16)
     shown = "\n".join(
-        f"{step.content['tool']}: {clipped(step.content['result'], _MOST_EVIDENCE_CHARACTERS)}"
+        f"{step.content['tool']}: {clipped(step.content['result'], most_evidence)}"
         for step in evidence[-_MOST_EVIDENCE:]
     )
     parts = [
         ("Goal", assignment.goal),
         ("The task", assignment.instructions),
         ("Expected result", assignment.expected_output or ""),
-        ("The result", draft),
+        ("The result", draft if characters is None else clipped(draft, characters // 2)),
         ("Files it wrote", _listed(files)),
         ("What its tools answered", shown),
     ]
@@ -81,11 +96,12 @@ def _listed(files: Sequence[Artifact]) -> str:
     return "\n".join(lines)
 
 
-def _known(memories: Sequence[str]) -> str:
-    return "\n".join(f"- {clipped(memory, _MOST_MEMORY_CHARACTERS)}" for memory in memories)
+def _within(characters: int | None, usual: int, *, share: int) -> int:
+    """How long a part may be: as usual, or one of so many shares of a small window. What is clipped says so."""
+    return usual if characters is None else min(usual, characters // share)
 
 
-def _results(inputs: Mapping[str, str]) -> str:
+def _results(inputs: Mapping[str, str], most: int) -> str:
     """Each result under its key; together no longer than the window bears, shortened ones say so."""
-    share = max(_LEAST_INPUT_CHARACTERS, _MOST_INPUT_CHARACTERS // max(1, len(inputs)))
+    share = max(_LEAST_INPUT_CHARACTERS, most // max(1, len(inputs)))
     return "\n\n".join(f"### {key}\n{clipped(text, share)}" for key, text in inputs.items())

@@ -7,7 +7,7 @@ from typing import Any
 from cognitionos.agents.application.ports import Roster, Tool, ToolAnswer, ToolContext
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.domain.agent_run import Step, StepKind
-from cognitionos.agents.domain.context_window import Message
+from cognitionos.agents.domain.context_window import Message, with_summary
 from cognitionos.agents.domain.hand_off import HAND_OFF, MOST_HAND_OFFS, hand_off_spec, taken_over
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import CallOutcome
@@ -17,12 +17,30 @@ from cognitionos.llm_gateway.facade import system
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """An agent at work on a task: what it began with and what was said since. `hops` hand-offs led to it."""
+    """An agent at work on a task: what it began with and what was said since. `hops` hand-offs led to it.
+
+    `summary` stands for what was said before `rest`. `in_lines`: what does not fit is shortened, not summed up.
+    """
 
     definition: AgentDefinition
     opening: Sequence[Message]
     rest: list[Message]
     hops: int = 0
+    summary: str = ""
+    in_lines: bool = False
+
+    @property
+    def shown(self) -> Sequence[Message]:
+        """What it began with, and the summary."""
+        return with_summary(self.opening, self.summary) if self.summary else self.opening
+
+    def fold(self, content: Mapping[str, Any]) -> None:
+        """Let a summary stand for the oldest messages, as a step's `content` says."""
+        if not content["covers"] or not content["text"].strip():
+            self.in_lines = True
+            return
+        self.summary = content["text"].strip()
+        del self.rest[: content["covers"]]
 
     @property
     def allowed(self) -> AgentDefinition:
@@ -66,7 +84,7 @@ async def next_stage(session: Session, stage: Stage, *, call: Mapping[str, Any],
     taker = await roster.agent(tenant_id, done.content["agent"], version=done.content["version"])
     prompt = await roster.prompt(tenant_id, done.content["prompts"][taker.role])
     opening = taken_over(
-        system(prompt.text), stage.opening, stage.rest, giver=done.content["from"], reason=done.content["text"]
+        system(prompt.text), stage.shown, stage.rest, giver=done.content["from"], reason=done.content["text"]
     )
     return Stage(definition=taker, opening=opening, rest=[], hops=hops)
 

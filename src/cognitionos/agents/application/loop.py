@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cognitionos.agents.application.folding import Folding
 from cognitionos.agents.application.hand_off import Stage, handed_to, next_stage
 from cognitionos.agents.application.ports import Roster
 from cognitionos.agents.application.session import Session
@@ -24,6 +25,7 @@ class Loop:
     """Drives one agent, and those it hands its task to, through one draft."""
 
     thinking: Thinking
+    folding: Folding
     toolbox: Toolbox
     roster: Roster
 
@@ -44,11 +46,12 @@ class Loop:
         offered = await self.toolbox.offered(session.identity.tenant_id, definition)
         for turn in range(definition.limits.tool_calls + _TURNS_BEYOND_CALLS):
             key = f"{definition.role}/{stage.place(number)}/{turn}"
+            await self.folding.fit(session, stage, key, tools=offered)
             step = await self.thinking.answer(
                 session,
                 key,
                 definition=definition,
-                opening=stage.opening,
+                opening=stage.shown,
                 rest=rest,
                 tools=offered,
                 tool_choice=None if session.calls_left(definition) else "none",

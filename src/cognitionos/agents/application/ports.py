@@ -21,6 +21,10 @@ class Models(Protocol):
         """See `Gateway.complete`."""
         ...
 
+    async def window(self, tenant_id: UUID, model: str | None, /) -> int | None:
+        """See `Gateway.window`."""
+        ...
+
     async def open_budget(self, tenant_id: UUID, subject: str, limit_nanousd: int, /) -> None:
         """See `Gateway.open_budget`."""
         ...
@@ -55,6 +59,10 @@ class Journal(Protocol):
 
     async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
         """Note that the effect is about to happen. False: an earlier attempt noted it and never said how it ended."""
+        ...
+
+    async def newest(self, tenant_id: UUID, run_id: UUID, key: str, /) -> Mapping[str, Any] | None:
+        """The content of the newest step of this key among all tasks of the run; None: there is none."""
         ...
 
     async def finish(self, place: Place, status: AgentRunStatus, *, error: str | None = None) -> None:

@@ -92,6 +92,10 @@ class _Replayed:
         self.served.append(step)
         return _answer(step)
 
+    async def window(self, _tenant_id: UUID, _model: str | None, /) -> int | None:
+        """A window that bounded a question is in the journal."""
+        return None
+
     async def open_budget(self, _tenant_id: UUID, _subject: str, _limit: int, /) -> None:
         """Nothing is paid."""
 
@@ -121,6 +125,10 @@ class _Replayed:
     async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
         """A tool that was not recorded would be run here."""
         raise Diverged(effect.step_key, "step", expected=None, actual=f"tool {effect.tool}")
+
+    async def newest(self, _tenant_id: UUID, _run_id: UUID, _key: str, /) -> Mapping[str, Any] | None:
+        """Of conversations, which are not replayed."""
+        return None
 
     async def finish(self, place: Place, status: AgentRunStatus, *, error: str | None = None) -> None:
         """Everything recorded must have happened."""
@@ -199,7 +207,7 @@ class AgentReplay:
         found = self.recorded.get(task_id)
         if found is None:
             raise Diverged("before the first step", "journal", expected=None, actual="an agent at work")
-        steps = tuple(step for step in found.steps if step.key.startswith(prefix))
+        steps = tuple(step for step in found.steps if step.key.startswith(prefix) or step.kind in _AHEAD)
         stand_in = _Replayed(recorded=replace(found, steps=steps), agent_run_id=task_id)
         thinking = replace(self.runs.thinking, models=stand_in)
         return replace(
@@ -212,6 +220,9 @@ class AgentReplay:
             loop=replace(
                 self.runs.loop,
                 thinking=thinking,
+                folding=replace(
+                    self.runs.loop.folding, thinking=thinking, recorded=frozenset(step.key for step in steps)
+                ),
                 toolbox=replace(self.runs.loop.toolbox, observe=stand_in, kit_of=no_kit),
             ),
             review=replace(self.runs.review, thinking=thinking, files=stand_in, observe=stand_in),

@@ -63,6 +63,8 @@ class Review:
         self, session: Session, critics: Sequence[AgentDefinition], *, assignment: Assignment, draft: str, number: int
     ) -> Consensus:
         """Every vote that comes before the deadline; a critic that cannot be understood has none."""
+        for critic in critics:
+            await self.thinking.room(session, critic)  # journaled once, before they vote side by side
         running = [
             asyncio.create_task(
                 self._vote(
@@ -105,7 +107,14 @@ class Review:
             session,
             place,
             definition=critic,
-            messages=judged_by(system, assignment, draft=draft, files=files, evidence=_evidence(session)),
+            messages=judged_by(
+                system,
+                assignment,
+                draft=draft,
+                files=files,
+                evidence=_evidence(session),
+                characters=(await self.thinking.room(session, critic)).characters,
+            ),
             schema=VERDICT_SCHEMA,
             kind=StepKind.VERDICT,
         )

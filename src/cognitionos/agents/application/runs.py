@@ -28,6 +28,7 @@ from cognitionos.agents.application.thinking import Thinking
 from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus, storable
 from cognitionos.agents.domain.conversation import opening_of_turn
 from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.room import room_of
 from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
 from cognitionos.kernel.clock import Clock
@@ -57,7 +58,8 @@ class AgentRuns:
         roles = [lead, *await self._roles(assignment, critics)]
         files = await self.files.of_run(assignment.tenant_id, assignment.run_id)
         prompt = await self.roster.prompt(assignment.tenant_id, roles[0].prompt)
-        async with self._session(assignment, roles, opening_of(prompt.text, assignment, files)) as session:
+        opening = opening_of(prompt.text, assignment, files, characters=await self._characters(assignment, lead))
+        async with self._session(assignment, roles, opening) as session:
             text, rounds = await self._drafts(session, assignment)
             return await self._outcome(session, text, rounds=rounds)
 
@@ -65,10 +67,12 @@ class AgentRuns:
         """Answer a message, or go on with it where its journal ends. Raises as `perform`."""
         roles = await self._roles(chat, [chat.role])
         prompt = await self.roster.prompt(chat.tenant_id, roles[0].prompt)
-        half = roles[0].limits.context_tokens // 2  # the other half is for this turn's own steps
+        room = room_of(roles[0].limits, await self.models.window(chat.tenant_id, roles[0].model))
+        half = room.prompt // 2  # the other half is for this turn's own steps
         opening = opening_of_turn(system(prompt.text), chat.exchange, limit=half)
         async with self._session(chat, roles, opening) as session:
             stage = Stage(definition=session.agent(chat.role), opening=session.state.opening, rest=[])
+            stage.opening = await self.loop.folding.talk(session, stage, chat.exchange, limit=half)
             text, _ = await self.loop.draft(session, stage, number=0)
             return await self._outcome(session, text, rounds=0)
 
@@ -76,7 +80,8 @@ class AgentRuns:
         """One structured answer. The facade names what it raises."""
         [definition] = await self._roles(question, [question.role])
         prompt = await self.roster.prompt(question.tenant_id, definition.prompt)
-        async with self._session(question, [definition], asked(prompt.text, question)) as session:
+        opening = asked(prompt.text, question, characters=await self._characters(question, definition))
+        async with self._session(question, [definition], opening) as session:
             value, step = await self.thinking.structured(
                 session,
                 f"{definition.role}/{len(question.previous)}",
@@ -110,6 +115,10 @@ class AgentRuns:
             if step.content["outcome"] != CallOutcome.OK.value:
                 raise AgentFailed(f"The tool '{call.tool}' gave no result: {_reason(content)}")
         return DirectResult(content=content, files=tuple(step.content["files"]))
+
+    async def _characters(self, identity: Identity, lead: AgentDefinition) -> int | None:
+        """What the agent's first question has room for, where its model's window is what bounds it."""
+        return room_of(lead.limits, await self.models.window(identity.tenant_id, lead.model)).characters
 
     async def _roles(self, identity: Identity, names: Sequence[str]) -> list[AgentDefinition]:
         """The agents of these names as they are now, each once."""

@@ -35,6 +35,7 @@ class Session:
     observe: Observer
     state: AgentRunState
     roles: dict[str, AgentDefinition] = field(default_factory=dict)
+    windows: dict[str, int | None] = field(default_factory=dict)
     steps: dict[str, Step] = field(init=False)
 
     def __post_init__(self) -> None:

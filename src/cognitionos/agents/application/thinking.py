@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from cognitionos.agents.application.ports import Models
@@ -10,6 +12,7 @@ from cognitionos.agents.application.session import Session
 from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind, storable
 from cognitionos.agents.domain.context_window import Message, estimated_tokens, pack
 from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.room import LEAST_ANSWER, Room, room_of
 from cognitionos.agents.domain.structured import json_in
 from cognitionos.agents.domain.tool import clipped
 from cognitionos.kernel.clock import Clock
@@ -29,6 +32,27 @@ class Thinking:
     models: Models
     now: Clock
 
+    async def room(
+        self, session: Session, definition: AgentDefinition, *, beside: Sequence[Mapping[str, Any]] = ()
+    ) -> Room:
+        """What one question of this agent may show its model, with `beside` (tools, a schema) told too.
+
+        Where the model's window is what bounds it, that is a step of the journal: a replay needs it.
+        """
+        key = f"window/{definition.role}"
+        if key not in session.windows:
+            done = session.done(key)
+            window = done.content["tokens"] if done is not None else None
+            if done is None:
+                window = await self.models.window(session.identity.tenant_id, definition.model)
+                if room_of(definition.limits, window).window is not None:
+                    await session.record(_window(key, definition, window, at=self.now()))
+            session.windows[key] = window
+        room = room_of(definition.limits, session.windows[key])
+        if room.window is None or not beside:
+            return room
+        return replace(room, prompt=room.prompt - estimated_tokens([{"tool_calls": list(beside)}]))
+
     async def answer(
         self,
         session: Session,
@@ -39,15 +63,17 @@ class Thinking:
         rest: Sequence[Message] = (),
         tools: Sequence[Mapping[str, Any]] = (),
         tool_choice: str | None = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
     ) -> Step:
-        """What the model says next; from the journal if it has said it before."""
+        """What the model says next; from the journal if it has said it before. `more` is journaled with it."""
         done = session.done(key)
         if done is not None:
             return done
-        request = _request(session, definition, opening, rest)
+        room = await self.room(session, definition, beside=tools)
+        request = _request(session, definition, opening, rest, room=room)
         if tools:
             request = replace(request, tools=tuple(tools), tool_choice=tool_choice)
-        return await self._ask(session, key, definition=definition, request=request, kind=StepKind.MODEL)
+        return await self._ask(session, key, definition=definition, request=request, kind=StepKind.MODEL, more=more)
 
     async def structured(
         self,
@@ -69,7 +95,8 @@ class Thinking:
         for attempt in range(ATTEMPTS_AT_JSON):
             step = session.done(f"{key}/{attempt}")
             if step is None:
-                request = _request(session, definition, asked[:2], asked[2:])
+                room = await self.room(session, definition, beside=[schema])
+                request = _request(session, definition, asked[:2], asked[2:], room=room)
                 request = replace(request, response_format=json_schema(definition.role, schema))
                 step = await self._ask(session, f"{key}/{attempt}", definition=definition, request=request, kind=kind)
             text, model = step.content["text"], step.model
@@ -80,7 +107,14 @@ class Thinking:
         raise AgentFailed(f"The {definition.role} did not answer as asked: {fault}. The model was {model}.")
 
     async def _ask(
-        self, session: Session, key: str, *, definition: AgentDefinition, request: ChatRequest, kind: StepKind
+        self,
+        session: Session,
+        key: str,
+        *,
+        definition: AgentDefinition,
+        request: ChatRequest,
+        kind: StepKind,
+        more: Mapping[str, Any] = MappingProxyType({}),
     ) -> Step:
         started = self.now()
         result = await self.models.complete(session.caller, request)
@@ -88,7 +122,7 @@ class Thinking:
             key=key,
             role=definition.role,
             kind=kind,
-            content=storable({**_content(result), "request": request_digest(request)}),
+            content=storable({**_content(result), "request": request_digest(request), **more}),
             started_at=started,
             ended_at=self.now(),
             model=result.model,
@@ -104,24 +138,36 @@ class Thinking:
 
 
 def _request(
-    session: Session, definition: AgentDefinition, opening: Sequence[Message], rest: Sequence[Message]
+    session: Session, definition: AgentDefinition, opening: Sequence[Message], rest: Sequence[Message], *, room: Room
 ) -> ChatRequest:
     """What is asked, within what one call may show and what the role has left. Raises `AgentFailed` for too little."""
     limits, left = definition.limits, session.tokens_left(definition)
-    messages = pack(opening, rest, limit=min(limits.context_tokens, left))
+    messages = pack(opening, rest, limit=min(room.prompt, left))
     asking = estimated_tokens(messages)
     if asking >= left:
         raise session.over(
             definition, f"has {left} of its {limits.tokens} tokens left; its next question alone is about {asking}."
         )
+    completion = room.completion
+    if room.window is not None and asking > room.prompt:
+        completion -= asking - room.prompt
+        if completion < LEAST_ANSWER:
+            words = f"cannot ask its model, which reads {room.window} tokens: the question alone is about {asking}."
+            raise session.over(definition, words, limit="context window")
     return ChatRequest(
         messages=tuple(messages),
         model=definition.model,
         temperature=definition.temperature,
-        max_tokens=min(limits.completion_tokens, left - asking),
+        max_tokens=min(completion, left - asking),
         deadline_s=limits.seconds,
         role=definition.role,
     )
+
+
+def _window(key: str, definition: AgentDefinition, window: int | None, *, at: datetime) -> Step:
+    """What bounds the agent's questions, as a step."""
+    content = {"text": f"The model of the {definition.role} reads {window} tokens.", "tokens": window}
+    return Step(key=key, role=definition.role, kind=StepKind.DECISION, content=content, started_at=at, ended_at=at)
 
 
 def _content(result: ChatResult) -> dict[str, Any]:

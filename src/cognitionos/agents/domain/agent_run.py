@@ -118,8 +118,8 @@ class AgentRunState:
 
 
 def totals_of(steps: Mapping[str, Step], *, role: str | None = None) -> Totals:
-    """The sums over `steps`, or over those of one role."""
-    counted = [step for step in steps.values() if role in (None, step.role)]
+    """The sums over `steps`, or over those of one role and what was summed up for it."""
+    counted = [step for step in steps.values() if role in (None, step.role, step.content.get("for"))]
     return Totals(
         steps=len(counted),
         tool_calls=sum(1 for step in counted if step.kind is StepKind.TOOL),

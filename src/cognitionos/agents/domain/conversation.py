@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -86,14 +87,29 @@ def opening_of_turn(prompt: Message, exchange: Exchange, *, limit: int) -> list[
 
     The new message itself is never shortened.
     """
-    said: list[Message] = []
-    for message, answer in exchange.earlier:
-        said += [_user(message), {"role": "assistant", "content": answer or _ANSWERED_NOTHING}]
-    said.append(_user(_with_memories(exchange.message, exchange.memories)))
-    first, *rest = said
+    first, *rest = said = said_in(exchange)
     if not rest:
         return [prompt, first]
     return _with_last_whole(pack([prompt, first], rest, limit=limit), said[-1])
+
+
+def said_in(exchange: Exchange) -> list[Message]:
+    """The messages of an exchange, the new one last, with what memory has."""
+    said: list[Message] = []
+    for message, answer in exchange.earlier:
+        said += [_user(message), {"role": "assistant", "content": answer or _ANSWERED_NOTHING}]
+    return [*said, _user(_with_memories(exchange.message, exchange.memories))]
+
+
+def mark_of(exchange: tuple[str, str]) -> str:
+    """What an earlier message and its answer are known by."""
+    return sha256("\x00".join(exchange).encode()).hexdigest()[:24]
+
+
+def after(mark: str, earlier: Sequence[tuple[str, str]]) -> int | None:
+    """Where in `earlier` it goes on behind the exchange with this mark; None: it is not among them."""
+    found = (number for number, each in enumerate(earlier, 1) if mark_of(each) == mark)
+    return max(found, default=None)
 
 
 def _with_last_whole(packed: Sequence[Message], last: Message) -> list[Message]:

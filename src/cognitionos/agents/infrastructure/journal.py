@@ -7,6 +7,7 @@ the row's lock orders the writers and a late one changes nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
@@ -65,6 +66,7 @@ noted AS (
 )
 SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM noted)
 """
+_NEWEST = "SELECT content FROM agent_steps WHERE run_id = %s AND key = %s ORDER BY number DESC LIMIT 1"
 _FINISH = "UPDATE agent_runs SET status = %s, error = %s, ended_at = now() WHERE id = %s AND fence = %s RETURNING 1"
 
 
@@ -114,6 +116,12 @@ class PostgresJournal:
         if row is None or not row[0]:
             raise _lost()
         return bool(row[1])
+
+    async def newest(self, tenant_id: UUID, run_id: UUID, key: str, /) -> Mapping[str, Any] | None:
+        """See `Journal.newest`."""
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_NEWEST, (run_id, key))).fetchone()
+        return None if row is None else row[0]
 
     async def finish(self, place: Place, status: AgentRunStatus, *, error: str | None = None) -> None:
         """See `Journal.finish`."""
