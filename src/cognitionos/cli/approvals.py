@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cognitionos.cli.arguments import Commands, add_command, add_server_arguments
+from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, say
 from cognitionos.cli.client import server_of
 from cognitionos.cli.subject import an_id, subject_of
 from cognitionos.kernel.errors import Invalid
@@ -31,22 +31,18 @@ def approvals(args: argparse.Namespace) -> int:
     """List what waits for a person."""
     query = f"?limit={args.limit}" + ("" if args.all else "&status=pending")
     page = server_of(args).get(f"/v1/approvals{query}{f'&run_id={args.run_id}' if args.run_id else ''}")
-    if args.json:
-        print(json.dumps(page, indent=2))
-        return 0
-    for each in page["items"]:
-        print(f"{each['id']}  {each['status']:<9}  until {each['deadline_at'][:19]}  {_one_line(each['prompt'])}")
-    if not page["items"]:
-        print("nothing waits for a person")
-    return 0
+    lines = [
+        f"{each['id']}  {each['status']:<9}  until {each['deadline_at'][:19]}  {_one_line(each['prompt'])}"
+        for each in page["items"]
+    ]
+    return say(args, page, "\n".join(lines or ["nothing waits for a person"]))
 
 
 def decide(args: argparse.Namespace) -> int:
     """Approve or reject."""
     body = {} if args.comment is None else {"comment": args.comment}
     approval = server_of(args).post(f"/v1/approvals/{quote(args.approval)}/{args.verdict}", body)
-    print(json.dumps(approval, indent=2) if args.json else f"{approval['id']} is {approval['status']}")
-    return 0
+    return say(args, approval, f"{approval['id']} is {approval['status']}")
 
 
 def signal(args: argparse.Namespace) -> int:
@@ -55,16 +51,14 @@ def signal(args: argparse.Namespace) -> int:
     path = f"/v1/runs/{subject_of(api, args.run_id).run_id}/signals/{quote(args.name)}"
     sent = api.post(path, {"payload": _payload(args.payload)})
     told = f"task '{sent['task']}' goes on" if sent["delivered"] else "no task waits for it yet; it is kept"
-    print(json.dumps(sent, indent=2) if args.json else told)
-    return 0
+    return say(args, sent, told)
 
 
 def put_workflow(args: argparse.Namespace) -> int:
     """Declare the workflow in a YAML or JSON file."""
     workflow = server_of(args).post("/v1/workflows", read_workflow(args.file))
     told = f"{workflow['name']} version {workflow['version']}, {workflow['total_tasks']} tasks"
-    print(json.dumps(workflow, indent=2) if args.json else told)
-    return 0
+    return say(args, workflow, told)
 
 
 def start_workflow(args: argparse.Namespace) -> int:
@@ -73,8 +67,7 @@ def start_workflow(args: argparse.Namespace) -> int:
     if args.version is not None:
         body["version"] = args.version
     run = server_of(args).post("/v1/runs", body)
-    print(json.dumps(run, indent=2) if args.json else f"run {run['id']} is {run['status']}")
-    return 0
+    return say(args, run, f"run {run['id']} is {run['status']}")
 
 
 def read_workflow(path: Path) -> dict[str, Any]:

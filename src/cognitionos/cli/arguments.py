@@ -1,10 +1,11 @@
 """What the commands share when they declare their arguments."""
 
 import argparse
+import json
 import os
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names it no other way
@@ -40,6 +41,12 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="a server elsewhere (or COGNITIONOS_URL)")
     parser.add_argument("--api-key", help="its key (or COGNITIONOS_API_KEY)")
     parser.add_argument("--json", action="store_true", help="machine-readable output: one JSON document")
+
+
+def say(args: argparse.Namespace, document: Any, text: str) -> int:
+    """Print `text`, or with `--json` the document; gives the status 0."""
+    print(json.dumps(document, indent=2) if args.json else text)
+    return 0
 
 
 def default_data_dir() -> Path:

@@ -2,22 +2,29 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from typing import Any
 
-from cognitionos.cli.arguments import Commands, add_command, add_server_arguments
+from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, say
 from cognitionos.cli.client import server_of
 from cognitionos.cli.subject import an_id, subject_of
 from cognitionos.kernel.errors import Invalid
 
+Act = Callable[[argparse.Namespace], int]
+
 
 def register(commands: Commands) -> None:
     """Add the commands."""
-    _register_verbs(commands)
-    _register_fork(commands)
-    _register_snapshot(commands)
-    _register_path(commands)
-    _register_explain(commands)
-    _register_replay(commands)
+    parsers = {
+        name: _with_run(commands, name, act, does, examples) for name, (act, does, examples) in _COMMANDS.items()
+    }
+    parsers["pause"].add_argument("--now", action="store_true", help="stop agents after their next step")
+    parsers["snapshot"].add_argument("name", help="unique in the run")
+    forking = parsers["fork"]
+    forking.add_argument("--from", dest="start", metavar="TASK", help="the first task that is done again")
+    forking.add_argument("--snapshot", metavar="NAME", help="start from this snapshot")
+    forking.add_argument("--change", metavar="TASK=JSON", action="append", default=[], help="new input (repeatable)")
+    forking.add_argument("--input", metavar="JSON", help="new input of the run")
 
 
 def pause(args: argparse.Namespace) -> int:
@@ -48,15 +55,13 @@ def fork(args: argparse.Namespace) -> int:
         body["changes"] = dict(_change(text) for text in args.change)
     run = _of_run(args, "post", "fork", body)
     done = run["total_tasks"] - run["reused_tasks"]
-    _say(args, run, f"run {run['id']} does {done} of {run['total_tasks']} tasks again, the others are reused")
-    return 0
+    return say(args, run, f"run {run['id']} does {done} of {run['total_tasks']} tasks again, the others are reused")
 
 
 def snapshot(args: argparse.Namespace) -> int:
     """Name the present state of a run."""
     taken = _of_run(args, "post", "snapshots", {"name": args.name})
-    _say(args, taken, f"snapshot '{taken['name']}' holds the run after event {taken['seq']}")
-    return 0
+    return say(args, taken, f"snapshot '{taken['name']}' holds the run after event {taken['seq']}")
 
 
 def critical_path(args: argparse.Namespace) -> int:
@@ -67,8 +72,7 @@ def critical_path(args: argparse.Namespace) -> int:
     if path["speed_up"] is not None:
         most = f", at most {path['most_speed_up']:.2f} times" if path["most_speed_up"] is not None else ""
         lines.append(f"the run took {path['wall_s']:.3f} s: {path['speed_up']:.2f} times as fast as one by one{most}")
-    _say(args, path, "\n".join(lines))
-    return 0
+    return say(args, path, "\n".join(lines))
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -84,8 +88,7 @@ def explain(args: argparse.Namespace) -> int:
         if each["budget_left_usd"] is not None:
             lines.append(f"    ${each['budget_left_usd']} of the budget were left")
         lines += [f"    remembered: {memory}" for memory in each["memories"]]
-    _say(args, told, "\n".join(lines) or "no model was asked")
-    return 0
+    return say(args, told, "\n".join(lines) or "no model was asked")
 
 
 def replay(args: argparse.Namespace) -> int:
@@ -98,7 +101,7 @@ def replay(args: argparse.Namespace) -> int:
     if found is not None:
         at = f"{found['task']} {found['step'] or ''}".strip()
         text += f"\ndiverges at {at}: {found['field']} was {found['expected']!r}, is {found['actual']!r}"
-    _say(args, report, text)
+    say(args, report, text)
     return 0 if found is None else 1
 
 
@@ -116,18 +119,13 @@ def _judged(verdict: dict[str, Any] | None) -> str:
 
 def _acted(args: argparse.Namespace, verb: str, query: str = "") -> int:
     run = _of_run(args, "post", f"{verb}{query}", {})
-    _say(args, run, f"run {run['id']} is {run['status']}")
-    return 0
+    return say(args, run, f"run {run['id']} is {run['status']}")
 
 
 def _of_run(args: argparse.Namespace, method: str, path: str, *body: Any) -> Any:
     """Ask something of the run that the id names, by itself or by its goal."""
     api = server_of(args)
     return getattr(api, method)(f"/v1/runs/{subject_of(api, args.id).run_id}/{path}", *body)
-
-
-def _say(args: argparse.Namespace, answer: Any, text: str) -> None:
-    print(json.dumps(answer, indent=2) if args.json else text)
 
 
 def _json(text: str, option: str) -> Any:
@@ -144,88 +142,59 @@ def _change(text: str) -> tuple[str, Any]:
     return key, _json(value, f"--change {key}")
 
 
-def _register_verbs(commands: Commands) -> None:
-    verbs = {
-        "pause": (pause, "Pause a run: what runs ends, nothing else starts.", "--now"),
-        "resume": (resume, "Let a paused run go on.", ""),
-        "retry": (retry, "Do again what failed or was cancelled of a run; finished work stays.", ""),
-    }
-    for name, (act, does, option) in verbs.items():
-        examples = f"cognitionos {name} 0193a1f2-... {option}".rstrip()
-        parser = _with_run(commands, name, does=does, examples=examples)
-        if option:
-            parser.add_argument(option, action="store_true", help="stop agents after their next step")
-        parser.set_defaults(run=act)
+def _with_run(commands: Commands, name: str, act: Act, does: str, examples: str) -> argparse.ArgumentParser:
+    parser = add_command(commands, name, does=does, examples=examples)
+    parser.add_argument("id", type=an_id, help="the run's id, or its goal's")
+    add_server_arguments(parser)
+    parser.set_defaults(run=act)
+    return parser
 
 
-def _register_fork(commands: Commands) -> None:
-    parser = _with_run(
-        commands,
-        "fork",
-        does="Start a new run from some point of an earlier one: what came before is reused.",
-        examples="""
+_COMMANDS: dict[str, tuple[Act, str, str]] = {
+    "pause": (
+        pause,
+        "Pause a run: what runs ends, nothing else starts.",
+        "cognitionos pause 0193a1f2-... --now",
+    ),
+    "resume": (resume, "Let a paused run go on.", "cognitionos resume 0193a1f2-..."),
+    "retry": (
+        retry,
+        "Do again what failed or was cancelled of a run; finished work stays.",
+        "cognitionos retry 0193a1f2-...",
+    ),
+    "fork": (
+        fork,
+        "Start a new run from some point of an earlier one: what came before is reused.",
+        """
             cognitionos fork 0193a1f2-... --from t2
             cognitionos fork 0193a1f2-... --change 't2={"instructions": "Shorter, please."}'
             cognitionos fork 0193a1f2-... --snapshot before-review --json
         """,
-    )
-    parser.add_argument("--from", dest="start", metavar="TASK", help="the first task that is done again")
-    parser.add_argument("--snapshot", metavar="NAME", help="start from this snapshot")
-    parser.add_argument("--change", metavar="TASK=JSON", action="append", default=[], help="new input (repeatable)")
-    parser.add_argument("--input", metavar="JSON", help="new input of the run")
-    parser.set_defaults(run=fork)
-
-
-def _register_snapshot(commands: Commands) -> None:
-    parser = _with_run(
-        commands,
-        "snapshot",
-        does="Name the present state of a run, to fork from it later.",
-        examples="cognitionos snapshot 0193a1f2-... before-review",
-    )
-    parser.add_argument("name", help="unique in the run")
-    parser.set_defaults(run=snapshot)
-
-
-def _register_path(commands: Commands) -> None:
-    parser = _with_run(
-        commands,
-        "critical-path",
-        does="Show which tasks decided how long a run took, and what doing others at the same time saved.",
-        examples="cognitionos critical-path 0193a1f2-... --json",
-    )
-    parser.set_defaults(run=critical_path)
-
-
-def _register_explain(commands: Commands) -> None:
-    parser = _with_run(
-        commands,
-        "explain",
-        does="Show which model decided what in a run, why it was asked, and what was left of the budget then.",
-        examples="cognitionos explain 0193a1f2-... --json",
-    )
-    parser.set_defaults(run=explain)
-
-
-def _register_replay(commands: Commands) -> None:
-    parser = _with_run(
-        commands,
-        "replay",
-        does="Do a finished run again from its recording, without a model, and show the first difference.",
-        examples="cognitionos replay 0193a1f2-... --json",
-    )
-    parser.set_defaults(run=replay)
-    exporting = _with_run(
-        commands,
-        "export",
-        does="Print the recording of a finished run: what a replay needs, as JSON.",
-        examples="cognitionos export 0193a1f2-... > run.json",
-    )
-    exporting.set_defaults(run=export)
-
-
-def _with_run(commands: Commands, name: str, *, does: str, examples: str) -> argparse.ArgumentParser:
-    parser = add_command(commands, name, does=does, examples=examples)
-    parser.add_argument("id", type=an_id, help="the run's id, or its goal's")
-    add_server_arguments(parser)
-    return parser
+    ),
+    "snapshot": (
+        snapshot,
+        "Name the present state of a run, to fork from it later.",
+        "cognitionos snapshot 0193a1f2-... before-review",
+    ),
+    "critical-path": (
+        critical_path,
+        "Show which tasks decided how long a run took, and what doing others at the same time saved.",
+        "cognitionos critical-path 0193a1f2-... --json",
+    ),
+    "explain": (
+        explain,
+        "Show which model decided what in a run, why it was asked, and what was left of the budget then.",
+        "cognitionos explain 0193a1f2-... --json",
+    ),
+    "replay": (
+        replay,
+        "Do a finished run again from its recording, without a model, and show the first difference.",
+        "cognitionos replay 0193a1f2-... --json",
+    ),
+    "export": (
+        export,
+        "Print the recording of a finished run: what a replay needs, as JSON.",
+        "cognitionos export 0193a1f2-... > run.json",
+    ),
+}
+"""By name: what it does, in code and in words, and examples."""

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from cognitionos.cli.arguments import Commands, add_command, add_server_arguments
+from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, say
 from cognitionos.cli.client import server_of
 from cognitionos.kernel.errors import Invalid, NotFound
 
@@ -65,23 +65,20 @@ def create(args: argparse.Namespace) -> int:
     else:
         body["workflow"] = {"name": args.workflow, "version": args.version, "input": _input(args.input)}
     schedule = server_of(args).post("/v1/schedules", body)
-    _print(args, schedule, f"{schedule['name']} starts next at {schedule['next_at']}")
-    return 0
+    return say(args, schedule, f"{schedule['name']} starts next at {schedule['next_at']}")
 
 
 def show_all(args: argparse.Namespace) -> int:
     """List the schedules."""
     page = server_of(args).get("/v1/schedules?limit=200")
     lines = [_line(each) for each in page["items"]] or ["nothing starts by itself"]
-    _print(args, page, "\n".join(lines))
-    return 0
+    return say(args, page, "\n".join(lines))
 
 
 def show(args: argparse.Namespace) -> int:
     """Show one schedule."""
     schedule = _found(args)
-    _print(args, schedule, "\n".join([_line(schedule), *(f"  {time}" for time in schedule["upcoming"])]))
-    return 0
+    return say(args, schedule, "\n".join([_line(schedule), *(f"  {time}" for time in schedule["upcoming"])]))
 
 
 def times(args: argparse.Namespace) -> int:
@@ -91,8 +88,7 @@ def times(args: argparse.Namespace) -> int:
         f"{each['scheduled_at']}  {each['outcome']:<8}  {each['run_id'] or each['detail'] or ''}"
         for each in page["items"]
     ]
-    _print(args, page, "\n".join(lines or ["no time has come yet"]))
-    return 0
+    return say(args, page, "\n".join(lines or ["no time has come yet"]))
 
 
 def pause(args: argparse.Namespace) -> int:
@@ -108,16 +104,14 @@ def resume(args: argparse.Namespace) -> int:
 def trigger(args: argparse.Namespace) -> int:
     """Start a schedule's run now."""
     started = server_of(args).post(f"{_found(args)['href']}/trigger", {})
-    _print(args, started, f"run {started['run_id']} has started")
-    return 0
+    return say(args, started, f"run {started['run_id']} has started")
 
 
 def delete(args: argparse.Namespace) -> int:
     """Delete a schedule."""
     schedule = _found(args)
     server_of(args).delete(schedule["href"])
-    _print(args, {"deleted": schedule["id"]}, f"{schedule['name']} is gone")
-    return 0
+    return say(args, {"deleted": schedule["id"]}, f"{schedule['name']} is gone")
 
 
 _ACTS = {"show": show, "times": times, "pause": pause, "resume": resume, "trigger": trigger, "delete": delete}
@@ -162,8 +156,7 @@ def _found(args: argparse.Namespace) -> dict[str, Any]:
 
 def _set_paused(args: argparse.Namespace, *, is_paused: bool) -> int:
     schedule = server_of(args).patch(_found(args)["href"], {"paused": is_paused})
-    _print(args, schedule, f"{schedule['name']} is paused" if is_paused else f"next at {schedule['next_at']}")
-    return 0
+    return say(args, schedule, f"{schedule['name']} is paused" if is_paused else f"next at {schedule['next_at']}")
 
 
 def _input(text: str | None) -> Any:
@@ -178,7 +171,3 @@ def _line(schedule: dict[str, Any]) -> str:
     what = schedule["workflow"]["name"] if schedule["workflow"] else schedule["goal"]["statement"]
     state = "paused" if schedule["paused"] else f"next {schedule['next_at']}"
     return f"{schedule['name']}  {when} {schedule['time_zone']}  {state}  {what}"
-
-
-def _print(args: argparse.Namespace, document: Any, text: str) -> None:
-    print(json.dumps(document, indent=2) if args.json else text)

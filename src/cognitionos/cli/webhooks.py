@@ -1,10 +1,9 @@
 """`cognitionos webhooks`: endpoints that are told what happens."""
 
 import argparse
-import json
 from typing import Any
 
-from cognitionos.cli.arguments import Commands, add_command, add_server_arguments
+from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, say
 from cognitionos.cli.client import server_of
 
 
@@ -60,7 +59,7 @@ def create(args: argparse.Namespace) -> int:
     """Create a webhook."""
     body = {"url": args.endpoint, "events": args.event, "description": args.description}
     made = server_of(args).post_for_secret("/v1/webhooks", body)
-    return _print(args, made, f"{made['id']}\nsecret (shown this once): {made['secret']}")
+    return say(args, made, f"{made['id']}\nsecret (shown this once): {made['secret']}")
 
 
 def show_all(args: argparse.Namespace) -> int:
@@ -71,7 +70,7 @@ def show_all(args: argparse.Namespace) -> int:
         + " ".join(each["events"])
         for each in page["items"]
     ]
-    return _print(args, page, "\n".join(lines or ["nobody is told"]))
+    return say(args, page, "\n".join(lines or ["nobody is told"]))
 
 
 def deliveries(args: argparse.Namespace) -> int:
@@ -82,47 +81,42 @@ def deliveries(args: argparse.Namespace) -> int:
         + ", ".join(str(tried["status"] or tried["error"]) for tried in each["log"])
         for each in page["items"]
     ]
-    return _print(args, page, "\n".join(lines or ["it was told nothing yet"]))
+    return say(args, page, "\n".join(lines or ["it was told nothing yet"]))
 
 
 def ping(args: argparse.Namespace) -> int:
     """Send a test message."""
     delivery = server_of(args).post(f"/v1/webhooks/{args.webhook}/ping", {})
-    return _print(args, delivery, f"delivery {delivery['id']}")
+    return say(args, delivery, f"delivery {delivery['id']}")
 
 
 def enable(args: argparse.Namespace) -> int:
     """Enable a webhook."""
-    return _print(args, _set_enabled(args, is_enabled=True), "enabled")
+    return say(args, _set_enabled(args, is_enabled=True), "enabled")
 
 
 def disable(args: argparse.Namespace) -> int:
     """Disable a webhook."""
-    return _print(args, _set_enabled(args, is_enabled=False), "disabled")
+    return say(args, _set_enabled(args, is_enabled=False), "disabled")
 
 
 def renew_secret(args: argparse.Namespace) -> int:
     """Renew a webhook's secret."""
     made = server_of(args).post_for_secret(f"/v1/webhooks/{args.webhook}/secret", {})
-    return _print(args, made, f"secret (shown this once): {made['secret']}")
+    return say(args, made, f"secret (shown this once): {made['secret']}")
 
 
 def delete(args: argparse.Namespace) -> int:
     """Delete a webhook."""
     server_of(args).delete(f"/v1/webhooks/{args.webhook}")
-    return _print(args, {"deleted": args.webhook}, "deleted")
+    return say(args, {"deleted": args.webhook}, "deleted")
 
 
 def replay(args: argparse.Namespace) -> int:
     """Send a delivery again."""
     path = f"/v1/webhooks/{args.webhook}/deliveries/{args.delivery}/replay"
-    return _print(args, server_of(args).post(path, {}), "it is sent again")
+    return say(args, server_of(args).post(path, {}), "it is sent again")
 
 
 def _set_enabled(args: argparse.Namespace, *, is_enabled: bool) -> Any:
     return server_of(args).patch(f"/v1/webhooks/{args.webhook}", {"enabled": is_enabled})
-
-
-def _print(args: argparse.Namespace, document: Any, text: str) -> int:
-    print(json.dumps(document, indent=2) if args.json else text)
-    return 0
