@@ -1,6 +1,7 @@
 """Plans over HTTP: shown, approved or not before they run, and made anew when a task fails for good."""
 
 import json
+import random
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -10,7 +11,8 @@ from tests.fakes.planning_agents import a_plan, said
 from tests.fakes.planning_app import PlanningApp, planning_app
 from tests.waiting import eventually
 
-from cognitionos.agents.facade import AgentFailed, Assignment
+from cognitionos.agents.facade import AgentFailed, Assignment, Question
+from cognitionos.kernel.errors import Invalid, NotFound
 from cognitionos.llm_gateway.facade import BudgetExhausted
 from cognitionos.platform.config import Settings
 
@@ -194,6 +196,43 @@ async def test_after_as_many_new_plans_as_are_allowed_the_goal_fails(app: Planni
 
     assert (goal["status"], goal["error"]["detail"]) == ("failed", "t1.n1.n1 cannot be done this way")
     assert [event["data"]["number"] for event in await events_of(app, goal, "run.replanned")] == [1, 2]
+
+
+async def test_of_injected_failures_more_than_four_in_five_are_completed_by_a_new_plan(app: PlanningApp) -> None:
+    """Twenty goals, one task of each fails in one of five ways; some of what is planned instead fails as well."""
+    chance = random.Random(28)
+    ways: list[Exception] = [
+        AgentFailed("The critic rejected the result 3 times."),
+        AgentFailed("The executor used 32000 tokens.", fields={"limit": "tokens"}),
+        TimeoutError(),
+        Invalid("The tool does not take that."),
+        NotFound("There is no such file."),
+    ]
+    failing_at = {f"goal {number}": (f"t{chance.randint(1, 3)}", ways[number % 5]) for number in range(20)}
+    stubborn = {"goal 7", "goal 13"}
+
+    async def do(assignment: Assignment) -> str:
+        key, error = failing_at[assignment.goal]
+        if assignment.task_key == key or (assignment.goal in stubborn and assignment.task_key == f"{key}.n1"):
+            raise error
+        return await said(assignment)
+
+    def planned(question: Question) -> Any:
+        return (
+            a_plan(n1=[], n2=["n1"])
+            if "the task that failed" in question.variables
+            else a_plan(t1=[], t2=["t1"], t3=["t2"])
+        )
+
+    app.script([planned], do=do)
+
+    taken = [await submitted(app, statement=statement) for statement in failing_at]
+    goals = [await reaches(app, goal, *FINAL) for goal in taken]
+
+    plans = [await plan_of(app, goal) for goal in goals]
+    completed = sum(goal["status"] == "succeeded" for goal in goals)
+    assert [plan["replans"] for plan in plans] == [1] * 20
+    assert 16 < completed == 20 - len(stubborn)
 
 
 async def test_without_new_plans_a_failed_task_fails_the_goal(app: PlanningApp) -> None:

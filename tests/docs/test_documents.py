@@ -10,7 +10,9 @@ from tests.docs.documents import ROOT, documents, reader, stand_in_for_curl
 from tests.servers import scratch_dir
 from tests.stacks import RunningStack
 
-COMMAND = re.compile(r"(?:^|[`\s/(\[\"'=])cognitionos ((?!cognitionos)(?:[a-z][a-z-]*|--[a-z-]+)(?: [a-z]+)?)", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?:^|[`\s/(\[\"'=])cognitionos ((?!cognitionos)(?:[a-z][a-z-]*|--[a-z-]+)(?: [a-z]+)?)", re.MULTILINE
+)
 
 
 def test_the_api_by_example_works_as_printed(stack: RunningStack, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ async def said(assignment: Assignment) -> str:
 
 @dataclass(kw_only=True)
 class ScriptedAgents:
-    """Answers plans from `plans`, in order (the last one for ever); does tasks by `do`; keeps files."""
+    """Answers plans from `plans`, in order (the last one for ever, a callable is asked); does tasks by `do`."""
 
     plans: list[Any]
     do: Do = said
@@ -53,6 +53,7 @@ class ScriptedAgents:
         """The next plan."""
         self.questions.append(question)
         value = self.plans.pop(0) if len(self.plans) > 1 else self.plans[0]
+        value = value(question) if callable(value) else value
         return Answer(
             value=value,
             text=str(value),

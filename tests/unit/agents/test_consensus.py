@@ -73,6 +73,23 @@ async def test_a_silent_critic_holds_nobody_up_after_the_deadline() -> None:
     assert outcome.rounds == 1
 
 
+@pytest.mark.parametrize(
+    ("votes", "rounds"),
+    [([verdict(), verdict()], 1), ([verdict("no"), verdict("nor here"), says("43"), verdict(), verdict()], 2)],
+)
+async def test_what_two_of_three_say_is_decided_in_half_a_second_though_the_third_is_silent(
+    votes: list[Any], rounds: int
+) -> None:
+    bench = with_silent((2,), says("42"), *votes)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+
+    outcome = await bench.agents.perform(an_assignment(review=True, critics=THREE, consensus_s=60))
+
+    assert outcome.rounds == rounds
+    assert loop.time() - begun < 0.5
+
+
 async def test_without_two_thirds_by_the_deadline_the_task_fails_and_says_why() -> None:
     bench = with_silent((2, 3), says("42"), verdict())
 

@@ -91,8 +91,17 @@ def test_a_value_is_checked_against_its_schema(value: Any, schema: dict[str, Any
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a": 1}', 'Sure:\n```json\n{"a": 1}\n```', 'The answer is {"a": 1}. Good luck!', '```\n{"a": 1}\n```'],
-    ids=["bare", "fenced", "with talk", "fenced without a name"],
+    [
+        '{"a": 1}',
+        'Sure:\n```json\n{"a": 1}\n```',
+        'The answer is {"a": 1}. Good luck!',
+        '```\n{"a": 1}\n```',
+        '```json\n{"a": 1}',
+        '{"a": 1,}',
+        'See [the task]: {"a": 1, } and [2].',
+        '<think>Perhaps {"a": 2}?</think>\n{"a": 1}',
+    ],
+    ids=["bare", "fenced", "talk", "fenced without a name", "fence left open", "comma", "brackets", "thoughts"],
 )
 def test_json_is_found_in_what_a_model_says(text: str) -> None:
     assert json_in(text) == {"a": 1}

@@ -56,6 +56,31 @@ def test_nulls_gaps_and_dangling_references_are_dropped() -> None:
     assert [(task.key, task.depends_on) for task in plan.tasks] == [("t1", ()), ("t3", ("t1",))]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        a_task(),
+        [a_task()],
+        {"plan": a_task()},
+        {"tasks": [a_task()]},
+        {"plan": {"tasks": [a_task()]}},
+        {"plan": {"t1": a_task()}},
+    ],
+    ids=["one task", "a list", "a plan with a task", "tasks", "tasks in a plan", "a plan in a plan"],
+)
+def test_other_shapes_of_a_plan_of_one_task_are_taken(answer: Any) -> None:
+    [task] = plan_of(answer).tasks
+
+    assert (task.key, task.instructions) == ("t1", "do it well")
+
+
+@pytest.mark.parametrize(("names", "references"), [(("a", "b"), ["a"]), ((1, 2), [1]), ((None, None), ["1", "t1"])])
+def test_tasks_of_a_list_keep_what_they_call_each_other_by(names: Any, references: list[Any]) -> None:
+    answer = [a_task(key=names[0]), a_task(key=names[1]) | {"depends_on": references}]
+
+    assert [(task.key, task.depends_on) for task in plan_of(answer).tasks] == [("t1", ()), ("t2", ("t1",))]
+
+
 def test_tasks_beyond_the_cap_are_not_taken() -> None:
     assert [task.key for task in plan_of({"t1": a_task(), "t2": a_task(), "t3": a_task()}, 2).tasks] == ["t1", "t2"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from cognitionos.agents.application.ports import Files, Observer, Roster
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
 from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind
-from cognitionos.agents.domain.consensus import Consensus, stance
+from cognitionos.agents.domain.consensus import GRACE_S, Consensus, stance
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.verdict import VERDICT_SCHEMA, Verdict, verdict_of
 
@@ -62,7 +63,7 @@ class Review:
     async def _votes(
         self, session: Session, critics: Sequence[AgentDefinition], *, assignment: Assignment, draft: str, number: int
     ) -> Consensus:
-        """Every vote that comes before the deadline; a critic that cannot be understood has none."""
+        """Every vote that comes before the deadline or before it is decided; a critic not understood has none."""
         for critic in critics:
             await self.thinking.room(session, critic)  # journaled once, before they vote side by side
         running = [
@@ -79,7 +80,7 @@ class Review:
             for each, critic in enumerate(critics)
         ]
         try:
-            await asyncio.wait(running, timeout=assignment.consensus_s)
+            await _decided(running, timeout_s=assignment.consensus_s)
         finally:
             for task in running:
                 task.cancel()
@@ -87,8 +88,7 @@ class Review:
         for end in ended:
             if isinstance(end, BaseException) and not isinstance(end, AgentFailed | asyncio.CancelledError):
                 raise end
-        votes = {each: end for each, end in enumerate(ended) if isinstance(end, Verdict)}
-        return Consensus(critics=len(critics), votes=votes)
+        return _consensus_of(ended)
 
     async def _vote(
         self,
@@ -123,6 +123,30 @@ class Review:
     async def _tell(self, session: Session, verdict: Verdict, number: int, **more: int) -> None:
         self.observe.verdict(accepted=verdict.accepted)
         await session.report("agent.verdict", {**_told(verdict, number), **more})
+
+
+async def _decided(running: Sequence["asyncio.Task[Verdict]"], *, timeout_s: float) -> None:
+    """Wait for the votes until they decide, all are there, or the time is up."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout_s
+    pending: AbstractSet[asyncio.Task[Verdict]] = set(running)
+    while pending and end > loop.time():
+        _, pending = await asyncio.wait(pending, timeout=end - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        ended = [each.exception() or each.result() if each.done() else None for each in running]
+        if any(isinstance(each, Exception) and not isinstance(each, AgentFailed) for each in ended):
+            return
+        consensus = _consensus_of(ended)
+        if consensus.is_accepted:
+            return
+        if consensus.is_decided:
+            end = min(end, loop.time() + GRACE_S)
+
+
+def _consensus_of(ended: Sequence[Any]) -> Consensus:
+    """What those who voted come to, among all who were asked."""
+    return Consensus(
+        critics=len(ended), votes={each: end for each, end in enumerate(ended) if isinstance(end, Verdict)}
+    )
 
 
 def _settled(key: str, consensus: Consensus, *, at: datetime) -> Step:

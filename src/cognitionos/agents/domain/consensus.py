@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from cognitionos.agents.domain.verdict import Verdict
 
 DEADLINE_S = 120.0
+GRACE_S = 0.25
+"""How long a rejection that is certain waits for the reasons of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,12 @@ class Consensus:
     def is_open(self) -> bool:
         """Too few voted to say anything: it is not accepted, and nobody says what is wrong."""
         return not self.is_accepted and self.accepting == len(self.votes)
+
+    @property
+    def is_decided(self) -> bool:
+        """Nobody who has not voted yet can change whether it is accepted."""
+        rejecting = len(self.votes) - self.accepting
+        return self.is_accepted or 3 * (self.critics - rejecting) < 2 * self.critics
 
     def verdict(self) -> Verdict:
         """One verdict out of all: each reason once, in the order of the critics."""

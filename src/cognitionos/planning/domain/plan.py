@@ -12,6 +12,7 @@ from typing import Any
 
 from cognitionos.kernel.errors import Invalid
 from cognitionos.planning.domain.graph import leaves
+from cognitionos.planning.domain.plan_shapes import keyed
 from cognitionos.planning.domain.replan import REPLANS, VERSIONS
 from cognitionos.planning.domain.task import Expansion, Graft, TaskSpec
 from cognitionos.planning.domain.team import CAPABILITIES, Worker, known_as, names
@@ -182,9 +183,10 @@ def plan_of(
 ) -> Plan:
     """The plan in a model's `answer`, or `InvalidPlan` with each fault named.
 
-    Forgiven: null or missing tasks, references to tasks that are null, later or unknown, tasks beyond the cap's keys,
-    shares that do not add up (they are weighed against each other).
+    Forgiven: other shapes of a plan (`plan_shapes.py`), null or missing tasks, references to tasks that are null,
+    later or unknown, tasks beyond the cap's keys, shares that do not add up (they are weighed against each other).
     """
+    answer = keyed(answer, prefix)
     if not isinstance(answer, Mapping):
         told = f"The answer must be a JSON object with the tasks {prefix}1, {prefix}2, ..."
         raise InvalidPlan(told, fields={"$": "not an object"})
