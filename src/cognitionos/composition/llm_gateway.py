@@ -117,7 +117,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         now=base.now,
         longest_answer=table.longest_answer,
     )
-    own_models = OwnModelsStore(base.database)
+    own_models = OwnModelsStore(base.database, base.signals)
     keys = _provider_keys(base.settings)
     own_providers = OwnProviders(keys.allowed, now=base.now, longest_answer=table.longest_answer)
     catalogue = Catalogue(

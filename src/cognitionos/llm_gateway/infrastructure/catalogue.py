@@ -21,7 +21,7 @@ from cognitionos.llm_gateway.domain.errors import ProviderFailure, ProviderUnava
 from cognitionos.llm_gateway.domain.price import FREE, Price
 from cognitionos.llm_gateway.domain.role_defaults import ANY_ROLE, RoleDefaults
 from cognitionos.llm_gateway.domain.route import DEFAULT, Candidate, Choice, Route, in_order, own_home
-from cognitionos.llm_gateway.infrastructure.own_models import OwnModelsStore, ReadModels, ReadProvider
+from cognitionos.llm_gateway.infrastructure.own_models import CHANNEL, OwnModelsStore, ReadModels, ReadProvider
 from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.once import Once
@@ -30,7 +30,6 @@ from cognitionos.platform.signals import Signals
 
 log = get_logger(__name__)
 
-CHANNEL = "llm_models"
 FRESH_S = 10.0
 MOST_TENANTS = 10_000
 _LONG_AGO = float("-inf")
@@ -74,7 +73,6 @@ class Catalogue:
         self._make = make
         self._sealing_key = sealing_key
         self._chance = chance
-        self._signals = signals
         self._own: dict[UUID, tuple[float, _Own]] = {}
         self._loads: Once[UUID, _Own] = Once()
         self._providers: dict[str, Provider] = {}
@@ -91,10 +89,6 @@ class Catalogue:
     async def close(self) -> None:
         """Stop listening."""
         self._listening.close()
-
-    async def changed(self) -> None:
-        """Tell every process that something was written."""
-        await self._signals.send(CHANNEL)
 
     async def prepare(self, tenant_id: UUID, request: ChatRequest) -> tuple[Route, ChatRequest]:
         """The route of a request, and the request with its role's defaults."""

@@ -9,18 +9,19 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from cognitionos.kernel.errors import Invalid, NotFound
-from cognitionos.kernel.principal import Permission, Principal
+from cognitionos.kernel.principal import Permission
 from cognitionos.llm_gateway.domain.route import Choice, own_home
 from cognitionos.llm_gateway.infrastructure.anthropic_provider import ANTHROPIC_URL
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.openai_provider import OPENAI_URL
 from cognitionos.llm_gateway.infrastructure.own_models import DefaultsRow, Kind, OwnModelsStore, ProviderRow, RouteRow
 from cognitionos.llm_gateway.infrastructure.provider_keys import KEEP, ProviderKeys
-from cognitionos.platform.http_api import instance, problems, requires
+from cognitionos.platform.http_api import Who, instance, problems, requires
 
 RESERVED = frozenset({"simulated", "local"})
 USUAL_URL = {"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL}
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Own = NamedDependency[OwnModelsStore]
 Row = TypeVar("Row")
 _NAMED: msgspec.json.Decoder[str] = msgspec.json.Decoder(
     Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
@@ -128,16 +129,12 @@ class ProviderRoutes(Controller):
     guards = (requires(Permission.MODELS_ADMIN),)
 
     @get("", summary="List own providers")
-    async def list_providers(
-        self, own_models: NamedDependency[OwnModelsStore], who: NamedDependency[Principal]
-    ) -> ProviderList:
+    async def list_providers(self, own_models: Own, who: Who) -> ProviderList:
         """Without their keys."""
         return ProviderList([_provider(each) for each in await own_models.providers(who.tenant_id)])
 
     @get("/{name:str}", summary="Read a provider", responses=problems(404))
-    async def read_provider(
-        self, name: FromPath[str], own_models: NamedDependency[OwnModelsStore], who: NamedDependency[Principal]
-    ) -> ProviderView:
+    async def read_provider(self, name: FromPath[str], own_models: Own, who: Who) -> ProviderView:
         """Without its key."""
         return _provider(_found(await own_models.providers(who.tenant_id, _possible(name)), name))
 
@@ -146,10 +143,9 @@ class ProviderRoutes(Controller):
         self,
         name: FromPath[str],
         data: JSONBody[SetProvider],
-        own_models: NamedDependency[OwnModelsStore],
-        catalogue: NamedDependency[Catalogue],
+        own_models: Own,
         provider_keys: NamedDependency[ProviderKeys],
-        who: NamedDependency[Principal],
+        who: Who,
     ) -> ProviderView:
         """Make or replace it; effective at once, in every process. Its address must be public, or allowed by the
         operator (`COGNITIONOS_PROVIDER_ALLOW`)."""
@@ -166,21 +162,12 @@ class ProviderRoutes(Controller):
                 own_home(who.tenant_id, name), given=given, base_url=_base_url(data), before=before
             ),
         }
-        row = await own_models.put_provider(who.tenant_id, values)
-        await catalogue.changed()
-        return _provider(row)
+        return _provider(await own_models.put_provider(who.tenant_id, values))
 
     @delete("/{name:str}", summary="Delete a provider", responses=problems(404))
-    async def delete_provider(
-        self,
-        name: FromPath[str],
-        own_models: NamedDependency[OwnModelsStore],
-        catalogue: NamedDependency[Catalogue],
-        who: NamedDependency[Principal],
-    ) -> None:
+    async def delete_provider(self, name: FromPath[str], own_models: Own, who: Who) -> None:
         """Routes go on with their other candidates."""
         _require(await own_models.delete(who.tenant_id, "provider", _possible(name)), name)
-        await catalogue.changed()
 
 
 class RouteRoutes(Controller):
@@ -191,16 +178,12 @@ class RouteRoutes(Controller):
     guards = (requires(Permission.MODELS_ADMIN),)
 
     @get("", summary="List routes")
-    async def list_routes(
-        self, own_models: NamedDependency[OwnModelsStore], who: NamedDependency[Principal]
-    ) -> RouteList:
+    async def list_routes(self, own_models: Own, who: Who) -> RouteList:
         """By name."""
         return RouteList([_route(each) for each in await own_models.routes(who.tenant_id)])
 
     @get("/{name:str}", summary="Read a route", responses=problems(404))
-    async def read_route(
-        self, name: FromPath[str], own_models: NamedDependency[OwnModelsStore], who: NamedDependency[Principal]
-    ) -> RouteView:
+    async def read_route(self, name: FromPath[str], own_models: Own, who: Who) -> RouteView:
         """With its candidates in order."""
         return _route(_found(await own_models.routes(who.tenant_id, _possible(name)), name))
 
@@ -209,29 +192,20 @@ class RouteRoutes(Controller):
         self,
         name: FromPath[str],
         data: JSONBody[SetRoute],
-        own_models: NamedDependency[OwnModelsStore],
+        own_models: Own,
         catalogue: NamedDependency[Catalogue],
-        who: NamedDependency[Principal],
+        who: Who,
     ) -> RouteView:
         """Make or replace it; effective at once, in every process."""
         choices = tuple(Choice(model=each.model, weight=each.weight) for each in data.candidates)
         await catalogue.check(who.tenant_id, choices)
         candidates = [msgspec.structs.asdict(each) for each in data.candidates]
-        row = await own_models.put_route(who.tenant_id, _checked(name), candidates)
-        await catalogue.changed()
-        return _route(row)
+        return _route(await own_models.put_route(who.tenant_id, _checked(name), candidates))
 
     @delete("/{name:str}", summary="Delete a route", responses=problems(404))
-    async def delete_route(
-        self,
-        name: FromPath[str],
-        own_models: NamedDependency[OwnModelsStore],
-        catalogue: NamedDependency[Catalogue],
-        who: NamedDependency[Principal],
-    ) -> None:
+    async def delete_route(self, name: FromPath[str], own_models: Own, who: Who) -> None:
         """Its name means what it meant before."""
         _require(await own_models.delete(who.tenant_id, "route", _possible(name)), name)
-        await catalogue.changed()
 
 
 class RoleDefaultsRoutes(Controller):
@@ -242,16 +216,12 @@ class RoleDefaultsRoutes(Controller):
     guards = (requires(Permission.MODELS_ADMIN),)
 
     @get("", summary="List role defaults")
-    async def list_role_defaults(
-        self, own_models: NamedDependency[OwnModelsStore], who: NamedDependency[Principal]
-    ) -> RoleDefaultsList:
+    async def list_role_defaults(self, own_models: Own, who: Who) -> RoleDefaultsList:
         """By role."""
         return RoleDefaultsList([_defaults(each) for each in await own_models.defaults(who.tenant_id)])
 
     @get("/{role:str}", summary="Read a role's defaults", responses=problems(404))
-    async def read_role_defaults(
-        self, role: FromPath[str], own_models: NamedDependency[OwnModelsStore], who: NamedDependency[Principal]
-    ) -> RoleDefaultsView:
+    async def read_role_defaults(self, role: FromPath[str], own_models: Own, who: Who) -> RoleDefaultsView:
         """Null: as the call or the model says."""
         return _defaults(_found(await own_models.defaults(who.tenant_id, _possible(role)), role))
 
@@ -260,9 +230,8 @@ class RoleDefaultsRoutes(Controller):
         self,
         role: FromPath[str],
         data: JSONBody[SetRoleDefaults],
-        own_models: NamedDependency[OwnModelsStore],
-        catalogue: NamedDependency[Catalogue],
-        who: NamedDependency[Principal],
+        own_models: Own,
+        who: Who,
     ) -> RoleDefaultsView:
         """Make or replace them; effective at once, in every process."""
         if data.temperature is None and data.max_tokens is None:
@@ -270,20 +239,12 @@ class RoleDefaultsRoutes(Controller):
         row = await own_models.put_defaults(
             who.tenant_id, _checked(role), temperature=data.temperature, max_tokens=data.max_tokens
         )
-        await catalogue.changed()
         return _defaults(row)
 
     @delete("/{role:str}", summary="Delete a role's defaults", responses=problems(404))
-    async def delete_role_defaults(
-        self,
-        role: FromPath[str],
-        own_models: NamedDependency[OwnModelsStore],
-        catalogue: NamedDependency[Catalogue],
-        who: NamedDependency[Principal],
-    ) -> None:
+    async def delete_role_defaults(self, role: FromPath[str], own_models: Own, who: Who) -> None:
         """Calls of the role are as they were."""
         _require(await own_models.delete(who.tenant_id, "defaults", _possible(role)), role)
-        await catalogue.changed()
 
 
 def routes(*, own_models: OwnModelsStore, catalogue: Catalogue, keys: ProviderKeys) -> Router:

@@ -11,7 +11,9 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from cognitionos.platform.database import Database
+from cognitionos.platform.signals import Signals
 
+CHANNEL = "llm_models"
 Row = TypeVar("Row")
 Kind = Literal["openai", "anthropic"]
 
@@ -119,10 +121,11 @@ class ReadModels(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OwnModelsStore:
-    """The three tables."""
+    """The three tables. Whatever is written here is told to every process (`CHANNEL`)."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, signals: Signals) -> None:
         self._database = database
+        self._signals = signals
 
     async def read(self, tenant_id: UUID) -> bytes:
         """Everything a tenant says, as the JSON text of a `ReadModels`: equal texts mean that nothing changed."""
@@ -144,29 +147,34 @@ class OwnModelsStore:
 
     async def put_provider(self, tenant_id: UUID, values: Mapping[str, Any]) -> ProviderRow:
         """Make or replace a provider."""
-        async with self._database.transaction(tenant_id) as connection:
-            cursor = connection.cursor(row_factory=class_row(ProviderRow))
-            return _one(await (await cursor.execute(_PUT_PROVIDER, {**values, "tenant_id": tenant_id})).fetchone())
+        return await self._put(ProviderRow, tenant_id, _PUT_PROVIDER, {**values, "tenant_id": tenant_id})
 
     async def put_route(self, tenant_id: UUID, name: str, candidates: Sequence[Mapping[str, Any]]) -> RouteRow:
         """Make or replace a route."""
-        async with self._database.transaction(tenant_id) as connection:
-            cursor = connection.cursor(row_factory=class_row(RouteRow))
-            return _one(await (await cursor.execute(_PUT_ROUTE, (tenant_id, name, Jsonb(list(candidates))))).fetchone())
+        return await self._put(RouteRow, tenant_id, _PUT_ROUTE, (tenant_id, name, Jsonb(list(candidates))))
 
     async def put_defaults(
         self, tenant_id: UUID, role: str, *, temperature: float | None, max_tokens: int | None
     ) -> DefaultsRow:
         """Make or replace a role's defaults."""
-        async with self._database.transaction(tenant_id) as connection:
-            cursor = connection.cursor(row_factory=class_row(DefaultsRow))
-            values = (tenant_id, role, temperature, max_tokens)
-            return _one(await (await cursor.execute(_PUT_DEFAULTS, values)).fetchone())
+        return await self._put(DefaultsRow, tenant_id, _PUT_DEFAULTS, (tenant_id, role, temperature, max_tokens))
 
     async def delete(self, tenant_id: UUID, what: Literal["provider", "route", "defaults"], name: str) -> bool:
         """Take it away; says whether it was there."""
         async with self._database.transaction(tenant_id) as connection:
-            return (await connection.execute(_DELETE[what].encode(), (name,))).rowcount > 0
+            was_there = (await connection.execute(_DELETE[what].encode(), (name,))).rowcount > 0
+        if was_there:
+            await self._signals.send(CHANNEL)
+        return was_there
+
+    async def _put(self, kind: type[Row], tenant_id: UUID, statement: Any, values: Any) -> Row:
+        async with self._database.transaction(tenant_id) as connection:
+            cursor = connection.cursor(row_factory=class_row(kind))
+            row = await (await cursor.execute(statement, values)).fetchone()
+        await self._signals.send(CHANNEL)
+        if row is None:
+            raise RuntimeError("an INSERT with RETURNING gave no row")
+        return row
 
     async def _rows(self, kind: Any, tenant_id: UUID, table: str, column: str, name: str | None) -> list[Any]:
         where = "" if name is None else f"WHERE {column} = %s"
@@ -174,9 +182,3 @@ class OwnModelsStore:
         async with self._database.transaction(tenant_id) as connection:
             cursor = connection.cursor(row_factory=class_row(kind))
             return await (await cursor.execute(statement.encode(), None if name is None else (name,))).fetchall()
-
-
-def _one(row: Row | None) -> Row:
-    if row is None:
-        raise RuntimeError("an INSERT with RETURNING gave no row")
-    return row
