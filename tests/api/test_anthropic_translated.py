@@ -15,7 +15,7 @@ from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
 from tests.api_process import api_process
 from tests.conftest import Run
 from tests.edge import Caller, a_caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.upstream import Say, Upstream
 
 from cognitionos.platform.config import Settings
 
@@ -25,13 +25,6 @@ CALLS = [
 ]
 WEATHER: Any = {"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 400}}
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
 
 
 @pytest.fixture(scope="module")

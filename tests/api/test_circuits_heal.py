@@ -9,19 +9,12 @@ import pytest
 from tests.api_process import api_process
 from tests.conftest import Run
 from tests.edge import Caller, a_caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.upstream import Say, Upstream
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
 
 
 @pytest.fixture(scope="module")

@@ -10,35 +10,14 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.api_process import api_process
 from tests.conftest import Run
 from tests.edge import Caller, a_caller
-from tests.upstream import DIMENSIONS, Upstream, running_upstream
+from tests.upstream import DIMENSIONS, Upstream
 
 from cognitionos.platform.config import Settings
 
 EMBED = "/v1/embeddings"
 PRICE = {"input_usd_per_million": "0.13", "output_usd_per_million": "0"}
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, upstream: Upstream) -> Iterator[str]:
-    environment = {"OPENAI_BASE_URL": upstream.base_url, "OPENAI_API_KEY": upstream.api_key or ""}
-    with api_process(settings, environment) as url:
-        yield url
-
-
-@pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"embeddings-{uuid4()}"))
-    return made
 
 
 @pytest.fixture

@@ -47,12 +47,6 @@ def urls(settings: Settings, upstream: Upstream, second: Upstream) -> Iterator[t
 
 
 @pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"admin-{uuid4()}"))
-    return made
-
-
-@pytest.fixture
 def clients(urls: tuple[str, str], caller: Caller, run: Run, upstream: Upstream, second: Upstream) -> Iterator[Clients]:
     upstream.reset()
     second.reset()

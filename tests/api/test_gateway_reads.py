@@ -9,20 +9,13 @@ from anthropic import AsyncAnthropic
 from tests.anthropic_upstream import AnthropicUpstream, running_anthropic
 from tests.api_process import api_process
 from tests.conftest import Run
-from tests.edge import Caller, a_caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.edge import Caller
+from tests.upstream import Say, Upstream
 
 from cognitionos.platform.config import Settings
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "Hello"}]
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +36,6 @@ def url(settings: Settings, upstream: Upstream, anthropic: AnthropicUpstream) ->
     }
     with api_process(settings, environment) as url:
         yield url
-
-
-@pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"reads-{uuid4()}"))
-    return made
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 from tests.api_process import api_process
 from tests.conftest import Run, TestDatabase
-from tests.edge import Caller, a_caller
+from tests.edge import Caller
 from tests.upstream import Say, Upstream, running_upstream
 from tests.waiting import eventually
 
@@ -22,13 +21,6 @@ CHAT = "/v1/chat/completions"
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 COST = Decimal("0.0012")
 """Of USAGE at 1 dollar per million prompt tokens and 2 per million completion tokens."""
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +43,6 @@ def environment(upstream: Upstream, second: Upstream, tmp_path_factory: pytest.T
         "COGNITIONOS_PROVIDERS_FILE": str(providers),
         "COGNITIONOS_FALLBACK_MODELS": "second/backup",
     }
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, environment: dict[str, str]) -> Iterator[str]:
-    with api_process(settings, environment) as url:
-        yield url
-
-
-@pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"money-{uuid4()}"))
-    return made
 
 
 @pytest.fixture

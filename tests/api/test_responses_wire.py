@@ -9,10 +9,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
-from tests.api_process import api_process
 from tests.conftest import Run
 from tests.edge import Caller, a_caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.upstream import Say, Upstream
 
 from cognitionos.platform.config import Settings
 
@@ -36,23 +35,9 @@ class Person(BaseModel):
 
 
 @pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
 def caller(settings: Settings, run: Run) -> Caller:
     made: Caller = run(a_caller(settings, "responses"))
     return made
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, upstream: Upstream) -> Iterator[str]:
-    environment = {"OPENAI_BASE_URL": upstream.base_url, "OPENAI_API_KEY": upstream.api_key or ""}
-    with api_process(settings, environment) as url:
-        yield url
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
 from tests.api_process import api_process
 from tests.conftest import Run
-from tests.edge import Caller, a_caller
+from tests.edge import Caller
 from tests.upstream import Say, Upstream, running_upstream
 
 from cognitionos.platform.config import Settings
@@ -51,12 +51,6 @@ def url(settings: Settings, upstream: AnthropicUpstream, openai: Upstream) -> It
     }
     with api_process(settings, environment) as url:
         yield url
-
-
-@pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"searches-{uuid4()}"))
-    return made
 
 
 @pytest.fixture

@@ -9,13 +9,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.api_process import api_process
 from tests.conftest import Run
-from tests.edge import Caller, a_caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.edge import Caller
+from tests.upstream import Say, Upstream
 
 from cognitionos.llm_gateway.infrastructure.usage_queries import GROUPS
-from cognitionos.platform.config import Settings
 
 CHAT = "/v1/chat/completions"
 PLAIN = {"input_usd_per_million": "1", "output_usd_per_million": "2"}
@@ -27,26 +25,6 @@ USAGE = {
     "completion_tokens_details": {"reasoning_tokens": 40, "audio_tokens": 10},
     "cache_creation": {"ephemeral_1h_input_tokens": 150},
 }
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, upstream: Upstream) -> Iterator[str]:
-    environment = {"OPENAI_BASE_URL": upstream.base_url, "OPENAI_API_KEY": upstream.api_key or ""}
-    with api_process(settings, environment) as url:
-        yield url
-
-
-@pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"usage-{uuid4()}"))
-    return made
 
 
 @pytest.fixture
