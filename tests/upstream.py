@@ -24,7 +24,10 @@ DIMENSIONS = 8
 
 @dataclass(kw_only=True)
 class Say:
-    """One scripted answer. `cut_after` ends a stream after that many pieces; `delay_s` passes before the first byte."""
+    """One scripted answer. `cut_after` ends a stream after that many pieces; `delay_s` passes before the first byte.
+
+    `gates`: a stream waits for the event before it sends the piece of that number (0 is the role).
+    """
 
     text: str = ""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
@@ -35,6 +38,7 @@ class Say:
     delay_s: float = 0.0
     pause_s: float = 0.0
     cut_after: int | None = None
+    gates: dict[int, asyncio.Event] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     """Further fields of the answer, and of each event of a stream."""
@@ -237,6 +241,8 @@ async def _stream(
                 assert request.transport is not None
                 request.transport.close()
                 return response
+            if count in say.gates:
+                await say.gates[count].wait()
             await _send(response, head | {"choices": [_choice(delta, None)]})
             await asyncio.sleep(say.pause_s)
         await _send(response, head | {"choices": [_choice({}, _finish_reason(say))]})

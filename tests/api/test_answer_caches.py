@@ -138,19 +138,6 @@ async def test_the_official_client_s_streams_share_a_flight_with_whole_answers(
         await client.close()
 
 
-async def test_when_the_client_of_the_leading_stream_leaves_another_leads(
-    clients: list[httpx.AsyncClient], upstream: Upstream
-) -> None:
-    upstream.then(Say(text="never seen as a whole", pause_s=5), Say(text="the second one", usage=USAGE))
-    async with clients[0].stream("POST", CHAT, json=asking("leave us", stream=True)) as leader:
-        await anext(leader.aiter_lines())
-        others = [asyncio.create_task(ask(clients[number % 2], "leave us", stream=number > 3)) for number in range(6)]
-        await asyncio.sleep(0)
-
-    assert {said(answer) for answer in await asyncio.gather(*others)} == {"the second one"}
-    assert len(upstream.calls) == 2
-
-
 async def test_when_the_leader_s_client_leaves_its_answer_is_there_for_the_others(
     clients: list[httpx.AsyncClient], upstream: Upstream
 ) -> None:

@@ -3,14 +3,15 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.cache import AnswerCaches
-from cognitionos.llm_gateway.application.cache_ports import CacheAsk, CacheLayer, Look, Turn
+from cognitionos.llm_gateway.application.cache_ports import CacheAsk, CacheLayer, Landed, Look, Turn
 from cognitionos.llm_gateway.application.cache_voids import Voids
+from cognitionos.llm_gateway.application.ports import Chunk
+from cognitionos.llm_gateway.application.single_flight import Flights, Over
 from cognitionos.llm_gateway.domain.cached import EVERYTHING, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import CACHE_DURABLE, CACHE_EXACT
 
@@ -28,7 +29,8 @@ class MemorySharedAnswers:
     epochs: dict[UUID, tuple[int, bool]] = field(default_factory=dict)
     reached: bool = True
     looks: int = 0
-    _watching: set[asyncio.Event] = field(default_factory=set)
+    processes: list[Flights] = field(default_factory=list)
+    landed: set[str] = field(default_factory=set)
 
     async def look(self, tenant_id: UUID, key: str, *, flight: str | None, void: int | None = None) -> Look:
         await asyncio.sleep(0)
@@ -40,7 +42,8 @@ class MemorySharedAnswers:
         if kept is not None and kept.epoch != void and kept.expires_at > time.time():
             return Look(kept=replace(kept, layer=CACHE_EXACT), epoch=epoch, deeper=True)
         turn = Turn.NOBODY if flight is None else self._turn(place, flight, epoch or 0)
-        return Look(epoch=epoch, deeper=place in self.marks or not all_marked, turn=turn)
+        leader = self.flights[place][1] if turn is Turn.ANOTHERS else ""
+        return Look(epoch=epoch, deeper=place in self.marks or not all_marked, turn=turn, leader=leader)
 
     def keep(self, tenant_id: UUID, key: str, kept: Kept, *, flight: str | None) -> None:
         place = (tenant_id, key)
@@ -59,28 +62,15 @@ class MemorySharedAnswers:
         if everybodys:
             self.flights[tenant_id, key] = (epoch, "-", False)
         if waited_for:
-            for each in self._watching:
-                each.set()
+            self.landed.add(name)
 
     async def tell(self, tenant_id: UUID, epoch: int, *, nothing_deeper: bool) -> None:
         known = self.epochs.get(tenant_id)
         if known is None or known[0] < epoch:
             self.epochs[tenant_id] = (epoch, known[1] if known else nothing_deeper)
 
-    def watch(self) -> AbstractContextManager[asyncio.Event]:
-        return self._watch()
-
     async def stored(self) -> None:
         """Everything is stored at once."""
-
-    @contextmanager
-    def _watch(self) -> Iterator[asyncio.Event]:
-        woken = asyncio.Event()
-        self._watching.add(woken)
-        try:
-            yield woken
-        finally:
-            self._watching.discard(woken)
 
     def _turn(self, place: Place, flight: str, epoch: int) -> Turn:
         known = self.flights.get(place)
@@ -91,6 +81,31 @@ class MemorySharedAnswers:
             return Turn.MINE
         self.flights[place] = (*known[:2], True)
         return Turn.ANOTHERS
+
+
+@dataclass
+class MemoryFarFlights:
+    """Hears the flights of every process over the same memory. `processes` are theirs."""
+
+    shared: MemorySharedAnswers
+    processes: list[Flights]
+
+    async def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Chunk | Over | Landed, None]:
+        flights = [each for flights in self.processes for each in flights.named({leader})]
+        feed = flights[0].join(pieces=True) if flights else None
+        try:
+            while True:
+                if leader in self.shared.landed or self.shared.flights.get((tenant_id, key), (0, ""))[1] != leader:
+                    yield Landed.LANDED
+                for said in feed.at_hand() if feed is not None else ():
+                    if isinstance(said, Chunk | Over):
+                        yield said
+                    if isinstance(said, Over):
+                        return
+                await asyncio.sleep(0)
+        finally:
+            if feed is not None:
+                feed.leave()
 
 
 @dataclass
@@ -165,6 +180,15 @@ def some_caches(
     voids = Voids(
         shared=shared, durable=durable, changed=asyncio.Event(), announce=_nobody_listens, monotonic=monotonic
     )
+    flights = Flights()
+    shared.processes.append(flights)
     return AnswerCaches(
-        shared=shared, durable=durable, further=further, voids=voids, clock=time.time, monotonic=monotonic
+        shared=shared,
+        durable=durable,
+        further=further,
+        far=MemoryFarFlights(shared, shared.processes),
+        voids=voids,
+        clock=time.time,
+        monotonic=monotonic,
+        flights=flights,
     )

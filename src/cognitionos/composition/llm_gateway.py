@@ -29,6 +29,7 @@ from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, Pos
 from cognitionos.llm_gateway.infrastructure.cache_upkeep import CacheUpkeep
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
+from cognitionos.llm_gateway.infrastructure.far_flights import FarFlights
 from cognitionos.llm_gateway.infrastructure.http_cache import CacheDoor
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
     canonical,
@@ -72,6 +73,7 @@ class LlmGatewayServices:
     provider_keys: ProviderKeys
     caches: AnswerCaches
     cache_upkeep: CacheUpkeep
+    far_flights: FarFlights
     semantic: SemanticServices
     cache_door: CacheDoor
 
@@ -88,22 +90,25 @@ class LlmGatewayServices:
             self.catalogue,
             self.cache_upkeep,
             self.semantic,
-            _Unfinished(self.budgets),
+            _Unfinished(self.gateway),
+            self.far_flights,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Unfinished:
-    """Bills of calls whose callers left: waited for at the end."""
+    """Calls whose callers left: those that others follow are ended, the bills of all are waited for."""
 
-    budgets: Budgets
+    gateway: Gateway
 
     async def open(self) -> None:
         """Nothing to open."""
 
     async def close(self) -> None:
         """Wait until every bill is written."""
-        await self.budgets.settled()
+        await self.gateway.completion.caches.close()
+        await self.gateway.streaming.close()
+        await self.gateway.budgets.settled()
 
 
 def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
@@ -153,6 +158,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         provider_keys=keys,
         caches=caches.answers,
         cache_upkeep=caches.upkeep,
+        far_flights=caches.far,
         semantic=caches.semantic,
         cache_door=caches.door(gateway),
     )

@@ -10,11 +10,13 @@ from cognitionos.llm_gateway.application.cache import AnswerCaches
 from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.cache_warming import Warming
 from cognitionos.llm_gateway.application.ports import Provider
+from cognitionos.llm_gateway.application.single_flight import Flights
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.llm_gateway.infrastructure.cache_queries import CacheQueries
 from cognitionos.llm_gateway.infrastructure.cache_upkeep import CacheUpkeep
 from cognitionos.llm_gateway.infrastructure.durable_cache import DurableCache
 from cognitionos.llm_gateway.infrastructure.exact_cache import ExactCache
+from cognitionos.llm_gateway.infrastructure.far_flights import FarFlights
 from cognitionos.llm_gateway.infrastructure.http_cache import CacheDoor
 
 
@@ -24,6 +26,7 @@ class CacheServices:
 
     answers: AnswerCaches
     upkeep: CacheUpkeep
+    far: FarFlights
     semantic: SemanticServices
     queries: CacheQueries
 
@@ -35,7 +38,8 @@ class CacheServices:
 def build_caches(base: Base, *, local: Provider) -> CacheServices:
     """Redis, PostgreSQL, then meaning by the `local` embedder. No I/O."""
     exact_s, durable_s = base.settings.cache_exact_s, base.settings.cache_durable_s
-    exact = ExactCache(base.redis, base.signals, kept_s=exact_s, durable_s=durable_s)
+    exact, flights = ExactCache(base.redis, kept_s=exact_s, durable_s=durable_s), Flights()
+    far = FarFlights(base.redis, base.signals, exact, flights)
     durable = DurableCache(base.database, kept_s=durable_s)
     upkeep = CacheUpkeep(exact, durable, base.signals, most_bytes=base.settings.cache_durable_mb * 2**20)
     voids = Voids(
@@ -45,8 +49,16 @@ def build_caches(base: Base, *, local: Provider) -> CacheServices:
         announce=upkeep.announce,
         monotonic=time.monotonic,
     )
-    caches = AnswerCaches(shared=exact, durable=durable, voids=voids, clock=time.time, monotonic=time.monotonic)
+    caches = AnswerCaches(
+        shared=exact,
+        durable=durable,
+        far=far,
+        voids=voids,
+        clock=time.time,
+        monotonic=time.monotonic,
+        flights=flights,
+    )
     semantic = build_semantic(base, local=local, voids=voids)
     caches.further = (semantic.cache,)
     queries = CacheQueries(base.database, base.redis)
-    return CacheServices(answers=caches, upkeep=upkeep, semantic=semantic, queries=queries)
+    return CacheServices(answers=caches, upkeep=upkeep, far=far, semantic=semantic, queries=queries)

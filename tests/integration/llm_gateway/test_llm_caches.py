@@ -1,6 +1,5 @@
 """One suite for each store of the caches: its twin in memory, and Redis or PostgreSQL."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,7 +19,6 @@ from cognitionos.llm_gateway.infrastructure.durable_cache import MOST_SCOPES, Du
 from cognitionos.llm_gateway.infrastructure.exact_cache import LARGEST_BYTES, ExactCache
 from cognitionos.platform.database import Database
 from cognitionos.platform.redis import open_redis
-from cognitionos.platform.signals import Signals
 
 KEY = "k" * 32
 
@@ -40,12 +38,9 @@ class Shared:
 @asynccontextmanager
 async def a_process(url: str) -> AsyncIterator[ExactCache]:
     client = open_redis(url)
-    signals = Signals(client)
-    await signals.open()
-    cache = ExactCache(client, signals, durable_s=3600)
+    cache = ExactCache(client, durable_s=3600)
     yield cache
     await cache.close()
-    await signals.close()
     await client.aclose()
 
 
@@ -105,17 +100,15 @@ async def _is_gone(shared: Shared, tenant: UUID) -> bool:
     return (await shared.look(tenant)).kept is None
 
 
-async def test_one_of_many_has_the_turn_and_the_others_hear_of_its_end(shared: Shared) -> None:
+async def test_one_of_many_has_the_turn_and_the_others_know_whose_it_is(shared: Shared) -> None:
     tenant, kept = uuid4(), a_kept()
 
     first = await shared.look(tenant, flight="one")
     second = await shared.there.look(tenant, KEY, flight="two")
     third = await shared.look(tenant)
-    with shared.there.watch() as ended:
-        again = await shared.there.look(tenant, KEY, flight="two")
-        shared.here.keep(tenant, KEY, kept, flight="one")
-        async with asyncio.timeout(5):
-            await ended.wait()
+    again = await shared.there.look(tenant, KEY, flight="two")
+    shared.here.keep(tenant, KEY, kept, flight="one")
+    await shared.here.stored()
 
     assert [each.turn for each in (first, second, third, again)] == [
         Turn.MINE,
@@ -123,6 +116,7 @@ async def test_one_of_many_has_the_turn_and_the_others_hear_of_its_end(shared: S
         Turn.NOBODY,
         Turn.ANOTHERS,
     ]
+    assert [each.leader for each in (first, second, third, again)] == ["", "one", "", "one"]
     assert same((await shared.there.look(tenant, KEY, flight="two")).kept, kept)
 
 

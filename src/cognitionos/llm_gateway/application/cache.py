@@ -2,25 +2,24 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from cognitionos.llm_gateway.application.cache_ports import (
     CacheAsk,
     CacheLayer,
     DurableAnswers,
+    FarFlights,
     SharedAnswers,
     Turn,
 )
 from cognitionos.llm_gateway.application.cache_voids import Voids
-from cognitionos.llm_gateway.application.ports import Monotonic
-from cognitionos.llm_gateway.application.single_flight import Flight, Flights, NotShared
+from cognitionos.llm_gateway.application.ports import Chunk, Monotonic
+from cognitionos.llm_gateway.application.relay import Relay
+from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Flights, NotShared
 from cognitionos.llm_gateway.domain.cached import LONGEST_KEPT_S, Kept
 from cognitionos.llm_gateway.domain.chat import CACHE_COALESCED
 from cognitionos.llm_gateway.domain.errors import ProviderUnavailable
 
-LOOK_AGAIN_S = 0.5
-"""How long a call that another process makes is waited for before looking whether that process still lives."""
 MOST_LEADERS = 3
 """After so many failures of others a call no longer waits for anybody."""
 
@@ -35,7 +34,7 @@ class Ticket:
     caches: "AnswerCaches | None" = None
     ask: CacheAsk | None = None
     epoch: int | None = None
-    flight: Flight[Kept] | None = None
+    flight: Flight | None = None
     shared: bool = False
 
     def keep(self, wire: bytes, *, model: str, cost_nanousd: int) -> None:
@@ -97,10 +96,11 @@ NOT_CACHED = Ticket()
 
 @dataclass(frozen=True, slots=True)
 class _Led:
-    """No layer has it: ask."""
+    """No layer has it: ask, or follow `leader`, another process's call that does."""
 
     epoch: int
     turn: Turn
+    leader: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,33 +110,74 @@ class AnswerCaches:
     shared: SharedAnswers
     durable: DurableAnswers
     further: Sequence[CacheLayer] = ()
+    far: FarFlights
     voids: Voids
     clock: Callable[[], float]
     monotonic: Monotonic
-    _flights: Flights[Kept] = field(default_factory=Flights)
+    flights: Flights = field(default_factory=Flights)
+    _relays: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def find(self, ask: CacheAsk) -> Kept | Ticket:
         """A kept answer, that of an identical call under way, or leave to ask the provider.
 
         Raises `ProviderUnavailable` when the call that it waits for takes longer than the request's deadline.
         """
+        found = await self.seek(ask)
+        if not isinstance(found, Flight):
+            return found
+        outcome = await self.follow(ask, found.join(pieces=False))
+        if isinstance(outcome, Feed):
+            raise TypeError("pieces came that nobody asked for")
+        return outcome
+
+    async def seek(self, ask: CacheAsk) -> Kept | Ticket | Flight:
+        """One look. An identical call under way is to be joined before anything else is awaited."""
         tenant, wish = ask.tenant_id, ask.wish
         if not wish.look:
             epoch = await self.voids.catch_up(tenant, None)
             return Ticket(caches=self, ask=ask, epoch=epoch if wish.keep else None)
         if not self.voids.is_fresh(tenant):
             await self.voids.catch_up(tenant, None)
-        give_up, place, failures = self.monotonic() + ask.request.deadline_s, (tenant, ask.key), 0
+        flight = self.flights.find((tenant, ask.key))
+        if flight is None or not wish.keep or self._is_outdated(ask, flight):
+            return await self._lead(ask)
+        return flight
+
+    async def follow(self, ask: CacheAsk, feed: Feed) -> Kept | Ticket | Feed:
+        """What comes of the flight that was joined, or of the next ones: the feed, if it wants pieces, from its first
+        piece on; else a whole answer, or leave to ask. Raises what `find` raises.
+        """
+        give_up, failures = self.monotonic() + ask.request.deadline_s, 0
         while True:
-            flight = self._flights.find(place)
-            if flight is None or not wish.keep or self._is_outdated(ask, flight):
-                return await self._lead(ask, give_up)
-            outcome = await self._landed(flight, give_up)
-            if isinstance(outcome, Kept) and self._will_do(ask, outcome, fresh=True):
-                return replace(outcome, layer=outcome.layer or CACHE_COALESCED)
+            said = None
+            try:
+                async with asyncio.timeout(max(give_up - self.monotonic(), 0.0)):
+                    said = await feed.hear()
+            except TimeoutError:
+                raise ProviderUnavailable(
+                    "An identical call under way did not end within this one's deadline."
+                ) from None
+            finally:
+                if not isinstance(said, Chunk):
+                    feed.leave()
+            if isinstance(said, Chunk):
+                feed.first = said
+                return feed
+            if isinstance(said, Kept) and self._will_do(ask, said, fresh=True):
+                return replace(said, layer=said.layer or CACHE_COALESCED)
             failures += 1
-            if outcome is NotShared.ALONE or failures >= MOST_LEADERS:
-                return Ticket(caches=self, ask=ask, epoch=self.voids.epoch(tenant))
+            if said is NotShared.ALONE or failures >= MOST_LEADERS:
+                return Ticket(caches=self, ask=ask, epoch=self.voids.epoch(ask.tenant_id))
+            found = await self.seek(ask)
+            if not isinstance(found, Flight):
+                return found
+            feed = found.join(pieces=feed.pieces)
+
+    async def close(self) -> None:
+        """Follow no other process's call any longer."""
+        for relay in self._relays:
+            relay.cancel()
+        await asyncio.gather(*self._relays, return_exceptions=True)
 
     def put(self, ask: CacheAsk, kept: Kept, *, flight: str | None) -> None:
         """Keep a provider's answer in every layer; `flight` ends with it."""
@@ -145,11 +186,11 @@ class AnswerCaches:
         for layer in self.further:
             layer.put(ask, kept)
 
-    async def _lead(self, ask: CacheAsk, give_up: float) -> Kept | Ticket:
+    async def _lead(self, ask: CacheAsk) -> Kept | Ticket | Flight:
         """Look on behalf of everyone who asks the same meanwhile."""
-        flight = self._flights.start((ask.tenant_id, ask.key)) if ask.wish.keep else None
+        flight = self.flights.start((ask.tenant_id, ask.key), ask.flight) if ask.wish.keep else None
         try:
-            found = await self._look(ask, flight, give_up)
+            found = await self._look(ask, flight)
         except BaseException:
             self.shared.end(ask.tenant_id, ask.key, ask.flight, everybodys=False)
             if flight is not None:
@@ -159,38 +200,49 @@ class AnswerCaches:
             if flight is not None:
                 flight.end(found)
             return found
+        if flight is not None and found.turn is Turn.ANOTHERS:
+            self._relay(ask, flight, found.leader)
+            return flight
         if flight is not None and found.turn is Turn.EVERYBODYS:
             flight.end(NotShared.ALONE)
         epoch = found.epoch if ask.wish.keep else None
         return Ticket(caches=self, ask=ask, epoch=epoch, flight=flight, shared=found.turn is Turn.MINE)
 
-    async def _look(self, ask: CacheAsk, flight: Flight[Kept] | None, give_up: float) -> Kept | _Led:
-        """Layer by layer; where another process asks the provider already, wait for it."""
+    async def _look(self, ask: CacheAsk, flight: Flight | None) -> Kept | _Led:
+        """Layer by layer, but where another process asks the provider already."""
         void: int | None = None
         word = ask.flight if ask.wish.keep else None
-        with ExitStack() as watching:
-            woken: asyncio.Event | None = None
-            while True:
-                if woken is not None:
-                    woken.clear()
-                look = await self.shared.look(ask.tenant_id, ask.key, flight=word, void=void)
-                unsaid = look.reached and look.epoch is None
-                epoch = await self.voids.catch_up(ask.tenant_id, look.epoch, tell=unsaid)
-                if flight is not None:
-                    flight.epoch = epoch
-                if look.kept is not None and not self.voids.allows(ask.tenant_id, look.kept):
-                    void = look.kept.epoch
-                    continue
-                if look.kept is not None and self._will_do(ask, look.kept):
-                    return look.kept if woken is None else replace(look.kept, layer=CACHE_COALESCED)
-                if look.turn is not Turn.ANOTHERS:
-                    deeper = await self._look_deeper(ask, reached=look.reached) if look.deeper else None
-                    deeper = deeper or await self._look_further(ask)
-                    return deeper or _Led(self.voids.epoch(ask.tenant_id), look.turn)
-                if woken is None:
-                    woken = watching.enter_context(self.shared.watch())
-                else:
-                    await self._wait(woken, give_up)
+        while True:
+            look = await self.shared.look(ask.tenant_id, ask.key, flight=word, void=void)
+            unsaid = look.reached and look.epoch is None
+            epoch = await self.voids.catch_up(ask.tenant_id, look.epoch, tell=unsaid)
+            if flight is not None:
+                flight.epoch = epoch
+            if look.kept is not None and not self.voids.allows(ask.tenant_id, look.kept):
+                void = look.kept.epoch
+                continue
+            if look.kept is not None and self._will_do(ask, look.kept):
+                return look.kept
+            if look.turn is not Turn.ANOTHERS:
+                deeper = await self._look_deeper(ask, reached=look.reached) if look.deeper else None
+                deeper = deeper or await self._look_further(ask)
+                if deeper is not None:
+                    return deeper
+            return _Led(self.voids.epoch(ask.tenant_id), look.turn, look.leader)
+
+    def _relay(self, ask: CacheAsk, flight: Flight, leader: str) -> None:
+        """Have everybody here follow another process's call."""
+        relay = Relay(
+            tenant_id=ask.tenant_id,
+            key=ask.key,
+            leader=leader,
+            flight=flight,
+            far=self.far,
+            shared=self.shared,
+            voids=self.voids,
+        )
+        self._relays.add(relay.start())
+        relay.task.add_done_callback(self._relays.discard)
 
     async def _look_deeper(self, ask: CacheAsk, *, reached: bool) -> Kept | None:
         kept, epoch = await self.durable.get(ask.tenant_id, ask.key)
@@ -219,26 +271,6 @@ class AnswerCaches:
         lives = fresh or now < kept.expires_at
         return lives and (most is None or now - kept.stored_at <= most) and self.voids.allows(ask.tenant_id, kept)
 
-    def _is_outdated(self, ask: CacheAsk, flight: Flight[Kept]) -> bool:
+    def _is_outdated(self, ask: CacheAsk, flight: Flight) -> bool:
         """Whether something was declared void since the flight left: its answer is none to an ask of today."""
         return flight.epoch is not None and flight.epoch < self.voids.epoch(ask.tenant_id)
-
-    async def _landed(self, flight: Flight[Kept], give_up: float) -> Kept | NotShared:
-        try:
-            return await flight.landed(max(give_up - self.monotonic(), 0.0))
-        except TimeoutError:
-            raise _too_long() from None
-
-    async def _wait(self, woken: asyncio.Event, give_up: float) -> None:
-        left_s = give_up - self.monotonic()
-        if left_s <= 0:
-            raise _too_long()
-        try:
-            async with asyncio.timeout(min(LOOK_AGAIN_S, left_s)):
-                await woken.wait()
-        except TimeoutError:
-            return  # look whether its process still lives
-
-
-def _too_long() -> ProviderUnavailable:
-    return ProviderUnavailable("An identical call under way did not end within this one's deadline.")

@@ -1,13 +1,13 @@
 """Where the caches meet their stores. A layer forgets at will and never raises."""
 
-import asyncio
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 from uuid import UUID
 
+from cognitionos.llm_gateway.application.ports import Chunk
+from cognitionos.llm_gateway.application.single_flight import Over
 from cognitionos.llm_gateway.domain.cached import CacheWish, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 
@@ -62,13 +62,15 @@ class Turn(Enum):
 class Look:
     """What the shared layer says of a key. `epoch` None: it does not know how many invalidations there were.
 
-    `deeper`: the durable layer may have an answer. `reached` False: the shared layer is gone.
+    `deeper`: the durable layer may have an answer. `reached` False: the shared layer is gone. `leader` names the call
+    whose turn it is.
     """
 
     kept: Kept | None = None
     epoch: int | None = None
     deeper: bool = True
     turn: Turn = Turn.NOBODY
+    leader: str = ""
     reached: bool = True
 
 
@@ -91,8 +93,20 @@ class SharedAnswers(Protocol):
         """Say how many invalidations there were."""
         ...
 
-    def watch(self) -> AbstractContextManager[asyncio.Event]:
-        """An event that is set when a flight that somebody waits for ends."""
+
+class Landed(Enum):
+    """A call that another process made has ended as far as the shared layer is concerned: look there."""
+
+    LANDED = "landed"
+
+
+class FarFlights(Protocol):
+    """The calls that other processes make, as they go on."""
+
+    def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Chunk | Over | Landed, None]:
+        """What its leader says from its beginning; pieces may come after it has landed. Ends without `Over` when it
+        has said nothing for so long that its process is gone, or the shared layer is. Never raises.
+        """
         ...
 
 

@@ -79,11 +79,16 @@ class Completion:
 
     async def find(self, call: Started, request: ChatRequest) -> Kept | Ticket:
         """The kept answer to an identical request, or leave to ask the provider, to be closed."""
+        ask = self.ask(call, request)
+        return NOT_CACHED if ask is None else await self.caches.find(ask)
+
+    def ask(self, call: Started, request: ChatRequest) -> CacheAsk | None:
+        """The call as the caches see it; None where they have no part in it."""
         if call.cache_key is None:
-            return NOT_CACHED
+            return None
         first, wish = call.route.candidates[0], request.cache_wish
         models = dict.fromkeys((first.name, first.model, call.route.asked))
-        ask = CacheAsk(
+        return CacheAsk(
             tenant_id=call.caller.tenant_id,
             project_id=call.caller.project_id,
             key=call.cache_key,
@@ -97,7 +102,6 @@ class Completion:
             wish=wish,
             flight=call.call_id.hex,
         )
-        return await self.caches.find(ask)
 
     async def from_cache(self, call: Started, kept: Kept) -> ChatResult:
         """A kept answer as a result, recorded at cost zero."""

@@ -1,12 +1,16 @@
-"""Single flight in one process: identical calls at once wait for the first of them instead of asking too."""
+"""Single flight in one process: identical calls at once follow the first of them instead of asking too.
+
+Who follows may want a streamed answer piece by piece, as it comes, or only hear how the call ended.
+"""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Protocol
 
-Value = TypeVar("Value")
+from cognitionos.llm_gateway.application.ports import Chunk
+from cognitionos.llm_gateway.domain.cached import Kept
 
 
 class NotShared(Enum):
@@ -16,46 +20,158 @@ class NotShared(Enum):
     ALONE = "alone"
 
 
-@dataclass(eq=False, slots=True)
-class Flight(Generic[Value]):
-    """One call that others may wait for. Ended once, by whoever leads it; later ends count for nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """How a stream ended that was followed piece by piece. `broken` says why it broke off.
 
-    _flights: "Flights[Value]"
+    `usage_event` is for those who asked for the usage, where no piece said it.
+    """
+
+    cost_nanousd: int = 0
+    usage_event: bytes = b""
+    broken: str | None = None
+
+
+Said = Chunk | Kept | NotShared | Over
+"""A piece; or the end: `Over` for whoever got pieces, an answer or none of them for whoever did not."""
+
+
+@dataclass(eq=False, slots=True)
+class Feed:
+    """What one follower hears: with `pieces` each of them. `begun`: it heard some; `first` is one taken out of it."""
+
+    flight: "Flight"
+    pieces: bool
+    begun: bool = False
+    first: Chunk | None = None
+    _said: "asyncio.Queue[Said]" = field(default_factory=asyncio.Queue)
+
+    def tell(self, said: Said) -> None:
+        """Say something to the follower, who listens when it can."""
+        self.begun = self.begun or isinstance(said, Chunk)
+        self._said.put_nowait(said)
+
+    async def hear(self) -> Said:
+        """The next that was said."""
+        return await self._said.get()
+
+    def at_hand(self) -> Iterator[Said]:
+        """What was said already."""
+        while not self._said.empty():
+            yield self._said.get_nowait()
+
+    def leave(self) -> None:
+        """Follow no longer."""
+        self.flight.left(self)
+
+
+class Source(Protocol):
+    """Where the pieces of a flight come from."""
+
+    def joined(self, feed: Feed) -> None:
+        """Somebody follows from here on: begin it with what was said so far."""
+        ...
+
+    def deserted(self) -> None:
+        """Nobody follows any more."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One call that others may follow, named like that call. Ended once; later ends count for nothing."""
+
+    _flights: "Flights"
     _key: Hashable
+    name: str
     epoch: int | None = None
     """How many invalidations there were when it left; None: it has not left yet."""
-    _landing: "asyncio.Future[Value | NotShared] | None" = None
+    _source: Source | None = None
+    _feeds: set[Feed] = field(default_factory=set)
+    _ended: Kept | NotShared | None = None
 
-    def end(self, outcome: Value | NotShared) -> None:
-        """Tell everyone who waits, and let nobody else join."""
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody depends on it."""
+        return bool(self._feeds)
+
+    def begins(self, source: Source) -> None:
+        """The call answers piece by piece from here on."""
+        if self._ended is None:
+            self._source = source
+            for feed in tuple(self._feeds):
+                source.joined(feed)
+
+    def join(self, *, pieces: bool) -> Feed:
+        """Follow it, from its beginning."""
+        feed = Feed(self, pieces)
+        self._feeds.add(feed)
+        if self._ended is not None:
+            feed.tell(self._ended)
+        elif self._source is not None:
+            self._source.joined(feed)
+        return feed
+
+    def rejoin(self) -> Feed:
+        """Follow it from the next piece on, as whoever has had all before."""
+        feed = Feed(self, pieces=True, begun=True)
+        self._feeds.add(feed)
+        return feed
+
+    def left(self, feed: Feed) -> None:
+        """One of those who follow does so no longer."""
+        if feed in self._feeds:
+            self._feeds.discard(feed)
+            if not self._feeds and self._source is not None:
+                self._source.deserted()
+
+    def waiting(self) -> list[Feed]:
+        """Who wants pieces and got none so far."""
+        return [feed for feed in self._feeds if feed.pieces and not feed.begun] if self._ended is None else []
+
+    def give(self, pieces: Iterable[Chunk]) -> None:
+        """Pieces for everyone who has had all before."""
+        begun = [feed for feed in self._feeds if feed.begun]
+        for piece in pieces:
+            for feed in begun:
+                feed.tell(piece)
+
+    def end(self, outcome: Kept | NotShared) -> None:
+        """Tell everyone who got no piece, and let nobody else join."""
         self._flights.remove(self._key, self)
-        if self._landing is not None and not self._landing.done():
-            self._landing.set_result(outcome)
+        if self._ended is None:
+            self._ended = outcome
+            for feed in self._feeds:
+                if not feed.begun:
+                    feed.tell(outcome)
 
-    async def landed(self, longest_s: float) -> Value | NotShared:
-        """How it ends; raises `TimeoutError` after `longest_s`."""
-        if self._landing is None:
-            self._landing = asyncio.get_running_loop().create_future()
-        async with asyncio.timeout(longest_s):
-            return await asyncio.shield(self._landing)
+    def over(self, over: Over) -> None:
+        """Tell everyone who got pieces that there are no more."""
+        for feed in self._feeds:
+            if feed.begun:
+                feed.tell(over)
 
 
 @dataclass(slots=True)
-class Flights(Generic[Value]):
+class Flights:
     """The flights of this process."""
 
-    _under_way: dict[Hashable, Flight[Value]] = field(default_factory=dict)
+    _under_way: dict[Hashable, Flight] = field(default_factory=dict)
 
-    def find(self, key: Hashable) -> Flight[Value] | None:
+    def find(self, key: Hashable) -> Flight | None:
         """The flight to join."""
         return self._under_way.get(key)
 
-    def start(self, key: Hashable) -> Flight[Value]:
+    def named(self, names: Collection[str]) -> list[Flight]:
+        """Those of these names."""
+        return [flight for flight in self._under_way.values() if flight.name in names] if names else []
+
+    def start(self, key: Hashable, name: str) -> Flight:
         """A new flight; it takes the place of one of the same key, which goes on for those who joined it."""
-        flight = self._under_way[key] = Flight(self, key)
+        flight = self._under_way[key] = Flight(self, key, name)
         return flight
 
-    def remove(self, key: Hashable, flight: Flight[Value]) -> None:
+    def remove(self, key: Hashable, flight: Flight) -> None:
         """Nobody joins it any more."""
         if self._under_way.get(key) is flight:
             del self._under_way[key]

@@ -1,32 +1,46 @@
 """One chat call whose answer comes piece by piece: the same steps, settled before the last byte goes out."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempted
 from cognitionos.llm_gateway.application.budgets import Granted
-from cognitionos.llm_gateway.application.cache import Ticket
+from cognitionos.llm_gateway.application.cache import NOT_CACHED, Ticket
+from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Started
 from cognitionos.llm_gateway.application.completion import Completion
-from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk, Provider
-from cognitionos.llm_gateway.domain.answer import COMPLETE, as_chunks, whole
+from cognitionos.llm_gateway.application.flow import Flow, Opened
+from cognitionos.llm_gateway.application.following import Following, Late, give_back
+from cognitionos.llm_gateway.application.ports import Provider
+from cognitionos.llm_gateway.application.single_flight import Feed, Flight
+from cognitionos.llm_gateway.domain.answer import as_chunks
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.cached import Kept
-from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
-from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
+from cognitionos.llm_gateway.domain.chat import (
+    CACHE_COALESCED,
+    CACHE_NONE,
+    CACHE_PENDING,
+    Caller,
+    ChatRequest,
+    ChatResult,
+    Usage,
+)
+from cognitionos.llm_gateway.domain.errors import ProviderFailure
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
 
-_NOT_SENT = b""
+SILENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatStream:
     """An answer on its way. The fields are what is known before its first byte; `events` are its JSON texts.
 
-    Whoever stops early calls `events.aclose()`: what the provider produced until then is billed.
+    Whoever stops early calls `events.aclose()`: what the provider produced until then is billed. In the middle of
+    asking for an event it waits for `released` first: others may depend on that one.
     """
 
     call_id: UUID
@@ -43,56 +57,73 @@ class ChatStream:
     downgraded: bool = False
     cost_nanousd: int | None
     events: AsyncGenerator[bytes, None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A provider's stream whose first chunk has come: from here on nothing is tried again."""
-
-    first: Chunk
-    rest: AsyncGenerator[Chunk, None]
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What has come so far."""
-
-    tokens: int = 0
-    usage: Usage | None = None
-    finish_reason: str | None = None
-    texts: list[str] = field(default_factory=list)
-    plain: bool = True
-    head: bytes = b""
-
-    def add(self, chunk: Chunk) -> None:
-        self.tokens += chunk.tokens
-        self.plain = self.plain and chunk.plain
-        self.head = self.head or chunk.data.partition(TOGETHER)[0]
-        if chunk.text:
-            self.texts.append(chunk.text)
-        self.finish_reason = chunk.finish_reason or self.finish_reason
-        self.usage = chunk.usage or self.usage
+    released: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streaming:
-    """Opens streams. Shares every step with `Completion` but the attempt and the end."""
+    """Opens streams. Shares every step with `Completion` but the attempt and the end.
+
+    `silence_s`: a stream that follows an identical call begins after that long, though nothing was said yet.
+    """
 
     completion: Completion
+    silence_s: float = SILENCE_S
+    _reading: set["asyncio.Task[None]"] = field(default_factory=set)
 
     async def open(self, caller: Caller, request: ChatRequest) -> ChatStream:
-        """A stream whose first piece is there. Raises what `Completion.complete` raises, before any byte went out."""
+        """A stream whose first piece is there. Raises what `Completion.complete` raises, before any byte went out.
+
+        Of one that began before its first piece `events` raises that.
+        """
         steps = self.completion
         with tracer.start_as_current_span("llm.call", attributes={"llm.stream": True}):
             call, request = await steps.start(caller, request, streamed=True)
-            found = await steps.find(call, request)
-            if isinstance(found, Kept):
-                return self._replayed(request, call, await steps.from_cache(call, found))
-            try:
-                return await self._asked(call, call.within_deadline(request), found)
-            except BaseException:
-                found.close()
-                raise
+            ask = steps.ask(call, request)
+            if ask is None:
+                return await self._open(call, request, NOT_CACHED)
+            found = await steps.caches.seek(ask)
+            if isinstance(found, Flight):
+                return await self._follow(call, request, ask, found.join(pieces=True))
+            return await self._open(call, request, found)
+
+    async def close(self) -> None:
+        """End the streams that are read for those who follow them only."""
+        for task in self._reading:
+            task.cancel()
+        await asyncio.gather(*self._reading, return_exceptions=True)
+
+    async def _open(self, call: Started, request: ChatRequest, found: Kept | Ticket | Feed) -> ChatStream:
+        if isinstance(found, Kept):
+            return self._replayed(request, call, await self.completion.from_cache(call, found))
+        if isinstance(found, Feed):
+            events = Following(steps=self.completion, call=call, request=request, feed=found).events()
+            await anext(events)
+            first = call.route.candidates[0]
+            way = call.way(first, end="followed")
+            return self._stream(call, first, events, way=way, cache=CACHE_COALESCED, cost_nanousd=0)
+        try:
+            return await self._asked(call, call.within_deadline(request), found)
+        except BaseException:
+            found.close()
+            raise
+
+    async def _follow(self, call: Started, request: ChatRequest, ask: CacheAsk, feed: Feed) -> ChatStream:
+        """The stream of an identical call as it goes on, or what this one comes to when that one brings nothing."""
+        finding = asyncio.ensure_future(self.completion.caches.follow(ask, feed))
+        try:
+            await asyncio.wait({finding}, timeout=self.silence_s)
+            if not finding.done():
+                late = Late(finding, lambda found: self._open(call, request, found))
+                events = late.events()
+                await anext(events)
+                first = call.route.candidates[0]
+                stream = self._stream(call, first, events, way=call.way(first, end="awaited"), cache=CACHE_PENDING)
+                return replace(stream, released=late.released)
+        except BaseException:
+            await give_back(finding)
+            raise
+        return await self._open(call, request, finding.result())
 
     def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult) -> ChatStream:
         chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]
@@ -107,17 +138,27 @@ class Streaming:
         call = granted.call
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
         done = await self._attempt(granted, asked)
-        flow = self._flow(call, request, granted, done, ticket)
-        await anext(flow)  # from here on closing it bills it, even before its first event is fetched
-        return self._stream(
+        flow = Flow(
+            steps=self.completion, request=request, granted=granted, done=done, ticket=ticket, spawn=self._spawn
+        )
+        events = flow.events()
+        await anext(events)  # from here on closing it bills it, even before its first event is fetched
+        stream = self._stream(
             call,
             done.candidate,
-            flow,
+            events,
             way=call.way(done.candidate, trail=done.trail),
             attempts=done.attempts,
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
         )
+        return replace(stream, released=flow.released)
+
+    def _spawn(self, reading: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(reading, name="llm_gateway.followed_stream")
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+        return task
 
     def _stream(
         self,
@@ -147,16 +188,16 @@ class Streaming:
             events=events,
         )
 
-    async def _attempt(self, granted: Granted, request: ChatRequest) -> Attempted[_Opened]:
+    async def _attempt(self, granted: Granted, request: ChatRequest) -> Attempted[Opened]:
         steps, call, sent = self.completion, granted.call, 0
 
-        async def ask(provider: Provider, candidate: Candidate) -> _Opened:
+        async def ask(provider: Provider, candidate: Candidate) -> Opened:
             nonlocal sent
             await steps.budgets.sends(granted)
             sent += 1
             chunks = provider.stream(request, model=candidate.model)
             async for first in chunks:
-                return _Opened(first, chunks)
+                return Opened(first, chunks)
             raise ProviderFailure("the stream ended before it began")
 
         try:
@@ -169,60 +210,6 @@ class Streaming:
             row = call.row(outcome="aborted", usage=usage, attempts=sent)
             steps.budgets.bill_later(row, call.route.candidates[0])
             raise
-
-    async def _flow(
-        self, call: Started, request: ChatRequest, granted: Granted, done: Attempted[_Opened], ticket: Ticket
-    ) -> AsyncGenerator[bytes, None]:
-        tally, first_token_ms, outcome = _Tally(), call.elapsed_ms, "aborted"
-        try:
-            yield _NOT_SENT
-            async with aclosing(done.value.rest) as rest:
-                chunk: Chunk | None = done.value.first
-                while chunk is not None:
-                    tally.add(chunk)
-                    if not chunk.plain:
-                        ticket.everybodys()  # a tool call, say: nobody shall wait for the rest of it
-                    if not chunk.bare_usage or request.include_usage:
-                        yield chunk.data
-                    chunk = await anext(rest, None)
-            outcome = "ok"
-            done.slot.succeeded()
-        except ProviderFailure as failure:
-            outcome = "error"
-            await done.slot.failed()
-            raise StreamBroken(f"{done.candidate.name} stopped in the middle of its answer: {failure}") from failure
-        finally:
-            done.slot.end()
-            usage = tally.usage or Usage(
-                prompt=prompt_estimate(request, encode=self.completion.encode), completion=tally.tokens, estimated=True
-            )
-            row = call.row(
-                outcome=outcome,
-                candidate=done.candidate,
-                usage=usage,
-                attempts=done.attempts,
-                finish_reason=tally.finish_reason,
-                simulated=done.provider.simulated,
-                limit_lowered=granted.lowered,
-                first_token_ms=first_token_ms,
-            )
-            try:
-                if outcome == "aborted":
-                    self.completion.budgets.bill_later(row, done.candidate)
-                else:
-                    cost = await self.completion.budgets.bill(row, done.candidate)
-                    if outcome == "ok" and ticket.ask is not None:
-                        self._share(granted, done, tally, ticket, cost_nanousd=cost)
-            finally:
-                ticket.close()
-
-    def _share(
-        self, granted: Granted, done: Attempted[_Opened], tally: _Tally, ticket: Ticket, *, cost_nanousd: int
-    ) -> None:
-        steps, answer = self.completion, None
-        if tally.plain and tally.finish_reason == COMPLETE and tally.usage is not None and tally.head:
-            answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=steps.write_usage(tally.usage))
-        steps.share(ticket, answer, granted=granted, done=done, cost_nanousd=cost_nanousd)
 
     async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:
         for chunk in chunks:

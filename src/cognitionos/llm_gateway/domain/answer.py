@@ -75,5 +75,15 @@ def whole(head: Mapping[str, Any], *, text: str, usage: Mapping[str, Any]) -> di
     return kept | {"object": "chat.completion", "choices": [choice], "usage": usage}
 
 
+def words_chunk(head: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """All words of a stream so far as its first event; `head` is the one it really had."""
+    return {**head, "choices": [_delta(0, {"role": "assistant", "content": text})]}
+
+
+def usage_chunk(head: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """The event that carries the usage and nothing else."""
+    return {**head, "choices": [], "usage": usage}
+
+
 def _delta(index: int, delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
     return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}

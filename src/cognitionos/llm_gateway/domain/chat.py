@@ -19,6 +19,8 @@ CACHE_EXACT = "exact"
 CACHE_DURABLE = "durable"
 CACHE_COALESCED = "coalesced"
 """The answer of an identical call that was under way."""
+CACHE_PENDING = "pending"
+"""Of a stream that began before it was known where its answer would come from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

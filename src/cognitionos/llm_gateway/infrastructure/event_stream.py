@@ -4,7 +4,7 @@ While the provider is silent, a sign of life goes out every `PING_S`, so that no
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -100,7 +100,7 @@ class Events:
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end or until the client is gone; either way the stream is closed and thereby billed."""
-        watch = _Watch(receive)
+        watch = _Watch(receive, self._stream.released)
         try:
             await self._send_events(_Sender(send, self._framing.ping, self._ping_s))
         except asyncio.CancelledError:
@@ -165,12 +165,15 @@ class _Sender:
 
 
 class _Watch:
-    """Cancels the task that made it when the client goes away, as a time-out does when its time has come."""
+    """Cancels the task that made it when the client goes away, as a time-out does when its time has come.
 
-    def __init__(self, receive: Receive) -> None:
+    Not before it is `released`: others may depend on what it reads.
+    """
+
+    def __init__(self, receive: Receive, released: Callable[[], Awaitable[None]] | None) -> None:
         self._sending = asyncio.current_task()
         self._gone = False
-        self._task = asyncio.ensure_future(_until_gone(receive))
+        self._task = asyncio.ensure_future(_until_gone(receive, released))
         self._task.add_done_callback(self._left)
 
     def cancelled_sending(self) -> bool:
@@ -190,6 +193,8 @@ class _Watch:
             self._sending.cancel()
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _until_gone(receive: Receive, released: Callable[[], Awaitable[None]] | None) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    if released is not None:
+        await released()

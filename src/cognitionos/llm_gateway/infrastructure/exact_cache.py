@@ -8,7 +8,6 @@ and since when every answer has a mark, so that a plain call asks PostgreSQL for
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
 from cognitionos.llm_gateway.infrastructure.kept_answers import prefix_of, read_kept, write_kept
 from cognitionos.platform.redis import REDIS_ERRORS
-from cognitionos.platform.signals import CHANNEL_PREFIX, Signals
+from cognitionos.platform.signals import CHANNEL_PREFIX
 
 KEPT_S = 300.0
 REST_S = 1.0
@@ -29,21 +28,26 @@ LARGEST_BYTES = 1_000_000
 FLIGHT_S = 3.0
 """So long after its process died a call is waited for no more."""
 RENEW_S = 1.0
-LANDED = "llm_flights"
+FOLLOWED = "llm_followed"
+"""The signal that another process waits for a call."""
 _ANSWER, _MARK, _FLIGHT, _VOIDS = (f"cognitionos:{each}:" for each in ("answer", "answer_mark", "flight", "voids"))
 _ANSWER_B, _MARK_B, _FLIGHT_B, _VOIDS_B = (each.encode() for each in (_ANSWER, _MARK, _FLIGHT, _VOIDS))
 _NOTHING = Look(deeper=True, reached=False)
 _GONE = b""
+EVENTS = "cognitionos:flight_events:"
+"""What the name of the stream begins with that says how a call goes on; its end is the call's name."""
 
-# KEYS: answer, mark, flight, voids per look. ARGV: how long a flight lives; per look the flight, the void beginning.
-# A flight is `EPOCH:NAME`, with a `+` at its end when another process waits for it; `-`: not to be waited for.
+# KEYS: answer, mark, flight, voids per look. ARGV: how long a flight lives, the channel for whoever is waited for; per
+# look the flight, the void beginning.
+# A flight is `EPOCH:NAME`, with a `+` at its end when another process waits for it; `-`: not to be waited for. Of those
+# that others wait for there is a stream of what they say (`far_flights.py`), woken here when they land.
 _LOOK = """
 local out = {}
 for i = 1, #KEYS / 4 do
-  local k, name, void = i * 4 - 3, ARGV[i * 2], ARGV[i * 2 + 1]
+  local k, name, void = i * 4 - 3, ARGV[i * 2 + 1], ARGV[i * 2 + 2]
   local answer, voids = redis.call('GET', KEYS[k]), redis.call('GET', KEYS[k + 3])
   if answer and void ~= '' and string.sub(answer, 1, #void) == void then answer = false end
-  local turn, mark = 0, 0
+  local turn, mark, leader = 0, 0, ''
   if not answer then
     mark = redis.call('EXISTS', KEYS[k + 1])
     local epoch = voids and string.match(voids, '^%d+') or '0'
@@ -51,19 +55,21 @@ for i = 1, #KEYS / 4 do
     if name == '' then turn = 0
     elseif flight == '-' then turn = 3
     elseif flight and string.sub(flight, 1, #epoch + 1) == epoch .. ':' then
-      turn = 2
+      turn, leader = 2, string.match(flight, '^%d+:([^+]+)')
       if string.sub(flight, -1) ~= '+' then redis.call('SET', KEYS[k + 2], flight .. '+', 'KEEPTTL') end
+      redis.call('PUBLISH', ARGV[2], '')
     else
       turn = 1
       redis.call('SET', KEYS[k + 2], epoch .. ':' .. name, 'PX', ARGV[1])
     end
   end
-  out[i] = {answer, voids, mark, turn}
+  out[i] = {answer, voids, mark, turn, leader}
 end
 return out
 """
-# KEYS: answer, mark, flight, voids per landing. ARGV: the channel, how long answers are everybody's to ask for; per
-# landing the flight's name, answer, its life, the mark's life, epoch, whether it is everybody's.
+# KEYS: answer, mark, flight, voids per landing. ARGV: what the names of streams begin with, how long answers are
+# everybody's to ask for; per landing the flight's name, answer, its life, the mark's life, epoch, whether it is
+# everybody's.
 _LAND = """
 for i = 1, #KEYS / 4 do
   local k, a = i * 4 - 3, i * 6 - 3
@@ -77,7 +83,10 @@ for i = 1, #KEYS / 4 do
   if flight and string.match(flight, '^%d+:([^+]+)') == ARGV[a] then
     if ARGV[a + 5] == '1' then redis.call('SET', KEYS[k + 2], '-', 'PX', ARGV[2])
     else redis.call('DEL', KEYS[k + 2]) end
-    if string.sub(flight, -1) == '+' then redis.call('PUBLISH', ARGV[1], '') end
+    if string.sub(flight, -1) == '+' then
+      redis.call('XADD', ARGV[1] .. ARGV[a], '*', 'landed', '')
+      redis.call('PEXPIRE', ARGV[1] .. ARGV[a], ARGV[2])
+    end
   end
 end
 """
@@ -129,9 +138,8 @@ class ExactCache:
     `kept_s` is how long answers live here (0: they do not), `durable_s` how long they live in PostgreSQL.
     """
 
-    def __init__(self, redis: Redis, signals: Signals, *, kept_s: float = KEPT_S, durable_s: float = 0.0) -> None:
+    def __init__(self, redis: Redis, *, kept_s: float = KEPT_S, durable_s: float = 0.0) -> None:
         self._redis = redis
-        self._signals = signals
         self._kept_s = kept_s
         self._durable_s = durable_s
         self._rest_until = 0.0
@@ -193,16 +201,16 @@ class ExactCache:
         except REDIS_ERRORS:
             self._rest()
 
-    def watch(self) -> AbstractContextManager[asyncio.Event]:
-        """An event that is set when a flight that a process waits for ends."""
-        return self._signals.listen(LANDED)
+    def flying(self) -> dict[str, str]:
+        """The calls that this process makes: by the names of their flights the names of the calls."""
+        return {flight_name(*place): name for place, name in self._flying.items()}
 
     async def stored(self) -> None:
         """Wait until everything put so far is stored or given up."""
         await self._landings.drain()
 
     async def _look(self, asked: list[_Asked]) -> list[Look]:
-        args: list[bytes | str | int] = [int(FLIGHT_S * 1000)]
+        args: list[bytes | str | int] = [int(FLIGHT_S * 1000), CHANNEL_PREFIX + FOLLOWED]
         for each in asked:
             args += (each.flight.encode(), b"" if each.void is None else prefix_of(each.void))
         try:
@@ -214,14 +222,14 @@ class ExactCache:
             return [_NOTHING] * len(asked)
         return [self._seen(*each) for each in found]
 
-    def _seen(self, answer: bytes | None, voids: bytes | None, marked: int, turn: int) -> Look:
+    def _seen(self, answer: bytes | None, voids: bytes | None, marked: int, turn: int, leader: bytes) -> Look:
         kept = read_kept(answer, layer=CACHE_EXACT) if answer else None
         epoch, since = (None, 0.0) if voids is None else _parsed(voids)
         unsure = epoch is None or time.time() < since + self._durable_s
-        return Look(kept=kept, epoch=epoch, deeper=bool(marked) or unsure, turn=Turn(turn))
+        return Look(kept=kept, epoch=epoch, deeper=bool(marked) or unsure, turn=Turn(turn), leader=leader.decode())
 
     async def _land(self, landings: list[_Landing]) -> list[None]:
-        args: list[bytes | str | int] = [CHANNEL_PREFIX + LANDED, int(FLIGHT_S * 1000)]
+        args: list[bytes | str | int] = [EVENTS, int(FLIGHT_S * 1000)]
         for each in landings:
             args += (each.flight, each.answer, each.life_ms, each.mark_ms, each.epoch, int(each.everybodys))
         try:
@@ -252,7 +260,7 @@ class ExactCache:
             flying = dict(self._flying)
             if not flying:
                 return
-            keys = [_flight(*place) for place in flying]
+            keys = [flight_name(*place) for place in flying]
             try:
                 await self._renew_script(keys=keys, args=[int(FLIGHT_S * 1000), *flying.values()])
             except REDIS_ERRORS:
@@ -283,7 +291,8 @@ def _keys(asked: Sequence[_Asked | _Landing]) -> list[bytes]:
     return keys
 
 
-def _flight(tenant_id: UUID, key: str) -> str:
+def flight_name(tenant_id: UUID, key: str) -> str:
+    """The name under which Redis has the flight of a key."""
     return f"{_FLIGHT}{tenant_id}:{key}"
 
 

@@ -1,0 +1,274 @@
+"""A provider's stream as it is read: by whoever asked for it, and by a task of its own once others follow it too."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cognitionos.kernel.errors import DomainError
+from cognitionos.llm_gateway.application.attempts import Attempted
+from cognitionos.llm_gateway.application.budgets import Granted
+from cognitionos.llm_gateway.application.cache import Ticket
+from cognitionos.llm_gateway.application.completion import Completion
+from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
+from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Over, Said
+from cognitionos.llm_gateway.domain.answer import COMPLETE, usage_chunk, whole, words_chunk
+from cognitionos.llm_gateway.domain.budget import prompt_estimate
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
+from cognitionos.llm_gateway.domain.ledger import Call
+from cognitionos.platform.logging import get_logger
+
+log = get_logger(__name__)
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+"""Starts a task that goes on by itself."""
+
+NOT_SENT = b""
+"""The first of a generator's events: from there on closing it ends the call properly."""
+OK, ABORTED, ERROR = "ok", "aborted", "error"
+LEFT = "Whoever asked for this answer left in the middle of it."
+NOT_BOOKED = "This answer could not be booked."
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A provider's stream whose first chunk has come: from here on nothing is tried again."""
+
+    first: Chunk
+    rest: AsyncGenerator[Chunk, None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has come so far. `events`, where they are wanted: as they came, while they are plain."""
+
+    tokens: int = 0
+    usage: Usage | None = None
+    usage_said: bool = False
+    finish_reason: str | None = None
+    texts: list[str] = field(default_factory=list)
+    plain: bool = True
+    head: bytes = b""
+    events: list[Chunk] | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Count it."""
+        self.tokens += chunk.tokens
+        self.plain = self.plain and chunk.plain
+        self.head = self.head or chunk.data.partition(TOGETHER)[0]
+        if chunk.text:
+            self.texts.append(chunk.text)
+        self.finish_reason = chunk.finish_reason or self.finish_reason
+        self.usage = chunk.usage or self.usage
+        self.usage_said = self.usage_said or chunk.bare_usage
+        if self.events is not None:
+            self.events.append(chunk)
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Flow:
+    """One stream, read once, settled once.
+
+    While nobody follows, whoever asked reads it, and leaving ends it. When somebody does, a task reads it for all of
+    them as soon as no read is under way, until its end or until all have left.
+    """
+
+    steps: Completion
+    request: ChatRequest
+    granted: Granted
+    done: Attempted[Opened]
+    ticket: Ticket
+    spawn: Spawn
+    _first: Chunk | None = field(init=False)
+    _rest: AsyncGenerator[Chunk, None] = field(init=False)
+    _tally: Tally = field(init=False)
+    _flight: Flight | None = None
+    _own: Feed | None = None
+    _pump: "asyncio.Task[None] | None" = None
+    _at_rest: bool = False
+    _ended: bool = False
+    _first_token_ms: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        call = self.granted.call
+        self._first_token_ms = call.elapsed_ms
+        self._first, self._rest = self.done.value.first, self.done.value.rest
+        if self.granted.lowered or call.downgraded:
+            self.ticket.everybodys()  # what the end of a budget made is nobody else's
+        else:
+            self._flight = self.ticket.flight
+        own_words = self._flight is not None and self.request.native is not None
+        self._tally = Tally(events=[] if own_words else None)
+        if self._flight is not None:
+            self._flight.begins(self)
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """The events for whoever asked, after `NOT_SENT`."""
+        outcome, flight, with_usage = ABORTED, self._flight, self.request.include_usage
+        try:
+            self._at_rest = True
+            yield NOT_SENT
+            self._at_rest = False
+            if self._own is None:
+                chunk, self._first = self._first, None
+                while chunk is not None:
+                    if flight is not None and flight.is_followed:
+                        self._hand_over(flight)
+                        self._pass_on(flight, chunk)
+                        break
+                    self._tally.add(chunk)
+                    if not chunk.plain:
+                        self.ticket.everybodys()  # a tool call, say: nobody shall wait for the rest of it
+                    if with_usage or not chunk.bare_usage:
+                        self._at_rest = True
+                        yield chunk.data
+                        self._at_rest = False
+                        if self._is_handed_over():
+                            break
+                    chunk = await anext(self._rest, None)
+                else:
+                    outcome = OK
+                    self.done.slot.succeeded()
+            if self._own is not None:
+                while isinstance(said := await self._own.hear(), Chunk):
+                    if with_usage or not said.bare_usage:
+                        yield said.data
+                check(said)
+        except ProviderFailure as failure:
+            outcome = ERROR
+            await self.done.slot.failed()
+            raise StreamBroken(self._broken_by(failure)) from failure
+        finally:
+            self._at_rest = False
+            if self._own is None:
+                await self._end(outcome, broken=None if outcome == OK else LEFT)
+            else:
+                self._own.leave()
+
+    async def released(self) -> None:
+        """Wait until whoever asked may leave in the middle of a read: nobody depends on it, or a task reads on."""
+        while self._flight is not None and self._flight.is_followed and self._own is None and not self._ended:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def joined(self, feed: Feed) -> None:
+        """Somebody follows."""
+        if feed.pieces and self._may_begin and self._tally.texts:
+            for piece in self._so_far():
+                feed.tell(piece)
+        if self._at_rest and self._own is None and self._flight is not None:
+            self._hand_over(self._flight)
+
+    def deserted(self) -> None:
+        """Nobody is left, whoever asked included if a task reads."""
+        self._changed.set()
+        if self._pump is not None and not self._ended:
+            self._pump.cancel()
+
+    def _is_handed_over(self) -> bool:
+        return self._own is not None
+
+    def _hand_over(self, flight: Flight) -> None:
+        self._own = flight.rejoin()
+        self._pump = self.spawn(self._read_on(flight))
+        self._changed.set()
+
+    async def _read_on(self, flight: Flight) -> None:
+        outcome, broken = ABORTED, LEFT
+        try:
+            if self._first is not None:
+                self._pass_on(flight, self._first)
+            async for chunk in self._rest:
+                self._pass_on(flight, chunk)
+            outcome = OK
+            self.done.slot.succeeded()
+        except ProviderFailure as failure:
+            outcome, broken = ERROR, self._broken_by(failure)
+            await self.done.slot.failed()
+        finally:
+            try:
+                await self._end(outcome, broken=None if outcome == OK else broken)
+            except DomainError as error:  # told to all of them already
+                log.warning("followed_stream_not_booked", reason=str(error))
+
+    def _pass_on(self, flight: Flight, chunk: Chunk) -> None:
+        """A piece for everyone; who got none so far begins with the first words."""
+        waiting = flight.waiting() if self._may_begin and chunk.plain and (chunk.text or self._tally.texts) else ()
+        before = self._so_far() if waiting else ()
+        self._tally.add(chunk)
+        if not chunk.plain:
+            self.ticket.everybodys()
+        flight.give((chunk,))
+        for feed in waiting:
+            for piece in (*before, chunk):
+                feed.tell(piece)
+
+    @property
+    def _may_begin(self) -> bool:
+        return self._tally.plain and self._tally.finish_reason is None
+
+    def _so_far(self) -> Sequence[Chunk]:
+        """What came so far, in one piece where the words are all there is to it."""
+        tally = self._tally
+        if tally.events is not None or not tally.head:
+            return tuple(tally.events or ())
+        wire = words_chunk(self.steps.decode(tally.head), "".join(tally.texts))
+        return (Chunk(data=self.steps.encode(wire), text="".join(tally.texts)),)
+
+    def _broken_by(self, failure: ProviderFailure) -> str:
+        return f"{self.done.candidate.name} stopped in the middle of its answer: {failure}"
+
+    async def _end(self, outcome: str, *, broken: str | None) -> None:
+        """Settle, then tell everyone; of a settlement that fails as of a stream that breaks."""
+        self._ended = True
+        self._changed.set()
+        self.done.slot.end()
+        over, budgets, row = Over(broken=broken or NOT_BOOKED), self.steps.budgets, self._row(outcome)
+        try:
+            await self._rest.aclose()
+            if outcome == ABORTED:
+                budgets.bill_later(row, self.done.candidate)
+            else:
+                cost = await budgets.bill(row, self.done.candidate)
+                if outcome == OK:
+                    over = self._share(cost)
+        finally:
+            self.ticket.close()
+            if self._flight is not None:
+                self._flight.over(over)
+
+    def _row(self, outcome: str) -> Call:
+        tally, done = self._tally, self.done
+        usage = tally.usage or Usage(
+            prompt=prompt_estimate(self.request, encode=self.steps.encode), completion=tally.tokens, estimated=True
+        )
+        return self.granted.call.row(
+            outcome=outcome,
+            candidate=done.candidate,
+            usage=usage,
+            attempts=done.attempts,
+            finish_reason=tally.finish_reason,
+            simulated=done.provider.simulated,
+            limit_lowered=self.granted.lowered,
+            first_token_ms=self._first_token_ms,
+        )
+
+    def _share(self, cost_nanousd: int) -> Over:
+        """Keep the whole answer where that may be, and say how the stream ended."""
+        if self.ticket.ask is None:
+            return Over()
+        steps, tally, answer = self.steps, self._tally, None
+        if tally.plain and tally.finish_reason == COMPLETE and tally.usage is not None and tally.head:
+            answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=steps.write_usage(tally.usage))
+        steps.share(self.ticket, answer, granted=self.granted, done=self.done, cost_nanousd=cost_nanousd)
+        usage_event = b""
+        if tally.usage is not None and not tally.usage_said and tally.head and self.request.native is None:
+            usage_event = steps.encode(usage_chunk(steps.decode(tally.head), steps.write_usage(tally.usage)))
+        return Over(cost_nanousd=cost_nanousd, usage_event=usage_event)
+
+
+def check(said: Said) -> None:
+    """Raise `StreamBroken` unless a followed stream ended well."""
+    if isinstance(said, Over) and said.broken is not None:
+        raise StreamBroken(said.broken)
