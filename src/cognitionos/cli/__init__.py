@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cognitionos import __version__
 from cognitionos.cli import (
     approvals,
+    budgets,
     doctor,
     down,
     goals,
@@ -19,6 +20,7 @@ from cognitionos.cli import (
     serve,
     up,
     upkeep,
+    usage,
     webhooks,
     work,
 )
@@ -33,6 +35,8 @@ _COMMANDS = (
     run_control,
     schedules,
     webhooks,
+    budgets,
+    usage,
     keys,
     upkeep,
     mcp,
