@@ -22,10 +22,12 @@ _NO_SUCH_THING: Mapping[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "logprobs": (False,),
     "modalities": (["text"],),
+    "moderation": (),
     "n": (1,),
     "prediction": (),
     "presence_penalty": (0,),
     "prompt_cache_key": (),
+    "prompt_cache_options": (),
     "prompt_cache_retention": (),
     "seed": (),
     "store": (False,),
@@ -62,6 +64,8 @@ def message_body(request: ChatRequest, *, model: str, max_tokens: int) -> dict[s
 
 def _put_tools(body: dict[str, Any], request: ChatRequest) -> None:
     if not request.tools:
+        if request.tool_choice not in (None, "auto", "none"):
+            raise refused("tool_choice", "left out where no tools are offered")
         return
     body["tools"] = [_tool(tool, f"tools.{index}") for index, tool in enumerate(request.tools)]
     choice = _tool_choice(request.tool_choice)
@@ -114,15 +118,16 @@ def _stop(body: dict[str, Any], _: str, value: Any) -> None:
         body["stop_sequences"] = stops
 
 
-def _user(body: dict[str, Any], _: str, value: Any) -> None:
-    body.setdefault("metadata", {"user_id": value})
+def _user(body: dict[str, Any], name: str, value: Any) -> None:
+    if body.setdefault("metadata", {"user_id": value}) != {"user_id": value}:
+        raise refused(name, "the one user whom 'metadata', 'user' or 'safety_identifier' names already")
 
 
 def _metadata(body: dict[str, Any], name: str, value: Any) -> None:
     if value and not (isinstance(value, Mapping) and value.keys() == {"user_id"}):
         raise refused(name, "nothing but a user_id")
     if value:
-        body["metadata"] = value
+        _user(body, name, value["user_id"])
 
 
 def _tier(body: dict[str, Any], name: str, value: Any) -> None:

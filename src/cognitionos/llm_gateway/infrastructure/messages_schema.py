@@ -18,6 +18,7 @@ _LONGEST_USER = 512
 _ROLES = frozenset({"user", "assistant", "system"})
 _HINTS = frozenset({"cache_control", "citations"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_OF_A_TOOL = frozenset({"name", "description", "input_schema", "strict", "type"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
 
@@ -136,7 +137,7 @@ def _tool(each: object, where: str) -> Mapping[str, Any]:
     function = tool(made["name"], str(made.get("description") or ""), made.get("input_schema") or {"type": "object"})
     if made.get("strict"):
         function["function"]["strict"] = True
-    return function
+    return {name: value for name, value in made.items() if name not in _OF_A_TOOL | _HINTS} | function
 
 
 def _choice(choice: Mapping[str, Any]) -> Any:
@@ -166,7 +167,10 @@ def _rename(extra: dict[str, Any]) -> None:
     stops = extra.pop("stop_sequences", None)
     if stops:
         extra["stop"] = stops
-    user = _mapping(extra.pop("metadata", None), "metadata").get("user_id")
+    metadata = dict(_mapping(extra.pop("metadata", None), "metadata"))
+    user = metadata.pop("user_id", None)
+    if metadata:
+        extra["metadata"] = metadata
     if user is not None and not (isinstance(user, str) and len(user) <= _LONGEST_USER):
         raise _invalid("metadata.user_id", f"text of at most {_LONGEST_USER} characters")
     if user:

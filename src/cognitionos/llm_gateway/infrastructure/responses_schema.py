@@ -16,6 +16,8 @@ _NEEDS_STATE: Mapping[str, str] = {
     "store": "answers are not stored here; leave it out or send false",
     "background": "calls are answered at once; leave it out, or submit a goal to POST /v1/goals",
     "prompt": "prompts are not stored here; send it in 'instructions' and 'input' instead",
+    "context_management": "input is never cut; leave it out",
+    "top_logprobs": "this format carries no log probabilities here; ask /v1/chat/completions for them",
     "max_tool_calls": "only functions are called, and by yourself; leave it out",
 }
 _OWN_ITEMS = frozenset({"message", "function_call", "function_call_output"})
@@ -56,8 +58,10 @@ def _check(body: Mapping[str, Any]) -> None:
             raise _invalid("include", f"'{each}' cannot be included")
     if body.get("truncation") not in (None, "disabled"):
         raise _invalid("truncation", "input is never cut; leave it out or send 'disabled'")
-    if _mapping(body.get("reasoning"), "reasoning").get("summary") is not None:
-        raise _invalid("reasoning.summary", "reasoning is not summarised; leave it out")
+    for field, known in (("reasoning", {"effort"}), ("text", {"format", "verbosity"})):
+        for name, value in _mapping(body.get(field), field).items():
+            if name not in known and value is not None:
+                raise _invalid(f"{field}.{name}", "there is no such setting here; leave it out")
 
 
 def _messages(instructions: object, given: object) -> tuple[Message, ...]:
