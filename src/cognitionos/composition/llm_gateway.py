@@ -26,10 +26,8 @@ from cognitionos.llm_gateway.infrastructure.alerts import BudgetAlerts
 from cognitionos.llm_gateway.infrastructure.budget_book import BudgetBook
 from cognitionos.llm_gateway.infrastructure.budget_queries import BudgetQueries
 from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, PostgresBudgetStore
-from cognitionos.llm_gateway.infrastructure.cache_upkeep import CacheUpkeep
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
-from cognitionos.llm_gateway.infrastructure.far_flights import FarFlights
 from cognitionos.llm_gateway.infrastructure.http_cache import CacheDoor
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
     canonical,
@@ -72,8 +70,7 @@ class LlmGatewayServices:
     own_models: OwnModelsStore
     provider_keys: ProviderKeys
     caches: AnswerCaches
-    cache_upkeep: CacheUpkeep
-    far_flights: FarFlights
+    cache_keeping: tuple[Resource, ...]
     semantic: SemanticServices
     cache_door: CacheDoor
 
@@ -88,10 +85,9 @@ class LlmGatewayServices:
             self.own_providers,
             self.providers,
             self.catalogue,
-            self.cache_upkeep,
+            *self.cache_keeping,
             self.semantic,
             _Unfinished(self.gateway),
-            self.far_flights,
         )
 
 
@@ -157,8 +153,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         own_models=own_models,
         provider_keys=keys,
         caches=caches.answers,
-        cache_upkeep=caches.upkeep,
-        far_flights=caches.far,
+        cache_keeping=(caches.upkeep, caches.far),
         semantic=caches.semantic,
         cache_door=caches.door(gateway),
     )

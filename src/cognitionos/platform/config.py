@@ -4,10 +4,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Mode = Literal["development", "production"]
+HOLDS_CLOSED_S = 55.0
+"""So long after a process died its holds are closed at the latest, sweeps of others included; a minute is promised."""
 
 
 def _either(name: str, usual: str) -> AliasChoices:
@@ -94,8 +97,8 @@ class Settings(BaseSettings):
     )
     sandbox: Literal["auto", "wasm", "process"] = "auto"
 
-    hold_sweep_s: float = Field(default=12.0, gt=0, le=30, description="seconds between signs of life of holders")
-    hold_dead_s: float = Field(default=30.0, gt=0, le=55, description="seconds without one until its holds are closed")
+    hold_sweep_s: float = Field(default=12.0, gt=0, le=15, description="seconds between signs of life of holders")
+    hold_dead_s: float = Field(default=30.0, gt=0, description="seconds without one until its holds are closed")
     lease_s: float = Field(default=10.0, gt=0)
     sweep_s: float = Field(default=2.0, gt=0)
     task_slots: int = Field(default=32, ge=1, description="tasks a worker runs at once")
@@ -113,6 +116,16 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("hold_dead_s")
+    @classmethod
+    def _closes_in_time(cls, value: float, known: ValidationInfo) -> float:
+        """A holder that misses one sign of life is not dead; one that is has its holds closed within a minute."""
+        every_s = known.data.get("hold_sweep_s", 0.0)
+        if not 2 * every_s <= value <= HOLDS_CLOSED_S - every_s:
+            bounds = f"{2 * every_s:g} to {HOLDS_CLOSED_S - every_s:g}"
+            raise PydanticCustomError("holds", "Input should be from {bounds}", {"bounds": bounds})
         return value
 
     @cached_property

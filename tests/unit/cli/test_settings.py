@@ -36,6 +36,17 @@ def test_no_command_answers_a_wrong_setting_with_a_traceback(
     )
 
 
+@pytest.mark.parametrize(("every_s", "dead_s"), [("12", "50"), ("12", "20"), ("15", "41"), ("0.2", "0.3")])
+def test_holds_of_a_dead_process_are_closed_within_a_minute_whatever_is_set(
+    every_s: str, dead_s: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGNITIONOS_HOLD_SWEEP_S", every_s)
+    monkeypatch.setenv("COGNITIONOS_HOLD_DEAD_S", dead_s)
+
+    with pytest.raises(SettingRefused, match=r"COGNITIONOS_HOLD_DEAD_S.*it should be from"):
+        read_settings()
+
+
 def test_production_without_its_secret_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COGNITIONOS_MODE", "production")
     monkeypatch.delenv("COGNITIONOS_SECRET_KEY", raising=False)

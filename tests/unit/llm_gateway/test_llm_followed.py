@@ -1,0 +1,167 @@
+"""Streams that follow an identical one, over fakes: what each of them hears, whatever the first one's client does."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, replace
+
+import pytest
+from tests.builders_llm_gateway import a_request
+from tests.fakes.llm_gateway_provider import ScriptedProvider
+from tests.unit.llm_gateway.test_llm_steps import CALLER, COST, Bench
+from tests.waiting import eventually
+
+from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
+from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
+from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
+
+
+def a_chunk(**delta: object) -> Chunk:
+    data = encode({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    return Chunk(data=data, text=str(delta.get("content") or ""), tokens=1, plain="tool_calls" not in delta)
+
+
+ROLE, ONE, TWO = a_chunk(role="assistant", content=""), a_chunk(content="one "), a_chunk(content="two")
+CALL = a_chunk(tool_calls=[{"index": 0, "id": "x"}])
+STOP = replace(a_chunk(), finish_reason="stop", usage=Usage(prompt=10, completion=5))
+
+
+@dataclass
+class PacedProvider(ScriptedProvider):
+    """Says what is put into `says`, when it is put there; an error is raised, None ends it."""
+
+    says: "asyncio.Queue[Chunk | Exception | None]" = field(default_factory=asyncio.Queue)
+
+    async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
+        self.asked.append((model, request))
+        while (said := await self.says.get()) is not None:
+            if isinstance(said, Exception):
+                raise said
+            yield said
+
+    def say(self, *chunks: Chunk | Exception | None) -> None:
+        for chunk in chunks:
+            self.says.put_nowait(chunk)
+
+
+@pytest.fixture
+def provider() -> PacedProvider:
+    return PacedProvider("first")
+
+
+@pytest.fixture
+def bench(provider: PacedProvider) -> Bench:
+    return Bench(first=provider, fallback=False)
+
+
+async def heard(stream: ChatStream, into: list[bytes] | None = None) -> str:
+    """All words of a stream."""
+    text = ""
+    async for event in stream.events:
+        if into is not None:
+            into.append(event)
+        choices = decode_object(event)["choices"]
+        text += (choices[0]["delta"].get("content") or "") if choices else ""
+    return text
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody(bench: Bench, provider: PacedProvider) -> None:
+    provider.say(ROLE, ONE)
+    slow = await bench.streaming.open(CALLER, a_request())
+    following = asyncio.create_task(bench.streaming.open(CALLER, a_request()))
+    provider.say(TWO, STOP, None)
+
+    assert await heard(await following) == "one two"
+    assert await heard(slow) == "one two"
+    rows = list(bench.store.ledger.values())
+    assert sorted((row.cost_nanousd, row.saved_nanousd, row.cache) for row in rows) == [
+        (0, COST, "coalesced"),
+        (COST, 0, "none"),
+    ]
+
+
+async def test_events_given_together_are_parted_for_who_wants_them_one_by_one(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    provider.say(ROLE)
+    first = await bench.streaming.open(CALLER, a_request(together=True))
+    following = asyncio.create_task(bench.streaming.open(CALLER, a_request()))
+    provider.say(replace(ONE, data=TOGETHER.join((ONE.data, TWO.data)), text="one two"), STOP, None)
+    whole = asyncio.create_task(anext(first.events))
+
+    events: list[bytes] = []
+    assert await heard(await following, events) == "one two"
+    assert [ONE.data, TWO.data] == events[1:3]
+    await whole
+    await first.events.aclose()
+
+
+async def test_a_follower_begins_with_signs_of_life_after_a_silence(bench: Bench, provider: PacedProvider) -> None:
+    streaming = Streaming(completion=bench.completion, silence_s=0.01)
+    first = asyncio.create_task(streaming.open(CALLER, a_request()))
+    await eventually(lambda: provider.asked)
+
+    late = await streaming.open(CALLER, a_request())
+    provider.say(ROLE, ONE, STOP, None)
+
+    assert (late.cache, late.cost_nanousd) == ("pending", None)
+    assert await asyncio.gather(heard(await first), heard(late)) == ["one ", "one "]
+    assert len(provider.asked) == 1
+
+
+async def test_a_follower_that_began_and_got_no_words_asks_when_the_first_one_fails(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    streaming = Streaming(completion=bench.completion, silence_s=0.01)
+    provider.say(ROLE)
+    first = await streaming.open(CALLER, a_request())
+    broken = asyncio.create_task(heard(first))
+    late = await streaming.open(CALLER, a_request())
+    provider.say(ProviderFailure("gone"), ROLE, TWO, STOP, None)
+
+    assert await heard(late) == "two"
+    with pytest.raises(StreamBroken):
+        await broken
+    assert len(provider.asked) == 2
+
+
+async def test_a_tool_call_after_words_goes_to_who_has_them_and_nobody_else_waits_for_it(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    provider.say(ROLE, ONE)
+    first = await bench.streaming.open(CALLER, a_request())
+    begun = await bench.streaming.open(CALLER, a_request())
+    whole = asyncio.create_task(bench.completion.complete(CALLER, a_request()))
+    provider.say(CALL, STOP, None)
+
+    events: list[bytes] = []
+    await asyncio.gather(heard(first), heard(begun, events))
+
+    assert CALL.data in events
+    alone = await whole
+    assert (alone.cache, alone.text) == ("none", "hello")
+
+
+async def test_leaving_in_the_middle_of_a_read_waits_for_those_who_depend_on_it(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    provider.say(ROLE, ONE)
+    first = await bench.streaming.open(CALLER, a_request())
+    events: list[bytes] = []
+    reading = asyncio.create_task(heard(first, events))
+    await eventually(lambda: len(events) == 2)
+    begun = await bench.streaming.open(CALLER, a_request())
+    assert first.released is not None
+    released = asyncio.create_task(first.released())  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    assert not released.done()
+
+    provider.say(TWO)
+    await released
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    provider.say(STOP, None)
+
+    assert await heard(begun) == "one two"
+    assert {row.outcome for row in bench.store.ledger.values()} == {"ok"}
