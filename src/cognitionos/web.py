@@ -103,7 +103,12 @@ def _agent_routes(services: Services) -> list[ControllerRouterHandler]:
             must_exist=services.planning.queries.must_exist,
         ),
         http_agents.routes(admin=agents.agent_admin, toolbox=agents.toolbox),
-        http_conversations.routes(conversations=agents.conversations, talks=agents.talks, queries=agents.queries),
+        http_conversations.routes(
+            conversations=agents.conversing.conversations,
+            talks=agents.conversing.talks,
+            streams=agents.conversing.streams,
+            queries=agents.queries,
+        ),
         http_mcp.routes(agents.mcp_door),
         http_tools.routes(toolbox=agents.toolbox, store=agents.tool_store, admin=agents.tool_admin),
         http_tool_packages.routes(agents.packages),

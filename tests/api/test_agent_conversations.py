@@ -118,12 +118,15 @@ async def test_a_stream_tells_what_happens_and_ends_with_the_message(settings: S
 
     text = b"".join(message.get("body", b"") for message in sent).decode()
     frames = [dict(line.split(": ", 1) for line in frame.splitlines()) for frame in text.strip().split("\n\n")]
-    assert [frame["event"] for frame in frames] == [
+    assert [frame["event"] for frame in frames if frame["event"] != "agent.delta"] == [
         "agent.answered",
         "agent.tool_called",
         "agent.answered",
         "message",
     ]
+    words = [json.loads(frame["data"])["text"] for frame in frames if frame["event"] == "agent.delta"]
+    assert words == ["It ", "is ", "in ", "note.md."]
+    assert [frame["id"] for frame in frames if "id" in frame] == ["1.1", "1.2", "1.3", "1.end"]
     assert json.loads(frames[-1]["data"])["answer"] == "It is in note.md."
 
 

@@ -28,6 +28,8 @@ DISPATCHED = {
     "cache_voids": {"SELECT", "DELETE"},
     "cached_answers": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "calls": {"SELECT", "INSERT"},
+    "conversation_turns": {"SELECT"},
+    "conversations": {"SELECT"},
     "memories": {"SELECT", "UPDATE"},
     "outbox": {"SELECT", "UPDATE"},
     "projects": {"SELECT"},

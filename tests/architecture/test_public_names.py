@@ -71,10 +71,12 @@ def public_names() -> str:
 
 
 def _kind_of(call: ast.Call) -> str | None:
-    """The kind in `RunEvent(kind=...)` and in `report(kind, ...)`."""
+    """The kind in `RunEvent(kind=...)`, in `Told(kind=...)` and in `report(kind, ...)`."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    given = [each.value for each in call.keywords if each.arg == "kind"] if name == "RunEvent" else call.args[:1]
-    if name not in {"RunEvent", "report"} or not given:
+    given = (
+        [each.value for each in call.keywords if each.arg == "kind"] if name in {"RunEvent", "Told"} else call.args[:1]
+    )
+    if name not in {"RunEvent", "Told", "report"} or not given:
         return None
     value = given[0]
     if isinstance(value, ast.JoinedStr):

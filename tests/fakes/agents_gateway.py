@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.ids import new_id
-from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, ToolCall, Usage
+from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, Hear, ToolCall, Usage
 
 Said = ChatResult | Exception
 Script = Callable[[ChatRequest], Said]
@@ -35,6 +35,11 @@ class ScriptedGateway:
 
     async def window(self, tenant_id: UUID, model: str | None) -> int | None:
         return self.windows
+
+    async def listen(self, caller: Caller, request: ChatRequest, hear: Hear) -> ChatResult:
+        result = await self.complete(caller, request)
+        hear(result.text)
+        return result
 
     async def open_budget(self, tenant_id: UUID, subject: str, limit_nanousd: int) -> None:
         self.budgets[subject] = limit_nanousd

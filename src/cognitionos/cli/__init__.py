@@ -8,6 +8,7 @@ from cognitionos import __version__
 from cognitionos.cli import (
     approvals,
     budgets,
+    chat,
     doctor,
     down,
     goals,
@@ -31,6 +32,7 @@ from cognitionos.kernel.errors import DomainError
 # supervisor starts it ahead of time, `preload` (imports what `run` will need).
 _COMMANDS = (
     goals,
+    chat,
     approvals,
     run_control,
     schedules,

@@ -83,10 +83,14 @@ class Api:
             content: bytes = answer.read()
         return content
 
-    def events(self, path: str, after: str | None = None) -> Iterator[StreamEvent]:
-        """The server-sent events of `path`, from after the id `after`, until the server ends the stream."""
+    def events(self, path: str, after: str | None = None, *, body: Any = None) -> Iterator[StreamEvent]:
+        """The server-sent events of `path`, from after the id `after`, until the server ends the stream.
+
+        With a `body` it is a POST: sent once, its stream is taken up again by a GET of another path.
+        """
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
-        with self._open("GET", path, None, timeout_s=STREAM_TIMEOUT_S, headers=headers) as answer:
+        method = "GET" if body is None else "POST"
+        with self._open(method, path, body, timeout_s=STREAM_TIMEOUT_S, headers=headers, is_kept=False) as answer:
             fields: dict[str, str] = {}
             for raw in answer:
                 line = raw.decode().rstrip("\r\n")

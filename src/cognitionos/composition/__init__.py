@@ -37,6 +37,7 @@ class Services:
         """The loops of the worker process."""
         return (
             OutboxSweeper(outbox=self.base.outbox, every_s=self.base.settings.sweep_s),
+            self.agents.conversing.sweeper,
             *self.memory.background,
             *self.planning.background,
         )

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from cognitionos.agents.application.conversations import Conversations
 from cognitionos.agents.application.definitions import BUILT_IN, Definitions, ShippedRoster
 from cognitionos.agents.application.folding import Folding
 from cognitionos.agents.application.loop import Loop
@@ -16,7 +15,6 @@ from cognitionos.agents.application.toolbox import Toolbox
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.facade import Agents
 from cognitionos.agents.infrastructure.agent_admin import AgentAdmin
-from cognitionos.agents.infrastructure.conversation_store import PostgresTalks
 from cognitionos.agents.infrastructure.definition_store import PostgresRoster
 from cognitionos.agents.infrastructure.histories import PostgresHistories
 from cognitionos.agents.infrastructure.http_mcp import McpDoor
@@ -37,7 +35,9 @@ from cognitionos.agents.infrastructure.tool_kit import Kits
 from cognitionos.agents.infrastructure.tool_store import ToolStore
 from cognitionos.agents.infrastructure.workspace_store import PostgresFiles
 from cognitionos.agents.infrastructure.workspace_tools import WorkspaceTools
+from cognitionos.composition import conversing
 from cognitionos.composition.base import Base, Resource
+from cognitionos.composition.conversing import ConversationServices
 from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.memory.facade import Memory
@@ -54,8 +54,7 @@ class AgentsServices:
 
     agents: Agents
     agent_admin: AgentAdmin
-    conversations: Conversations
-    talks: PostgresTalks
+    conversing: ConversationServices
     toolbox: Toolbox
     queries: AgentQueries
     http: HttpTool
@@ -98,13 +97,11 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         kit_of=tenants_kits.of,
         roster=roster,
     )
-    talks = PostgresTalks(base.database)
-    conversations = _conversations(base, memory, runs=runs, talks=talks)
+    talking = conversing.build(base, memory, runs)
     return AgentsServices(
         agents=Agents(runs=runs, workspace=files, histories=PostgresHistories(base.database)),
         agent_admin=AgentAdmin(roster=roster, tools={tool.spec.name: tool for tool in tools}, kit_of=tenants_kits.of),
-        conversations=conversations,
-        talks=talks,
+        conversing=talking,
         toolbox=runs.loop.toolbox,
         queries=AgentQueries(base.database),
         http=http,
@@ -112,22 +109,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         tool_admin=admin,
         mcp_door=door,
         packages=packages,
-        resources=(python, tenants_kits.servers, door, conversations),
-    )
-
-
-def _conversations(base: Base, memory: Memory, *, runs: AgentRuns, talks: PostgresTalks) -> Conversations:
-    async def recall(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> list[str]:
-        return [each.content for each in await memory.recall(tenant_id, project_id, query, limit)]
-
-    return Conversations(
-        talks=talks,
-        runs=runs,
-        roster=runs.roster,
-        recall=recall,
-        now=base.now,
-        new_id=base.new_id,
-        lease_s=base.settings.lease_s,
+        resources=(python, tenants_kits.servers, door, talking.conversations),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cognitionos.agents.facade import Agents
+from cognitionos.agents.infrastructure.conversation_store import wake_turn
 from cognitionos.composition import run_control, scheduling, telling
 from cognitionos.composition.base import Background, Base, Resource
 from cognitionos.composition.memory import CONSOLIDATION
@@ -12,7 +13,7 @@ from cognitionos.composition.telling import WebhookServices
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
 from cognitionos.llm_gateway.infrastructure.usage_queries import LedgerQueries
 from cognitionos.memory.facade import Memory
-from cognitionos.planning.application.agent_tasks import AgentTasks, OpenBudget
+from cognitionos.planning.application.agent_tasks import AgentTasks, Decisions
 from cognitionos.planning.application.approvals import Approvals
 from cognitionos.planning.application.engine import Engine
 from cognitionos.planning.application.goals import Goals
@@ -88,14 +89,15 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
 
     queries = _queries(base, gateway=gateway, agents=agents)
     webhooks = telling.build(base)
-    engine = _engine(base, memory=memory, agents=agents, send_http=send_http, open_budget=gateway.open_budget)
+    approvals = PostgresApprovals(database=base.database, wake_turn=wake_turn)
+    engine = _engine(base, gateway, memory=memory, agents=agents, send_http=send_http, decisions=approvals.decisions)
     feed = EventFeed(signals=base.signals, heads=queries.heads)
     return PlanningServices(
         goals=goals,
         runs=runs,
         control=run_control.build(base, begin=begin, gateway=gateway, agents=agents),
         workflows=Workflows(begin=begin, runs=runs, now=base.now, new_id=base.new_id),
-        approvals=Approvals(store=PostgresApprovals(database=base.database), signals=base.signals, now=base.now),
+        approvals=Approvals(store=approvals, signals=base.signals, now=base.now),
         approval_queries=ApprovalQueries(database=base.database),
         run_signals=RunSignals(
             store=PostgresSignals(database=base.database), signals=base.signals, now=base.now, new_id=base.new_id
@@ -130,7 +132,9 @@ def _queries(base: Base, *, gateway: Gateway, agents: Agents) -> PlanningQueries
     )
 
 
-def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp, open_budget: OpenBudget) -> Engine:
+def _engine(
+    base: Base, gateway: Gateway, *, memory: Memory, agents: Agents, send_http: SendHttp, decisions: Decisions
+) -> Engine:
     store = PostgresTaskStore(
         database=base.database, bus=base.bus, relay=base.outbox, pure=PURE, now=base.now, new_id=base.new_id
     )
@@ -143,7 +147,6 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp, 
         await base.outbox.caught_up(tenant_id, CONSOLIDATION, within_s=MEMORY_WITHIN_S)
         return await recall(tenant_id, project_id, query, limit)
 
-    decisions = PostgresApprovals(database=base.database).decisions
     tools = ToolTasks(call=agents.call_tool, decisions=decisions)
     handlers: dict[str, Handler] = {
         "plan": Planner(
@@ -158,7 +161,7 @@ def _engine(base: Base, *, memory: Memory, agents: Agents, send_http: SendHttp, 
             recall=recall,
             upstream=store.upstream,
             decisions=decisions,
-            open_budget=open_budget,
+            open_budget=gateway.open_budget,
         ),
         "tool": tools,
         "python": tools,

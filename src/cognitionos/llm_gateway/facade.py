@@ -7,6 +7,7 @@ from uuid import UUID
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.embedding import Embedding
+from cognitionos.llm_gateway.application.listening import Hear, Listening
 from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
 from cognitionos.llm_gateway.domain.budget import OWN_TERMS, SILENT_TERMS, Period, Spend
 from cognitionos.llm_gateway.domain.chat import (
@@ -33,6 +34,7 @@ from cognitionos.llm_gateway.domain.errors import (
     ProviderUnavailable,
     RequestRefused,
     SimulatedModelRefused,
+    StreamBroken,
 )
 
 COUNTERFACTUAL_MODEL = "gpt-4o-mini"
@@ -49,6 +51,7 @@ __all__ = [
     "DefaultModel",
     "Embeddings",
     "Gateway",
+    "Hear",
     "InvalidChatRequest",
     "Message",
     "ModelNotFound",
@@ -58,6 +61,7 @@ __all__ = [
     "RequestRefused",
     "SimulatedModelRefused",
     "Spend",
+    "StreamBroken",
     "ToolCall",
     "Usage",
     "assistant",
@@ -100,6 +104,10 @@ class Gateway:
     async def stream(self, caller: Caller, request: ChatRequest) -> ChatStream:
         """The answer piece by piece; raises what `complete` raises before the first piece."""
         return await self.streaming.open(caller, request)
+
+    async def listen(self, caller: Caller, request: ChatRequest, hear: Hear) -> ChatResult:
+        """`complete`, with the words given to `hear` as they come. Raises `StreamBroken` too, after the first words."""
+        return await Listening(streaming=self.streaming).complete(caller, request, hear)
 
     async def embed(self, caller: Caller, texts: Sequence[str], model: str | None = None) -> Embeddings:
         """One vector per text, in order; `model` None is the default embedder."""

@@ -1,7 +1,7 @@
 """What is asked of agents, and what they give back."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,9 @@ from cognitionos.agents.domain.workspace import Artifact
 Report = Callable[[str, dict[str, Any]], Awaitable[None]]
 """Tell whoever watches the run: (kind such as `agent.tool_called`, JSON data)."""
 
+HearWords = Callable[[str, str, str], None]
+"""Take the next words of an answer that is on its way: (role, key of the step, words)."""
+
 
 async def unheard(_kind: str, _data: dict[str, Any]) -> None:
     """A `Report` to nobody."""
@@ -23,7 +26,8 @@ class Identity:
     """Which task is worked on, for whom, and by which right. The same (run_id, task_id) continues from its journal.
 
     `workflow` names the declared workflow of the run; a `critical` run goes on where a budget halts others.
-    `approvals` are the decisions about this task's tool calls so far, by `ToolApproval.key`.
+    `approvals` are the decisions about this task's tool calls so far, by `ToolApproval.key`. With `hear` the answers of
+    its agents are asked for as streams.
     """
 
     tenant_id: UUID
@@ -38,6 +42,7 @@ class Identity:
     role: str
     deadline_s: float
     report: Report = unheard
+    hear: HearWords | None = None
     workflow: str | None = None
     critical: bool = False
     approvals: Mapping[str, ToolDecision] = field(default_factory=dict)
@@ -79,10 +84,6 @@ class Chat(Identity):
     """One turn of a conversation: `run_id` is the conversation, `task_id` the turn."""
 
     exchange: Exchange
-
-    def under(self, approvals: Mapping[str, ToolDecision]) -> "Chat":
-        """The same with these decisions about tool calls."""
-        return replace(self, approvals={**self.approvals, **approvals})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
+from cognitionos.agents.domain.approval import ToolApproval, ToolDecision
 from cognitionos.agents.domain.conversation import Talk, Turn, TurnStatus
 
 Remembered = Callable[[UUID, UUID, str, int], Awaitable[Sequence[str]]]
 """(tenant, project, query, at most so many): what memory knows."""
+
+Decisions = Callable[[UUID, UUID], Awaitable[Mapping[str, ToolDecision]]]
+"""(tenant, turn): what was decided about its tool calls, by `ToolApproval.key`; raises where that ends the turn."""
 
 
 class Talks(Protocol):
@@ -40,11 +44,21 @@ class Talks(Protocol):
         ...
 
     async def take_up(self, tenant_id: UUID, conversation_id: UUID, *, lease_s: float) -> Turn:
-        """The turn whose process is gone, under a new fencing number. Raises `NothingToResume`, `ConversationBusy`."""
+        """The turn whose process is gone, or that need not wait any more, under a new fencing number. Raises
+        `NothingToResume`, `ConversationBusy`.
+        """
+        ...
+
+    async def untended(self, *, grace_s: float, most: int) -> list[tuple[UUID, UUID]]:
+        """(tenant, conversation) of turns that could be taken up for `grace_s` seconds and were not."""
         ...
 
     async def renew(self, tenant_id: UUID, turn: Turn, *, lease_s: float) -> bool:
         """Go on working on it; False: it was cancelled, taken up by another, or deleted."""
+        ...
+
+    async def park(self, tenant_id: UUID, turn: Turn, requests: Sequence[ToolApproval]) -> Turn | None:
+        """Ask people, and let the turn wait until they decide or the first deadline passes; None as `finish`."""
         ...
 
     async def release(self, tenant_id: UUID, turn: Turn) -> None:

@@ -79,8 +79,7 @@ async def next_stage(session: Session, stage: Stage, *, call: Mapping[str, Any],
         at = now()
         done = Step(key=key, role=taker.role, kind=StepKind.DECISION, content=content, started_at=at, ended_at=at)
         await session.record(done)
-        told = {"from": stage.definition.role, "to": taker.role, "reason": call["reason"], "depth": hops}
-        await session.report("agent.handed_off", told)
+        await session.tell(done)
     taker = await roster.agent(tenant_id, done.content["agent"], version=done.content["version"])
     prompt = await roster.prompt(tenant_id, done.content["prompts"][taker.role])
     opening = taken_over(

@@ -11,7 +11,7 @@ from cognitionos.agents.domain.role import AgentDefinition, OwnAgent
 from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
 from cognitionos.agents.domain.tool_rule import ToolRule
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
-from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult
+from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, Hear
 
 
 class Models(Protocol):
@@ -23,6 +23,10 @@ class Models(Protocol):
 
     async def window(self, tenant_id: UUID, model: str | None, /) -> int | None:
         """See `Gateway.window`."""
+        ...
+
+    async def listen(self, caller: Caller, request: ChatRequest, hear: Hear, /) -> ChatResult:
+        """See `Gateway.listen`."""
         ...
 
     async def open_budget(self, tenant_id: UUID, subject: str, limit_nanousd: int, /) -> None:

@@ -25,7 +25,7 @@ from cognitionos.agents.domain.agent_run import (
 )
 from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, CallOutcome, clipped
 from cognitionos.agents.domain.workspace import Artifact, FileChanges, FileNotFound
-from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, ToolCall, Usage
+from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, Hear, ToolCall, Usage
 
 _AHEAD = (StepKind.TOOL, StepKind.DECISION)
 
@@ -95,6 +95,10 @@ class _Replayed:
     async def window(self, _tenant_id: UUID, _model: str | None, /) -> int | None:
         """A window that bounded a question is in the journal."""
         return None
+
+    async def listen(self, caller: Caller, request: ChatRequest, _hear: Hear, /) -> ChatResult:
+        """As `complete`: nobody listens to what was said before."""
+        return await self.complete(caller, request)
 
     async def open_budget(self, _tenant_id: UUID, _subject: str, _limit: int, /) -> None:
         """Nothing is paid."""

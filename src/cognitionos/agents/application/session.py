@@ -5,6 +5,7 @@ from typing import Any
 
 from cognitionos.agents.application.assignment import Identity
 from cognitionos.agents.application.ports import EffectStart, Journal, Observer, ToolContext
+from cognitionos.agents.application.step_events import event_of
 from cognitionos.agents.domain.agent_run import (
     AgentFailed,
     AgentRunState,
@@ -125,6 +126,12 @@ class Session:
     async def finish(self, status: AgentRunStatus, *, error: str | None = None) -> None:
         """Say how the agent run ended."""
         await self.journal.finish(self.place, status, error=error)
+
+    async def tell(self, step: Step) -> None:
+        """Tell whoever watches the run of a journaled step."""
+        told = event_of(step)
+        if told is not None:
+            await self.report(told.kind, dict(told.data))
 
     async def report(self, kind: str, data: dict[str, Any]) -> None:
         """Tell whoever watches the run."""

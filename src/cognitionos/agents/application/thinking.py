@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from cognitionos.agents.application.assignment import HearWords
 from cognitionos.agents.application.ports import Models
 from cognitionos.agents.application.request_digest import request_digest
 from cognitionos.agents.application.session import Session
@@ -14,15 +16,14 @@ from cognitionos.agents.domain.context_window import Message, estimated_tokens, 
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.room import LEAST_ANSWER, Room, room_of
 from cognitionos.agents.domain.structured import json_in
-from cognitionos.agents.domain.tool import clipped
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.json_schema import faults_of
-from cognitionos.llm_gateway.facade import ChatRequest, ChatResult, assistant, json_schema, user
+from cognitionos.llm_gateway.facade import ChatRequest, ChatResult, StreamBroken, assistant, json_schema, user
 from cognitionos.platform.crash_points import crash_point, declare
 
 AFTER_MODEL_ANSWER = declare("agents.after_model_answer")
 ATTEMPTS_AT_JSON = 2
-_EXCERPT = 300
+TIMES_LISTENED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,8 @@ class Thinking:
         more: Mapping[str, Any] = MappingProxyType({}),
     ) -> Step:
         started = self.now()
-        result = await self.models.complete(session.caller, request)
+        hear = None if more else session.identity.hear  # nobody listens to what sums up
+        result = await self._said(session, key, definition=definition, request=request, hear=hear)
         step = Step(
             key=key,
             role=definition.role,
@@ -133,8 +135,22 @@ class Thinking:
         )
         await session.record(step)
         crash_point(AFTER_MODEL_ANSWER)
-        await session.report("agent.answered", _told(step))
+        await session.tell(step)
         return step
+
+    async def _said(
+        self, session: Session, key: str, *, definition: AgentDefinition, request: ChatRequest, hear: HearWords | None
+    ) -> ChatResult:
+        """The answer; its words go to whoever listens. Where they broke off they are taken back and asked for again,
+        the last time without a stream, which the gateway tries elsewhere by itself.
+        """
+        if hear is not None:
+            for _ in range(TIMES_LISTENED):
+                try:
+                    return await self.models.listen(session.caller, request, partial(hear, definition.role, key))
+                except StreamBroken:
+                    await session.report("agent.restarted", {"role": definition.role, "step": key})
+        return await self.models.complete(session.caller, request)
 
 
 def _request(
@@ -187,17 +203,3 @@ def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
         return None, f"it is not JSON ({error})"
     faults = faults_of(value, schema)
     return value, "; ".join(f"{path} {fault}" for path, fault in faults.items())
-
-
-def _told(step: Step) -> dict[str, Any]:
-    calls = [call["function"]["name"] for call in step.content["tool_calls"]]
-    return {
-        "role": step.role,
-        "step": step.key,
-        "model": step.model,
-        "simulated": step.simulated,
-        "tokens": step.prompt_tokens + step.completion_tokens,
-        "cost_nanousd": step.cost_nanousd,
-        "calls": calls,
-        "text": clipped(step.content["text"], _EXCERPT),
-    }

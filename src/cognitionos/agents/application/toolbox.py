@@ -29,7 +29,6 @@ from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.telemetry import span
 
 AFTER_TOOL_EFFECT = declare("agents.after_tool_effect")
-_EXCERPT = 200
 _NOTHING_ADDED = Kit(is_strict=False)
 _SPENT = "No more tool calls are allowed. Give your answer from what you have."
 _INTERRUPTED = (
@@ -101,7 +100,7 @@ class Toolbox:
             step = await self._journal(session, key, definition=definition, call=call, ended=ended, started=started)
         outcome = CallOutcome(step.content["outcome"])
         self.observe.tool_call(_label(checked), outcome, time.monotonic() - clock)
-        await session.report("agent.tool_called", _told(step, seconds=time.monotonic() - clock))
+        await session.tell(step)
         return step
 
     async def _run(self, session: Session, key: str, *, call: ToolCall, checked: CheckedCall | Refusal) -> _Ended:
@@ -220,19 +219,6 @@ def _shown(content: Mapping[str, Any]) -> str:
     if len(text) <= MAX_RESULT_CHARACTERS:
         return text
     return json.dumps({"clipped": clipped(text, MAX_RESULT_CHARACTERS), "characters": len(text)}, ensure_ascii=False)
-
-
-def _told(step: Step, *, seconds: float) -> dict[str, Any]:
-    return {
-        "role": step.role,
-        "step": step.key,
-        "tool": step.content["tool"],
-        "outcome": step.content["outcome"],
-        "seconds": round(seconds, 3),
-        "arguments": clipped(step.content["arguments"], _EXCERPT),
-        "result": clipped(step.content["result"], _EXCERPT),
-        "files": step.content["files"],
-    }
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

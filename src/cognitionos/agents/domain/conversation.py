@@ -10,7 +10,7 @@ from uuid import UUID
 
 from cognitionos.agents.domain.context_window import Message, pack
 from cognitionos.agents.domain.tool import clipped
-from cognitionos.kernel.errors import Conflict, NotFound
+from cognitionos.kernel.errors import Conflict, NotFound, Unavailable
 
 MOST_TURNS_SHOWN = 200
 _MOST_MEMORY_CHARACTERS = 3_000
@@ -33,13 +33,23 @@ class TurnCancelled(Conflict):
     """Somebody cancelled the turn, or deleted its conversation, before it ended."""
 
 
+class TurnBrokenOff(Unavailable):
+    """The process that worked on the turn ended so often without an answer that it is not tried again."""
+
+
 class TurnStatus(StrEnum):
-    """`running` also says: broken off by a crash, until somebody takes it up."""
+    """`running` also says: broken off by a crash, until somebody takes it up. `waiting`: for people to decide."""
 
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in {TurnStatus.RUNNING, TurnStatus.WAITING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +62,15 @@ class Talk:
     agent: str
     title: str
     created_at: datetime
+    user_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A message and what became of it. `outcome` is what the agent needed; `error` has `type` and `detail`."""
+    """A message and what became of it. `outcome` is what the agent needed; `error` has `type` and `detail`.
+
+    `broken_off` counts the processes that ended while they worked on it.
+    """
 
     id: UUID
     conversation_id: UUID
@@ -66,6 +80,7 @@ class Turn:
     message: str
     status: TurnStatus
     fence: int
+    broken_off: int = 0
     answer: str | None = None
     error: Mapping[str, Any] | None = None
     outcome: Mapping[str, Any] | None = None

@@ -1,9 +1,9 @@
 """Conversations in PostgreSQL: turns under a lease and a fencing number; a cancelled one refuses its late writer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from cognitionos.agents.domain.agent_run import storable
+from cognitionos.agents.domain.approval import ToolApproval
 from cognitionos.agents.domain.conversation import (
     ConversationBusy,
     ConversationNotFound,
@@ -20,14 +21,15 @@ from cognitionos.agents.domain.conversation import (
     Turn,
     TurnStatus,
 )
+from cognitionos.agents.infrastructure.conversation_rows import TURN, turns_of
 from cognitionos.platform.database import Database
 
-_TURN = "t.id, conversation_id, number, api_key_id, user_name, message, status, fence, answer, error, outcome"
-_TURN = f"{_TURN}, started_at, ended_at"
+Connection = AsyncConnection[Any]
 _CREATE = """
-INSERT INTO conversations (id, tenant_id, project_id, agent, title, created_at) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO conversations (id, tenant_id, project_id, agent, title, created_at, user_name)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
-_GET = "SELECT id, tenant_id, project_id, agent, title, created_at FROM conversations WHERE id = %s"
+_GET = "SELECT id, tenant_id, project_id, agent, title, created_at, user_name FROM conversations WHERE id = %s"
 _LAST = """
 SELECT t.number, t.status, t.lease_until > now() AS alive FROM conversation_turns t
 WHERE t.conversation_id = %s ORDER BY t.number DESC LIMIT 1
@@ -37,24 +39,33 @@ INSERT INTO conversation_turns AS t (conversation_id, number, id, tenant_id, api
   lease_until)
 VALUES (%(conversation)s, %(number)s, %(id)s, %(tenant)s, %(api_key)s, %(user)s, %(message)s, 'running',
   now() + make_interval(secs => %(lease)s))
-RETURNING {_TURN}
+RETURNING {TURN}
 """  # noqa: S608 - words of ours
 _TAKE_UP = f"""
-UPDATE conversation_turns t SET fence = fence + 1, lease_until = now() + make_interval(secs => %(lease)s)
-WHERE conversation_id = %(conversation)s AND number = %(number)s RETURNING {_TURN}
+UPDATE conversation_turns t SET fence = fence + 1, lease_until = now() + make_interval(secs => %(lease)s),
+  broken_off = broken_off + (status = 'running' AND lease_until > '-infinity')::int, status = 'running'
+WHERE conversation_id = %(conversation)s AND number = %(number)s RETURNING {TURN}
 """  # noqa: S608 - words of ours
 _RENEW = """
 UPDATE conversation_turns SET lease_until = now() + make_interval(secs => %s)
 WHERE id = %s AND fence = %s AND status = 'running'
 """
+_RELEASE = """
+UPDATE conversation_turns SET lease_until = '-infinity' WHERE id = %s AND fence = %s AND status = 'running'
+"""
+_PARK = f"""
+UPDATE conversation_turns t SET status = 'waiting' WHERE id = %s AND fence = %s AND status = 'running' RETURNING {TURN}
+"""  # noqa: S608 - words of ours
+_WAIT_UNTIL = "UPDATE conversation_turns SET lease_until = %s WHERE id = %s"
+_WAKE = "UPDATE conversation_turns SET lease_until = least(lease_until, now()) WHERE id = %s AND status = 'waiting'"
 _FINISH = f"""
 UPDATE conversation_turns t SET status = %(status)s, answer = %(answer)s, error = %(error)s, outcome = %(outcome)s,
   ended_at = now()
-WHERE id = %(id)s AND fence = %(fence)s AND status = 'running' RETURNING {_TURN}
+WHERE id = %(id)s AND fence = %(fence)s AND status = 'running' RETURNING {TURN}
 """  # noqa: S608 - words of ours
 _CANCEL = f"""
 UPDATE conversation_turns t SET status = 'cancelled', fence = fence + 1, ended_at = now()
-WHERE conversation_id = %s AND status = 'running' RETURNING {_TURN}
+WHERE conversation_id = %s AND status IN ('running', 'waiting') RETURNING {TURN}
 """  # noqa: S608 - words of ours
 # the journal of a turn is closed with it, so that its writer is refused at its next step
 _CLOSE_JOURNAL = """
@@ -70,41 +81,28 @@ _DELETE_FILES = "DELETE FROM workspace_files WHERE run_id = %s"
 _DELETE = "DELETE FROM conversations WHERE id = %s"
 
 
+class Asking(Protocol):
+    """Where what agents ask people is kept, written in the transactions of the turns it belongs to."""
+
+    async def ask(self, connection: Connection, turn: Turn, requests: Sequence[ToolApproval]) -> datetime:
+        """Put the questions; those that were put before stay. Gives when the first is decided or runs out."""
+        ...
+
+    async def close(self, connection: Connection, turn_id: UUID) -> None:
+        """Nobody needs to decide any more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TalkRow:
-    """A conversation with how far it is; `status` None: nobody has said anything."""
-
-    id: UUID
-    agent: str
-    title: str
-    created_at: datetime
-    turns: int
-    status: str | None
-
-
-_LIST = """
-SELECT c.id, c.agent, c.title, c.created_at, COALESCE(l.number, 0) AS turns, l.status FROM conversations c
-LEFT JOIN LATERAL (
-  SELECT number, status FROM conversation_turns t WHERE t.conversation_id = c.id ORDER BY number DESC LIMIT 1
-) l ON true
-WHERE %(id)s::uuid IS NULL AND (%(at)s::timestamptz IS NULL OR (c.created_at, c.id) < (%(at)s, %(after)s))
-  OR c.id = %(id)s
-ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s
-"""
-_TURNS = f"""
-SELECT {_TURN} FROM conversation_turns t WHERE conversation_id = %s AND number > %s ORDER BY number LIMIT %s
-"""  # noqa: S608 - words of ours
-
-
-@dataclass(frozen=True, slots=True)
 class PostgresTalks:
-    """`Talks`, and the reads of the HTTP routes."""
+    """`Talks`."""
 
     database: Database
+    asking: Asking
 
     async def create(self, talk: Talk) -> None:
         """See `Talks.create`."""
-        values = (talk.id, talk.tenant_id, talk.project_id, talk.agent, talk.title, talk.created_at)
+        values = (talk.id, talk.tenant_id, talk.project_id, talk.agent, talk.title, talk.created_at, talk.user_name)
         async with self.database.transaction(talk.tenant_id) as connection:
             await connection.execute(_CREATE, values)
 
@@ -139,8 +137,8 @@ class PostgresTalks:
         async with self.database.transaction(tenant_id) as connection:
             await _locked(connection, conversation_id)
             last = await (await connection.execute(_LAST, (conversation_id,))).fetchone()
-            if last is not None and last[1] == TurnStatus.RUNNING.value:
-                raise _busy(alive=last[2])
+            if last is not None and not TurnStatus(last[1]).is_final:
+                raise _busy(TurnStatus(last[1]), alive=last[2])
             values = {
                 "conversation": conversation_id,
                 "number": 1 if last is None else last[0] + 1,
@@ -151,7 +149,7 @@ class PostgresTalks:
                 "message": storable(message),
                 "lease": lease_s,
             }
-            [turn] = await _turns(connection, _BEGIN, values)
+            [turn] = await turns_of(connection, _BEGIN, values)
             return turn
 
     async def take_up(self, tenant_id: UUID, conversation_id: UUID, *, lease_s: float) -> Turn:
@@ -159,12 +157,12 @@ class PostgresTalks:
         async with self.database.transaction(tenant_id) as connection:
             await _locked(connection, conversation_id)
             last = await (await connection.execute(_LAST, (conversation_id,))).fetchone()
-            if last is None or last[1] != TurnStatus.RUNNING.value:
+            if last is None or TurnStatus(last[1]).is_final:
                 raise NothingToResume("No turn of this conversation was broken off.")
             if last[2]:
-                raise _busy(alive=True)
+                raise _busy(TurnStatus(last[1]), alive=True)
             values = {"conversation": conversation_id, "number": last[0], "lease": lease_s}
-            [turn] = await _turns(connection, _TAKE_UP, values)
+            [turn] = await turns_of(connection, _TAKE_UP, values)
             return turn
 
     async def renew(self, tenant_id: UUID, turn: Turn, *, lease_s: float) -> bool:
@@ -174,7 +172,23 @@ class PostgresTalks:
 
     async def release(self, tenant_id: UUID, turn: Turn) -> None:
         """See `Talks.release`."""
-        await self.renew(tenant_id, turn, lease_s=0)
+        async with self.database.transaction(tenant_id) as connection:
+            await connection.execute(_RELEASE, (turn.id, turn.fence))
+
+    async def untended(self, *, grace_s: float, most: int) -> list[tuple[UUID, UUID]]:
+        """See `Talks.untended`."""
+        async with self.database.connection() as connection:
+            rows = await connection.execute("SELECT * FROM open_turns(%s, %s)", (grace_s, most))
+            return [(row[0], row[1]) for row in await rows.fetchall()]
+
+    async def park(self, tenant_id: UUID, turn: Turn, requests: Sequence[ToolApproval]) -> Turn | None:
+        """See `Talks.park`."""
+        async with self.database.transaction(tenant_id) as connection:
+            found = await turns_of(connection, _PARK, (turn.id, turn.fence))
+            if found:
+                until = await self.asking.ask(connection, found[0], requests)
+                await connection.execute(_WAIT_UNTIL, (until, turn.id))
+        return found[0] if found else None
 
     async def finish(
         self,
@@ -196,16 +210,19 @@ class PostgresTalks:
             "outcome": None if outcome is None else _json(outcome),
         }
         async with self.database.transaction(tenant_id) as connection:
-            found = await _turns(connection, _FINISH, values)
+            found = await turns_of(connection, _FINISH, values)
+            if found:
+                await self.asking.close(connection, turn.id)
         return found[0] if found else None
 
     async def cancel(self, tenant_id: UUID, conversation_id: UUID) -> Turn | None:
         """See `Talks.cancel`."""
         async with self.database.transaction(tenant_id) as connection:
             await _locked(connection, conversation_id)
-            found = await _turns(connection, _CANCEL, (conversation_id,))
+            found = await turns_of(connection, _CANCEL, (conversation_id,))
             for turn in found:
                 await connection.execute(_CLOSE_JOURNAL, (conversation_id, turn.id))
+                await self.asking.close(connection, turn.id)
         return found[0] if found else None
 
     async def earlier(
@@ -216,19 +233,10 @@ class PostgresTalks:
             rows = await (await connection.execute(_EARLIER, (conversation_id, before, limit))).fetchall()
         return [(message, answer or "") for message, answer in reversed(rows)]
 
-    async def listed(
-        self, tenant_id: UUID, *, limit: int, after: tuple[datetime, UUID] | None = None, only: UUID | None = None
-    ) -> list[TalkRow]:
-        """The tenant's conversations, newest first, after one of them; or `only` one."""
-        values = {"id": only, "limit": limit, "at": after and after[0], "after": after and after[1]}
-        async with self.database.transaction(tenant_id) as connection:
-            cursor = connection.cursor(row_factory=class_row(TalkRow))
-            return await (await cursor.execute(_LIST, values)).fetchall()
 
-    async def turns(self, tenant_id: UUID, conversation_id: UUID, *, after: int, limit: int) -> list[Turn]:
-        """Some turns after number `after`, in order."""
-        async with self.database.transaction(tenant_id) as connection:
-            return await _turns(connection, _TURNS, (conversation_id, after, limit))
+async def wake_turn(connection: Connection, turn_id: UUID) -> None:
+    """Let a turn that waits be taken up at once; locks it until the transaction ends."""
+    await connection.execute(_WAKE, (turn_id,))
 
 
 async def _locked(connection: AsyncConnection[Any], conversation_id: UUID) -> None:
@@ -236,28 +244,6 @@ async def _locked(connection: AsyncConnection[Any], conversation_id: UUID) -> No
     row = await connection.execute(f"{_GET} FOR UPDATE".encode(), (conversation_id,))
     if await row.fetchone() is None:
         raise _no(conversation_id)
-
-
-async def _turns(connection: AsyncConnection[Any], statement: str, values: Any) -> list[Turn]:
-    rows = await (await connection.execute(statement.encode(), values)).fetchall()
-    return [
-        Turn(
-            id=row[0],
-            conversation_id=row[1],
-            number=row[2],
-            api_key_id=row[3],
-            user_name=row[4],
-            message=row[5],
-            status=TurnStatus(row[6]),
-            fence=row[7],
-            answer=row[8],
-            error=row[9],
-            outcome=row[10],
-            started_at=row[11],
-            ended_at=row[12],
-        )
-        for row in rows
-    ]
 
 
 def _json(value: Mapping[str, Any]) -> Jsonb:
@@ -268,7 +254,9 @@ def _no(conversation_id: UUID) -> ConversationNotFound:
     return ConversationNotFound(f"There is no conversation {conversation_id}.")
 
 
-def _busy(*, alive: bool) -> ConversationBusy:
+def _busy(status: TurnStatus, *, alive: bool) -> ConversationBusy:
+    if status is TurnStatus.WAITING:
+        return ConversationBusy("The agent waits for people to approve what it wants to do (GET /v1/approvals).")
     if alive:
         return ConversationBusy("The agent is still at work on the last message; wait for it, or cancel it.")
-    return ConversationBusy("The last message was broken off; resume it, or cancel it.")
+    return ConversationBusy("The last message was broken off; it will be gone on with. Resume it now, or cancel it.")

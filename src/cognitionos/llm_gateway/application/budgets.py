@@ -144,12 +144,13 @@ class Budgets:
                 fields={"downgrade_to": "a model with a known price"},
             )
 
-    async def bill(self, call: Call, candidate: Candidate) -> int:
-        """Price the call at `candidate` and settle it; gives its cost in nano-dollars."""
+    async def bill(self, call: Call, candidate: Candidate) -> Call:
+        """Price the call at `candidate` and settle it; the call as it was booked."""
         price = await self.prices.price(call.caller.tenant_id, candidate)
         cost, priced = billed(price, call.usage)
-        await self.settle(replace(call, cost_nanousd=cost, priced=priced))
-        return cost
+        booked = replace(call, cost_nanousd=cost, priced=priced)
+        await self.settle(booked)
+        return booked
 
     async def _prices(self, tenant_id: UUID, candidates: Sequence[Candidate]) -> list[Price | None]:
         return [await self.prices.price(tenant_id, candidate) for candidate in candidates]

@@ -39,6 +39,15 @@ class Opened:
 
 
 @dataclass(slots=True)
+class Ended:
+    """What a stream came to, for whoever has read it to its end; nothing where it was somebody else's."""
+
+    usage: Usage = Usage()
+    cost_nanousd: int = 0
+    priced: bool = True
+
+
+@dataclass(slots=True)
 class Tally:
     """What has come so far. `events`, where they are wanted: as they came, while they are plain."""
 
@@ -79,6 +88,7 @@ class Flow:
     done: Attempted[Opened]
     ticket: Ticket
     spawn: Spawn
+    ended: Ended = field(default_factory=Ended)
     _first: Chunk | None = field(init=False)
     _rest: AsyncGenerator[Chunk, None] = field(init=False)
     _tally: Tally = field(init=False)
@@ -230,9 +240,11 @@ class Flow:
             if outcome == ABORTED:
                 budgets.bill_later(row, self.done.candidate)
             else:
-                cost = await budgets.bill(row, self.done.candidate)
+                booked = await budgets.bill(row, self.done.candidate)
+                self.ended.usage, self.ended.cost_nanousd = booked.usage, booked.cost_nanousd
+                self.ended.priced = booked.priced
                 if outcome == OK:
-                    over = self._share(cost)
+                    over = self._share(booked.cost_nanousd)
         finally:
             self.ticket.close()
             if self._flight is not None:

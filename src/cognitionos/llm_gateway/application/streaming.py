@@ -12,7 +12,7 @@ from cognitionos.llm_gateway.application.cache import NOT_CACHED, Ticket
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Started
 from cognitionos.llm_gateway.application.completion import Completion
-from cognitionos.llm_gateway.application.flow import Flow, Opened
+from cognitionos.llm_gateway.application.flow import Ended, Flow, Opened
 from cognitionos.llm_gateway.application.following import Following, Late, give_back
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight
@@ -40,7 +40,7 @@ class ChatStream:
     """An answer on its way. The fields are what is known before its first byte; `events` are its JSON texts.
 
     Whoever stops early calls `events.aclose()`: what the provider produced until then is billed. In the middle of
-    asking for an event it waits for `released` first: others may depend on that one.
+    asking for an event it waits for `released` first: others may depend on that one. `ended` holds once `events` have.
     """
 
     call_id: UUID
@@ -58,6 +58,7 @@ class ChatStream:
     cost_nanousd: int | None
     events: AsyncGenerator[bytes, None]
     released: Callable[[], Awaitable[None]] | None = None
+    ended: Ended = field(default_factory=Ended)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ class Streaming:
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
         )
-        return replace(stream, released=flow.released)
+        return replace(stream, released=flow.released, ended=flow.ended)
 
     def _spawn(self, reading: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(reading, name="llm_gateway.followed_stream")

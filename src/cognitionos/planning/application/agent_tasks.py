@@ -94,8 +94,15 @@ class AgentTasks:
 
 
 def parked_for(requests: Sequence[ToolApproval]) -> Postponed:
-    """Waiting for people to decide about tool calls; with the exact arguments before their eyes."""
-    asks = tuple(
+    """Waiting for people to decide about tool calls."""
+    asks = asks_of(requests)
+    state = {"asked": [ask.key for ask in asks]}
+    return Postponed(state=state, after_s=min(ask.deadline_s for ask in asks), asks=asks)
+
+
+def asks_of(requests: Sequence[ToolApproval]) -> tuple[Ask, ...]:
+    """Tool calls as questions, with the exact arguments before people's eyes."""
+    return tuple(
         Ask(
             key=each.key,
             prompt=f"May {each.tool} be used? {each.reason}",
@@ -105,8 +112,6 @@ def parked_for(requests: Sequence[ToolApproval]) -> Postponed:
         )
         for each in requests
     )
-    state = {"asked": [ask.key for ask in asks]}
-    return Postponed(state=state, after_s=min(ask.deadline_s for ask in asks), asks=asks)
 
 
 def _critics(given: Any) -> tuple[str, ...]:

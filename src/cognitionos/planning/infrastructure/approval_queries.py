@@ -12,13 +12,16 @@ from cognitionos.planning.domain.approval import ApprovalNotFound, ApprovalStatu
 from cognitionos.platform.database import Database
 
 _COLUMNS = """
-id, status, run_id, task_key AS task, prompt, details, approvers, default_decision AS default, created_at, deadline_at,
-decided_at, decided_by, comment, '/v1/approvals/' || id AS href, '/v1/runs/' || run_id AS run_href
+id, status, run_id, conversation_id,
+task_key AS task, prompt, details, approvers, default_decision AS default, created_at, deadline_at,
+decided_at, decided_by, comment, '/v1/approvals/' || id AS href, '/v1/runs/' || run_id AS run_href,
+'/v1/conversations/' || conversation_id AS conversation_href
 """
 _LIST = f"""
 SELECT {_COLUMNS} FROM approvals
 WHERE (%(after)s::uuid IS NULL OR id < %(after)s) AND (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(run)s::uuid IS NULL OR run_id = %(run)s)
+  AND (%(conversation)s::uuid IS NULL OR conversation_id = %(conversation)s)
 ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - a constant
 _ONE = f"SELECT {_COLUMNS} FROM approvals WHERE id = %(id)s"  # noqa: S608 - a constant
@@ -27,12 +30,14 @@ _ONE = f"SELECT {_COLUMNS} FROM approvals WHERE id = %(id)s"  # noqa: S608 - a c
 class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
     """A question to a person. `default` counts when nobody decides before `deadline_at`; then it is `expired`.
 
-    `approvers` are the users who may decide; empty: whoever has the scope.
+    `approvers` are the users who may decide; empty: whoever has the scope. What waits is a task of a run, or a turn of
+    a conversation: the other's fields are null.
     """
 
     id: UUID
     status: ApprovalStatus
-    run_id: UUID
+    run_id: UUID | None
+    conversation_id: UUID | None
     task: str
     prompt: str
     details: Any
@@ -44,7 +49,8 @@ class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str | None
     comment: str | None
     href: str
-    run_href: str
+    run_href: str | None
+    conversation_href: str | None
 
 
 class NewestApproval(NamedTuple):
@@ -67,12 +73,14 @@ class ApprovalQueries:
         after: NewestApproval | None,
         status: ApprovalStatus | None,
         run_id: UUID | None,
+        conversation_id: UUID | None = None,
     ) -> list[ApprovalView]:
         """The newest `limit + 1` after the cursor."""
         values = {
             "after": after and after.id,
             "status": status and status.value,
             "run": run_id,
+            "conversation": conversation_id,
             "limit": limit + 1,
         }
         return await self._read(tenant_id, _LIST, values)

@@ -1,6 +1,7 @@
 """Approvals in PostgreSQL. The run's row lock comes first, as everywhere: its task cannot be parked in between."""
 
 import hmac
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,11 +27,14 @@ from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of
 from cognitionos.platform.database import Database
 
 Connection = AsyncConnection[Any]
+WakeTurn = Callable[[Connection, UUID], Awaitable[None]]
+"""Lock a turn of a conversation that waits, and let it go on when the transaction ends."""
 
-_RUN_OF = "SELECT run_id FROM approvals WHERE id = %s"
+_PLACE_OF = "SELECT run_id, turn_id FROM approvals WHERE id = %s"
 _LOCK_RUN = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - a constant
 _LOCK = """
-SELECT id, tenant_id, run_id, task_id, key, approvers, status, deadline_at, decided_by, comment, token_hash, task_key,
+SELECT id, tenant_id, coalesce(run_id, conversation_id), coalesce(task_id, turn_id), key, approvers,
+  status, deadline_at, decided_by, comment, token_hash, task_key,
   clock_timestamp()
 FROM approvals WHERE id = %s FOR UPDATE
 """
@@ -49,13 +53,14 @@ class PostgresApprovals:
     """An `ApprovalStore`, and what agents' tasks are told of decisions."""
 
     database: Database
+    wake_turn: WakeTurn
 
     async def decide(
         self, tenant_id: UUID, approval_id: UUID, decision: Decision, *, token_hash: bytes | None = None
     ) -> tuple[Approval, bool]:
         """See `ApprovalStore.decide`."""
         async with self.database.transaction(tenant_id) as connection:
-            run = await _locked_run(connection, approval_id)
+            run = await self._locked_place(connection, approval_id)
             approval, its_hash, task_key, _ = await _locked(connection, approval_id)
             if token_hash is not None and not hmac.compare_digest(its_hash or b"", token_hash):
                 raise ApprovalNotFound("There is no approval for this link.")
@@ -63,11 +68,8 @@ class PostgresApprovals:
             if is_new:
                 values = (decision.status, decision.by, decision.comment, decision.at, approval_id)
                 await connection.execute(_DECIDE, values)
-                await parking_rows.wake(connection, approval.task_id, decision.as_state())
-                data = {"approval_id": str(approval_id), **decision.as_state()}
-                event = RunEvent(kind="approval.decided", task_key=task_key, data=data)
-                await run_rows.append_events(connection, run, [event], at=decision.at)
-                await connection.execute(_SET_SEQ, (run.last_seq, run.id))
+                if run is not None:
+                    await _wake_task(connection, run, approval, decision, task_key)
         return approval, is_new
 
     async def give_token(self, tenant_id: UUID, approval_id: UUID, *, token_hash: bytes, person: str) -> Approval:
@@ -96,25 +98,41 @@ class PostgresApprovals:
         async with self.database.transaction(task.tenant_id) as connection:
             await connection.execute(_EXPIRE, (task.id,))
             rows = await (await connection.execute(_DECISIONS, (task.id,))).fetchall()
-        decided = {}
-        for key, status, default, by, comment in rows:
-            if status == ApprovalStatus.EXPIRED and default == "fail":
-                raise ApprovalExpired("Nobody decided in time whether the agent may use its tool.")
-            if status == ApprovalStatus.EXPIRED:
-                decided[key] = ToolDecision(approved=default == "approve", comment="nobody decided in time")
-            elif status in {ApprovalStatus.APPROVED, ApprovalStatus.REJECTED}:
-                decided[key] = ToolDecision(approved=status == ApprovalStatus.APPROVED, by=by, comment=comment)
-        return decided
+        return decided(rows)
+
+    async def _locked_place(self, connection: Connection, approval_id: UUID) -> Run | None:
+        """The run that waits, locked; None: a turn of a conversation does, which is locked and may go on."""
+        found = await (await connection.execute(_PLACE_OF, (approval_id,))).fetchone()
+        if found is None:
+            raise ApprovalNotFound(f"There is no approval {approval_id}.")
+        if found[0] is None:
+            await self.wake_turn(connection, found[1])
+            return None
+        row = await (await connection.execute(_LOCK_RUN, (found[0],))).fetchone()
+        if row is None:
+            raise ApprovalNotFound(f"There is no approval {approval_id}.")
+        return run_of(row)
 
 
-async def _locked_run(connection: Connection, approval_id: UUID) -> Run:
-    found = await (await connection.execute(_RUN_OF, (approval_id,))).fetchone()
-    if found is None:
-        raise ApprovalNotFound(f"There is no approval {approval_id}.")
-    row = await (await connection.execute(_LOCK_RUN, (found[0],))).fetchone()
-    if row is None:
-        raise ApprovalNotFound(f"There is no approval {approval_id}.")
-    return run_of(row)
+def decided(rows: Sequence[Sequence[Any]]) -> dict[str, ToolDecision]:
+    """Decisions by key, of (key, status, default, by, comment). Raises `ApprovalExpired` as its callers say."""
+    found = {}
+    for key, status, default, by, comment in rows:
+        if status == ApprovalStatus.EXPIRED and default == "fail":
+            raise ApprovalExpired("Nobody decided in time whether the agent may use its tool.")
+        if status == ApprovalStatus.EXPIRED:
+            found[key] = ToolDecision(approved=default == "approve", comment="nobody decided in time")
+        elif status in {ApprovalStatus.APPROVED, ApprovalStatus.REJECTED}:
+            found[key] = ToolDecision(approved=status == ApprovalStatus.APPROVED, by=by, comment=comment)
+    return found
+
+
+async def _wake_task(connection: Connection, run: Run, approval: Approval, decision: Decision, task_key: str) -> None:
+    await parking_rows.wake(connection, approval.task_id, decision.as_state())
+    data = {"approval_id": str(approval.id), **decision.as_state()}
+    event = RunEvent(kind="approval.decided", task_key=task_key, data=data)
+    await run_rows.append_events(connection, run, [event], at=decision.at)
+    await connection.execute(_SET_SEQ, (run.last_seq, run.id))
 
 
 async def _locked(connection: Connection, approval_id: UUID) -> tuple[Approval, bytes | None, str, datetime]:

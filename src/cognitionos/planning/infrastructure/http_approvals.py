@@ -85,12 +85,15 @@ class ApprovalRoutes(Controller):
         who: Who,
         status: FromQuery[ApprovalStatus | None] = None,
         run_id: FromQuery[UUID | None] = None,
+        conversation_id: FromQuery[UUID | None] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[ApprovalView]:
         """Newest first; `status=pending` are those that wait."""
         after = decode_cursor(cursor, NewestApproval)
-        rows = await approval_queries.approvals(who.tenant_id, limit=limit, after=after, status=status, run_id=run_id)
+        rows = await approval_queries.approvals(
+            who.tenant_id, limit=limit, after=after, status=status, run_id=run_id, conversation_id=conversation_id
+        )
         return page(rows, limit, lambda row: (row.id,))
 
     @get(

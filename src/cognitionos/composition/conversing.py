@@ -1,0 +1,50 @@
+"""Conversations, wired: what agents ask people in them is kept by planning, with all other approvals."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cognitionos.agents.application.conversations import Conversations
+from cognitionos.agents.application.runs import AgentRuns
+from cognitionos.agents.infrastructure.conversation_queries import TalkQueries
+from cognitionos.agents.infrastructure.conversation_store import PostgresTalks
+from cognitionos.agents.infrastructure.conversation_stream import TurnStreams
+from cognitionos.composition.base import Base
+from cognitionos.composition.sweeper import TurnSweeper
+from cognitionos.memory.facade import Memory
+from cognitionos.planning.infrastructure.turn_approvals import TurnApprovals
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationServices:
+    """What the HTTP edge and the worker use of conversations."""
+
+    conversations: Conversations
+    talks: TalkQueries
+    streams: TurnStreams
+    sweeper: TurnSweeper
+
+
+def build(base: Base, memory: Memory, runs: AgentRuns) -> ConversationServices:
+    """Conversations over these agents. No I/O."""
+    approvals = TurnApprovals(database=base.database, new_id=base.new_id)
+    talks, settings = TalkQueries(base.database), base.settings
+
+    async def recall(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> list[str]:
+        return [each.content for each in await memory.recall(tenant_id, project_id, query, limit)]
+
+    conversations = Conversations(
+        talks=PostgresTalks(database=base.database, asking=approvals),
+        runs=runs,
+        roster=runs.roster,
+        recall=recall,
+        decisions=approvals.decisions,
+        now=base.now,
+        new_id=base.new_id,
+        lease_s=settings.lease_s,
+    )
+    return ConversationServices(
+        conversations=conversations,
+        talks=talks,
+        streams=TurnStreams(talks=talks, feed=conversations.feed, asked=approvals.asked, go_on=conversations.go_on),
+        sweeper=TurnSweeper(conversations=conversations, every_s=max(settings.sweep_s, settings.lease_s / 2)),
+    )
