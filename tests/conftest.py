@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from tests.servers import (
     TestDatabase,
     TestServers,
@@ -30,6 +32,10 @@ from tests.servers import (
 )
 
 from cognitionos.platform.config import Settings
+
+# how fast a busy machine makes examples is no property of ours
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

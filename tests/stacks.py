@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.waiting import eventually_sync
+
+from cognitionos.cli.crash_test.processes import clean_environment
 
 _START_TIMEOUT_S = 60
 
@@ -68,13 +69,6 @@ class RunningStack:
 def command(*arguments: str) -> list[str]:
     """The command line of the product."""
     return [sys.executable, "-m", "cognitionos", *arguments]
-
-
-def clean_environment(**settings: str) -> dict[str, str]:
-    """Ours, without anything that would set up the product, plus `settings`."""
-    foreign = ("COGNITIONOS_", "DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL", "OPENAI_", "ANTHROPIC_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {"COGNITIONOS_DETECT_LOCAL_MODELS": "false"} | settings
 
 
 def start_stack(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> RunningStack:

@@ -15,11 +15,12 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 from tests.conftest import Run, TestDatabase
-from tests.crash.kit import Product, a_product
+from tests.crash.kit import a_product
 from tests.edge import Caller, a_caller
 from tests.upstream import Say, Upstream, running_upstream
 from tests.waiting import eventually
 
+from cognitionos.cli.crash_test.processes import Processes
 from cognitionos.cli.listening import answers_ready, free_port
 from cognitionos.platform.config import Settings
 
@@ -32,7 +33,7 @@ BOUND = Decimal("0.0002")
 class Pair:
     """Two API processes on one database, short signs of life; `product` starts more of them."""
 
-    product: Product
+    product: Processes
     upstream: Upstream
     urls: list[str]
 

@@ -13,13 +13,15 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.crash import test_scheduler_killed, test_worker_killed
-from tests.crash.kit import Canary, Product, a_canary, a_product, died_at_its_point, its_child_died
+from tests.crash.kit import a_product, died_at_its_point, its_child_died
 from tests.edge import a_caller
 from tests.fakes.planning_model import DOOM, Actor
 from tests.upstream import Upstream, running_upstream
 from tests.waiting import eventually
 
 import cognitionos
+from cognitionos.cli.crash_test.processes import Processes
+from cognitionos.cli.crash_test.sink import Sink, running_sink
 from cognitionos.platform import crash_points
 from cognitionos.platform.config import Settings
 
@@ -49,8 +51,8 @@ GOAL = {"statement": "Do two things, one after the other", "budget_usd": "1"}
 class Scene:
     """Processes to kill, a model and a canary that outlive them, and a client of the API."""
 
-    product: Product
-    canary: Canary
+    product: Processes
+    canary: Sink
     upstream: Upstream
     client: aiohttp.ClientSession
     port: int
@@ -105,7 +107,7 @@ def scene(settings: Settings, run: Any) -> Iterator[Scene]:
     stack = AsyncExitStack()
 
     async def set_up() -> Scene:
-        canary = await stack.enter_async_context(a_canary())
+        canary = await stack.enter_async_context(running_sink())
         upstream = await stack.enter_async_context(running_upstream())
         upstream.script = Actor(upstream, canary.url)
         product = await stack.enter_async_context(

@@ -11,10 +11,11 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
-from tests.crash.kit import Product, a_product, died_at_its_point
+from tests.crash.kit import a_product, died_at_its_point
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.waiting import eventually
 
+from cognitionos.cli.crash_test.processes import Processes
 from cognitionos.composition import scheduling
 from cognitionos.kernel.clock import utc_now
 from cognitionos.kernel.ids import new_id
@@ -34,7 +35,7 @@ class Scene:
     """A schedule of each second, and processes to kill."""
 
     bench: Bench
-    product: Product
+    product: Processes
     schedules: Schedules
     who: Principal
     schedule: Schedule

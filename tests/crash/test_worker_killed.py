@@ -1,7 +1,6 @@
 """SIGKILL of the worker at each commit boundary: another takes over, the run ends, each keyed effect happens once."""
 
 import asyncio
-import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,10 +10,15 @@ from uuid import UUID
 
 import pytest
 import redis.asyncio
-from tests.crash.kit import Canary, Product, a_canary, a_product, died_at_its_point
+from tests.crash.kit import a_product, died_at_its_point
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.waiting import eventually
 
+from cognitionos.cli.crash_test import workflow
+from cognitionos.cli.crash_test.load import Result
+from cognitionos.cli.crash_test.processes import Processes
+from cognitionos.cli.crash_test.sink import Sink, running_sink
+from cognitionos.cli.crash_test.verdict import judge
 from cognitionos.kernel.clock import utc_now
 from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Principal
@@ -25,15 +29,18 @@ from cognitionos.platform.config import Settings
 
 LEASE_S = 1.0
 POINTS = {
-    "engine.after_claim": 0.0,
-    "engine.before_record": 0.0,
-    "engine.in_record": 0.0,
-    "engine.before_relay": 0.0,
-    "engine.after_record": 0.0,
-    "engine.after_renew": 0.6,
-    "http_task.after_send": 0.0,
+    "engine.after_claim": 5,
+    "engine.before_record": 8,
+    "engine.in_record": 8,
+    "engine.before_relay": 8,
+    "engine.after_record": 8,
+    "engine.after_renew": 3,
+    "http_task.after_send": 6,
 }
-"""Each point that a run of http tasks passes, and how long an effect takes so that it does."""
+"""Each point that a run passes whatever its tasks are, and the passing, in the midst of a run, at which workers die."""
+RENEWED_S = 0.6
+"""So long an effect takes that its lease is renewed meanwhile."""
+CODE = {"code": "print(data)\nwith open('found.txt', 'w') as file:\n    file.write('found')", "input": 7}
 
 
 @dataclass(kw_only=True)
@@ -41,8 +48,8 @@ class Scene:
     """A platform to start runs on, processes to kill, a canary."""
 
     bench: Bench
-    product: Product
-    canary: Canary
+    product: Processes
+    canary: Sink
     survivor: asyncio.subprocess.Process
 
     async def start(self, who: Principal, *, width: int = 3) -> UUID:
@@ -59,23 +66,26 @@ class Scene:
         graph = [effect("first"), value("fork", "first"), *(effect(key, "fork") for key in wide)]
         return await self.bench.runs.start(who, [*graph, value("join", *wide), effect("last", "join")])
 
-    async def start_branching(self, who: Principal) -> UUID:
-        """A run: a branch, a map of four effects of which two at once, a nested run with one more effect."""
-        effect = {"method": "POST", "url": self.canary.url, "json": {"by": "test"}}
+    async def start_every_kind(self, who: Principal, name: str) -> UUID:
+        """A run of what `cognitionos crash-test` runs, and beside it code in the sandbox and a tool."""
         workflows = Workflows(begin=self.bench.runs.begin, runs=self.bench.runs, now=utc_now, new_id=new_id)
-        await workflows.declare(who, "inner", {"one": DeclaredTask(kind="http", input=effect)})
-        choice = {"left": 1, "op": "<", "right": 2, "then": ["each"], "else": ["not_chosen"]}
-        each = {"over": [1, 2, 3, 4], "concurrency": 2, "task": {"kind": "http", "input": effect}}
-        graph = {
-            "choose": DeclaredTask(kind="condition", input=choice),
-            "not_chosen": DeclaredTask(kind="http", input=effect, depends_on=("choose",)),
-            "after_it": DeclaredTask(kind="http", input=effect, depends_on=("not_chosen",)),
-            "each": DeclaredTask(kind="map", input=each, depends_on=("choose",)),
-            "nested": DeclaredTask(kind="workflow", input={"workflow": "inner"}, depends_on=("each", "after_it")),
-        }
-        await workflows.declare(who, "outer", graph)
-        run_id, _ = await workflows.start(who, "outer", version=None, run_input=None)
+        inside = await workflows.declare(who, workflow.INNER, _declared(workflow.inner(self.canary.url)))
+        graph = workflow.outer(self.canary.url, f"{workflow.INNER}@{inside.version}")
+        graph["code"] = {"kind": "python", "depends_on": ["fork"], "input": CODE}
+        read = {"tool": "read_file", "arguments": {"name": "found.txt"}}
+        graph["tool"] = {"kind": "tool", "depends_on": ["code"], "input": read}
+        await workflows.declare(who, workflow.NAME, _declared(graph))
+        run_input = workflow.run_input(name, 4)
+        run_id, _ = await workflows.start(who, workflow.NAME, version=None, run_input=run_input)
         return run_id
+
+    async def result(self, who: Principal, run_id: UUID, name: str) -> Result:
+        """What came of such a run, when it has ended."""
+        assert await self.ends_well(who, run_id)
+        query = "SELECT key, kind, status, output FROM tasks WHERE run_id = %s"
+        columns = ("key", "kind", "status", "output")
+        rows = [dict(zip(columns, row, strict=True)) for row in await self.bench.rows(who.tenant_id, query, run_id)]
+        return Result(name=name, number=4, id=str(run_id), status="succeeded", outputs=workflow.outputs(rows))
 
     async def ends_well(self, who: Principal, run_id: UUID, *, within_s: float = 15.0) -> bool:
         """Whether the run comes to its end."""
@@ -100,7 +110,7 @@ def scene(settings: Settings, run: Any) -> Iterator[Scene]:
     stack = AsyncExitStack()
 
     async def set_up() -> Scene:
-        canary = await stack.enter_async_context(a_canary())
+        canary = await stack.enter_async_context(running_sink())
         product = await stack.enter_async_context(a_product(settings, COGNITIONOS_HTTP_ALLOW=canary.address))
         bench = await stack.enter_async_context(bench_on(settings))
         return Scene(bench=bench, product=product, canary=canary, survivor=await product.worker())
@@ -109,35 +119,40 @@ def scene(settings: Settings, run: Any) -> Iterator[Scene]:
     run(stack.aclose())
 
 
-@pytest.mark.parametrize("point", POINTS)
-async def test_a_run_survives_the_death_of_its_worker(scene: Scene, point: str) -> None:
-    who = a_principal()
-    scene.canary.reset(delay_s=POINTS[point])
-    async with scene.survivor_waiting():
-        run_id = await scene.start(who)
-        assert await died_at_its_point(await scene.product.worker(crash_point=point))
+@pytest.fixture(scope="module")
+def calm(scene: Scene, run: Any) -> Result:
+    """The result of a run without a kill."""
 
-    assert await scene.ends_well(who, run_id)
-    assert scene.canary.applied == 5
-    assert scene.canary.keyless == 0
+    async def undisturbed() -> Result:
+        who = a_principal()
+        return await scene.result(who, await scene.start_every_kind(who, "calm"), "calm")
+
+    result: Result = run(undisturbed())
+    return result
+
+
+@pytest.mark.parametrize(
+    ("point", "passing"),
+    [
+        *POINTS.items(),
+        *(pytest.param(point, passing, marks=pytest.mark.long) for point in POINTS for passing in (1, 2)),
+    ],
+)
+async def test_a_run_of_every_kind_survives_the_death_of_its_worker(
+    scene: Scene, calm: Result, point: str, passing: int
+) -> None:
+    who, name = a_principal(), f"{point}:{passing}"
+    scene.canary.delay_s = RENEWED_S if point == "engine.after_renew" else 0.0
+    async with scene.survivor_waiting():
+        run_id = await scene.start_every_kind(who, name)
+        assert await died_at_its_point(await scene.product.worker(crash_point=name))
+
+    result = await scene.result(who, run_id, name)
+
+    verdict = judge([result], {4: calm}, scene.canary, deaths=(), up_s=lambda begin, end: end - begin)
+    assert (verdict.faults, verdict.tasks, verdict.effects) == ([], 19, 10)
     numbers = await scene.bench.rows(who.tenant_id, "SELECT seq FROM run_events WHERE run_id = %s ORDER BY seq", run_id)
     assert [number for (number,) in numbers] == list(range(1, len(numbers) + 1))
-
-
-@pytest.mark.parametrize("point", ["engine.after_claim", "engine.in_record", "engine.after_record"])
-async def test_branches_maps_and_nested_runs_survive_the_death_of_their_worker(scene: Scene, point: str) -> None:
-    who = a_principal()
-    scene.canary.reset()
-    async with scene.survivor_waiting():
-        run_id = await scene.start_branching(who)
-        assert await died_at_its_point(await scene.product.worker(crash_point=point))
-
-    assert await scene.ends_well(who, run_id)
-    states = dict(await scene.bench.rows(who.tenant_id, "SELECT key, status FROM tasks WHERE run_id = %s", run_id))
-    nested = await scene.bench.rows(who.tenant_id, "SELECT status FROM runs WHERE parent_run_id = %s", run_id)
-    assert (states["not_chosen"], states["after_it"], states["each[3]"]) == ("skipped", "skipped", "succeeded")
-    assert nested == [("succeeded",)]
-    assert (scene.canary.applied, scene.canary.keyless) == (5, 0)
 
 
 async def test_a_run_survives_the_loss_of_everything_in_redis(scene: Scene, settings: Settings) -> None:
@@ -172,23 +187,8 @@ async def test_a_worker_that_is_asked_to_stop_hands_back_and_exits_with_zero(sce
     assert scene.canary.applied == 5
 
 
-@pytest.mark.long
-async def test_many_runs_survive_workers_killed_at_random_moments(scene: Scene) -> None:
-    chance = random.Random(20)
-    who = a_principal()
-    scene.canary.reset(delay_s=0.05)
-    runs = [await scene.start(who, width=10) for _ in range(20)]
-    victims = [await scene.product.worker() for _ in range(2)]
-
-    for _ in range(60):
-        await asyncio.sleep(chance.uniform(0.05, 1.0))
-        victim = victims.pop(chance.randrange(2))
-        victim.kill()
-        await victim.wait()
-        victims.append(await scene.product.worker())
-        if chance.random() < 0.3:
-            runs.append(await scene.start(who, width=10))
-
-    for run_id in runs:
-        assert await scene.ends_well(who, run_id, within_s=60)
-    assert scene.canary.applied == 12 * len(runs)
+def _declared(tasks: workflow.Tasks) -> dict[str, DeclaredTask]:
+    return {
+        key: DeclaredTask(kind=task["kind"], depends_on=tuple(task["depends_on"]), input=task["input"])
+        for key, task in tasks.items()
+    }

@@ -9,6 +9,7 @@ from cognitionos.cli import (
     approvals,
     budgets,
     chat,
+    crash_test,
     doctor,
     down,
     goals,
@@ -49,6 +50,7 @@ _COMMANDS = (
     migrate,
     prepare,
     doctor,
+    crash_test,
 )
 
 

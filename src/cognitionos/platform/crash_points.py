@@ -5,6 +5,7 @@ import signal
 
 _known: set[str] = set()
 _armed: str | None = None
+_passes_left = 0
 
 
 def declare(name: str) -> str:
@@ -19,12 +20,16 @@ def known() -> frozenset[str]:
 
 
 def arm(name: str | None) -> None:
-    """Make `crash_point(name)` kill this process; None turns every point off."""
-    global _armed  # noqa: PLW0603 - one switch per process, set once at start from the settings
-    _armed = name
+    """Make `crash_point(name)` kill this process; `NAME:3`: when it is passed the third time; None: no point is on."""
+    global _armed, _passes_left
+    point, _, passing = (name or "").partition(":")
+    _armed, _passes_left = point or None, int(passing or 1)
 
 
 def crash_point(name: str) -> None:
     """Die by SIGKILL here if a test armed this point: no cleanup runs, as in a real crash."""
+    global _passes_left  # noqa: PLW0603
     if _armed == name:
-        os.kill(os.getpid(), signal.SIGKILL)
+        _passes_left -= 1
+        if _passes_left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
