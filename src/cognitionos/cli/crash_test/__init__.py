@@ -47,7 +47,10 @@ def register(commands: Commands) -> None:
     parser.add_argument("--runs", type=int, default=20, help="runs in flight (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="of the stack started here (default: %(default)s)")
     parser.add_argument(
-        "--every", type=float, default=1.0, metavar="S", help="mean seconds from 'a worker is there' to its kill"
+        "--every",
+        type=float,
+        metavar="S",
+        help="mean seconds from 'a worker is there' to a kill (default: a quarter of what runs take without kills)",
     )
     parser.add_argument("--seed", type=int, help="of the moments and victims (default: by chance, printed)")
     parser.add_argument(
@@ -71,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     """Test; gives the exit status."""
     from cognitionos.cli.crash_test.testing import given, own
 
-    if args.moments < 1 or args.runs < 1 or args.workers < 1 or args.every < 0:
+    if args.moments < 1 or args.runs < 1 or args.workers < 1 or (args.every or 0) < 0:
         raise WrongPlan("--moments, --runs and --workers are at least 1, --every is not negative")
     is_given = bool(args.kill or args.pid_file)
     if args.kill and args.pid_file:

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ def clean_environment(**settings: str) -> dict[str, str]:
 class Processes:
     """How to start them, all in one `environment`, with their output below `logs`; `kill_all` is the end of them."""
 
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     logs: Path
     _started: list[tuple[asyncio.subprocess.Process, socket.socket]] = field(default_factory=list)
 

@@ -22,6 +22,7 @@ def document(storm: Storm, verdict: Verdict, setting: dict[str, Any], limit_s: f
         "ok": not (verdict.faults or late),
         **setting,
         "kills": len(storm.deaths),
+        "every_s": round(storm.every_s, 2),
         "seconds": round(storm.took_s, 1),
         "runs": {"ended": verdict.runs, "succeeded": verdict.runs_succeeded},
         "tasks": {"wanted": verdict.tasks, "lost": verdict.tasks_lost, "outputs_differing": verdict.outputs_differing},
@@ -46,8 +47,8 @@ def show(console: Console, told: dict[str, Any]) -> None:
     """The document as a table, and what is wrong below it."""
     table = Table(title=f"crash test, seed {told['seed']}, {told['seconds']} s", show_header=False)
     runs, tasks, effects, take = (told[name] for name in ("runs", "tasks", "effects", "take_over_s"))
-    for name in ("workers", "lease_s", "kills"):
-        table.add_row(name.replace("_s", ", s"), str(told[name]))
+    for name, key in (("workers", "workers"), ("lease, s", "lease_s"), ("kills", "kills"), ("s between", "every_s")):
+        table.add_row(name, str(told[key]))
     table.add_row("runs that succeeded", f"{runs['succeeded']} of {runs['ended']}")
     table.add_row("tasks lost", f"{tasks['lost']} of {tasks['wanted']}")
     table.add_row("outputs not as without kills", str(tasks["outputs_differing"]))

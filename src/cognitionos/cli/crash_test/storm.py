@@ -14,7 +14,11 @@ from cognitionos.cli.crash_test.verdict import Verdict, judge
 from cognitionos.kernel.errors import Unavailable
 
 _EFFECT_S = 0.25
-_CALM_WITHIN_S = 120.0
+_CALM_WITHIN_S = 300.0
+_PACE = 0.25
+"""Of the time that runs take without kills. A task that loses its worker ten times in a row fails: kills that come
+faster than any task can end would show that, and nothing else."""
+_LEAST_EVERY_S = 0.5
 
 
 class NotFitToTest(Unavailable):
@@ -23,11 +27,13 @@ class NotFitToTest(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is done: `moments` kills, `every_s` apart in the mean; the last runs end within `end_within_s`."""
+    """How much is done: `moments` kills, in the mean `every_s` after a worker was there; the last runs end within
+    `end_within_s`. `every_s` None: as fast as work goes forward here, see `_PACE`.
+    """
 
     runs: int
     moments: int
-    every_s: float
+    every_s: float | None
     end_within_s: float
     seed: int
 
@@ -45,6 +51,7 @@ class Storm:
     deaths: list[float] = field(default_factory=list)
     ended: int = 0
     took_s: float = 0.0
+    every_s: float = 0.0
 
     async def run(self) -> Verdict:
         """Do it all. Raises `NotFitToTest`, `NothingToKill`, `RequestRefused`, `ServerUnreachable`."""
@@ -52,6 +59,8 @@ class Storm:
         self.sink.reset(delay_s=_EFFECT_S)
         load = await Load.declare(self.client, effect_url=self.sink.url, prefix=f"{self.plan.seed}-{time.time():.0f}")
         calm = await self._calm(load)
+        usual_s = max(_LEAST_EVERY_S, _PACE * (time.monotonic() - begun))
+        self.every_s = usual_s if self.plan.every_s is None else self.plan.every_s
         self.phase = "kills"
         over = asyncio.Event()
         async with asyncio.TaskGroup() as group:
@@ -98,7 +107,7 @@ class Storm:
         chance = random.Random(self.plan.seed)
         for _ in range(self.plan.moments):
             await self.target.ready()
-            await asyncio.sleep(chance.uniform(0, 2 * self.plan.every_s))
+            await asyncio.sleep(chance.uniform(0, 2 * self.every_s))
             await self.target.kill(chance)
             self.deaths.append(time.monotonic())
             self.tell(self)
