@@ -1,7 +1,6 @@
 """The kit of `cognitionos crash-test`, on the test's servers."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,12 +24,6 @@ async def a_product(settings: Settings, **more: str) -> AsyncIterator[Processes]
         yield processes
     finally:
         await processes.kill_all()
-
-
-async def died_at_its_point(process: asyncio.subprocess.Process, *, within_s: float = 20.0) -> bool:
-    """Whether `process` killed itself."""
-    async with asyncio.timeout(within_s):
-        return await process.wait() == -signal.SIGKILL
 
 
 async def its_child_died(process: asyncio.subprocess.Process, *, within_s: float = 20.0) -> bool:

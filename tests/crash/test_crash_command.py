@@ -14,6 +14,7 @@ from tests.crash.kit import a_product
 from tests.edge import a_caller
 
 from cognitionos.cli.crash_test.own_stack import api_on
+from cognitionos.cli.crash_test.points import POINTS
 from cognitionos.cli.crash_test.processes import Processes, clean_environment
 from cognitionos.cli.listening import free_port
 from cognitionos.platform.config import Settings
@@ -100,9 +101,17 @@ async def test_a_url_without_a_way_to_kill_is_refused() -> None:
 
 
 @pytest.mark.long
+async def test_nothing_is_lost_at_the_named_points() -> None:
+    status, out, said = await crash_test("--points", "--lease", "1", "--json")
+
+    assert status == 0, said
+    assert has_kept_its_promises(json.loads(out), kills=len(POINTS))
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_nothing_is_lost_at_200_random_moments(workers: int) -> None:
-    status, out, said = await crash_test("--workers", str(workers), "--every", "0.5", "--seed", "20", "--json")
+    status, out, said = await crash_test("--workers", str(workers), "--seed", "20", "--json")
 
     assert status == 0, said
     assert has_kept_its_promises(json.loads(out), kills=200)

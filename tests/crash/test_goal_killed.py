@@ -3,23 +3,23 @@
 import asyncio
 import importlib
 import pkgutil
-import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import pytest
 from tests.crash import test_scheduler_killed, test_worker_killed
-from tests.crash.kit import a_product, died_at_its_point, its_child_died
+from tests.crash.kit import a_product, its_child_died
 from tests.edge import a_caller
 from tests.fakes.planning_model import DOOM, Actor
 from tests.upstream import Upstream, running_upstream
 from tests.waiting import eventually
 
 import cognitionos
+from cognitionos.cli.crash_test.points import asleep, died_at_its_point
 from cognitionos.cli.crash_test.processes import Processes
 from cognitionos.cli.crash_test.sink import Sink, running_sink
 from cognitionos.platform import crash_points
@@ -92,15 +92,6 @@ class Scene:
 
         return await eventually(final, timeout_s=within_s) or {}
 
-    @asynccontextmanager
-    async def survivor_waiting(self) -> AsyncIterator[None]:
-        """While this lasts, only the process that will be killed works."""
-        self.survivor.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.survivor.send_signal(signal.SIGCONT)
-
 
 @pytest.fixture(scope="module")
 def scene(settings: Settings, run: Any) -> Iterator[Scene]:
@@ -150,7 +141,7 @@ async def test_a_goal_that_was_committed_is_carried_out_though_nobody_could_be_t
 @pytest.mark.parametrize("point", WORKER_POINTS)
 async def test_a_goal_survives_the_death_of_its_worker(scene: Scene, point: str) -> None:
     scene.canary.reset()
-    async with scene.survivor_waiting():
+    async with asleep(scene.survivor):
         dying = await scene.product.worker(crash_point=point)
         _, goal = await scene.call("POST", "/v1/goals", json=GOAL)
         assert await died_at_its_point(dying)
@@ -167,7 +158,7 @@ async def test_a_goal_survives_the_death_of_its_worker(scene: Scene, point: str)
 @pytest.mark.parametrize("point", REPLAN_POINTS)
 async def test_a_goal_that_is_planned_anew_survives_the_death_of_its_worker(scene: Scene, point: str) -> None:
     scene.canary.reset()
-    async with scene.survivor_waiting():
+    async with asleep(scene.survivor):
         dying = await scene.product.worker(crash_point=point)
         _, goal = await scene.call("POST", "/v1/goals", json={"statement": f"Do it {DOOM}", "budget_usd": "1"})
         assert await died_at_its_point(dying)

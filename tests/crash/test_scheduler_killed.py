@@ -11,10 +11,11 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
-from tests.crash.kit import a_product, died_at_its_point
+from tests.crash.kit import a_product
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.waiting import eventually
 
+from cognitionos.cli.crash_test.points import died_at_its_point
 from cognitionos.cli.crash_test.processes import Processes
 from cognitionos.composition import scheduling
 from cognitionos.kernel.clock import utc_now

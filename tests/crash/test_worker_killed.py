@@ -1,21 +1,21 @@
 """SIGKILL of the worker at each commit boundary: another takes over, the run ends, each keyed effect happens once."""
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
 import redis.asyncio
-from tests.crash.kit import a_product, died_at_its_point
+from tests.crash.kit import a_product
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.waiting import eventually
 
 from cognitionos.cli.crash_test import workflow
 from cognitionos.cli.crash_test.load import Result
+from cognitionos.cli.crash_test.points import NUMBER, POINTS, asleep, died_at_its_point, effect_s
 from cognitionos.cli.crash_test.processes import Processes
 from cognitionos.cli.crash_test.sink import Sink, running_sink
 from cognitionos.cli.crash_test.verdict import judge
@@ -28,18 +28,6 @@ from cognitionos.planning.domain.workflow import DeclaredTask
 from cognitionos.platform.config import Settings
 
 LEASE_S = 1.0
-POINTS = {
-    "engine.after_claim": 5,
-    "engine.before_record": 8,
-    "engine.in_record": 8,
-    "engine.before_relay": 8,
-    "engine.after_record": 8,
-    "engine.after_renew": 3,
-    "http_task.after_send": 6,
-}
-"""Each point that a run passes whatever its tasks are, and the passing, in the midst of a run, at which workers die."""
-RENEWED_S = 0.6
-"""So long an effect takes that its lease is renewed meanwhile."""
 CODE = {"code": "print(data)\nwith open('found.txt', 'w') as file:\n    file.write('found')", "input": 7}
 
 
@@ -75,7 +63,7 @@ class Scene:
         read = {"tool": "read_file", "arguments": {"name": "found.txt"}}
         graph["tool"] = {"kind": "tool", "depends_on": ["code"], "input": read}
         await workflows.declare(who, workflow.NAME, _declared(graph))
-        run_input = workflow.run_input(name, 4)
+        run_input = workflow.run_input(name, NUMBER)
         run_id, _ = await workflows.start(who, workflow.NAME, version=None, run_input=run_input)
         return run_id
 
@@ -85,7 +73,7 @@ class Scene:
         query = "SELECT key, kind, status, output FROM tasks WHERE run_id = %s"
         columns = ("key", "kind", "status", "output")
         rows = [dict(zip(columns, row, strict=True)) for row in await self.bench.rows(who.tenant_id, query, run_id)]
-        return Result(name=name, number=4, id=str(run_id), status="succeeded", outputs=workflow.outputs(rows))
+        return Result(name=name, number=NUMBER, id=str(run_id), status="succeeded", outputs=workflow.outputs(rows))
 
     async def ends_well(self, who: Principal, run_id: UUID, *, within_s: float = 15.0) -> bool:
         """Whether the run comes to its end."""
@@ -94,15 +82,6 @@ class Scene:
             return await self.bench.status(who, run_id) == "succeeded"
 
         return await eventually(succeeded, timeout_s=within_s)
-
-    @asynccontextmanager
-    async def survivor_waiting(self) -> AsyncIterator[None]:
-        """While this lasts, only the process that will be killed works."""
-        self.survivor.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.survivor.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +121,14 @@ async def test_a_run_of_every_kind_survives_the_death_of_its_worker(
     scene: Scene, calm: Result, point: str, passing: int
 ) -> None:
     who, name = a_principal(), f"{point}:{passing}"
-    scene.canary.delay_s = RENEWED_S if point == "engine.after_renew" else 0.0
-    async with scene.survivor_waiting():
+    scene.canary.delay_s = effect_s(point, LEASE_S)
+    async with asleep(scene.survivor):
         run_id = await scene.start_every_kind(who, name)
         assert await died_at_its_point(await scene.product.worker(crash_point=name))
 
     result = await scene.result(who, run_id, name)
 
-    verdict = judge([result], {4: calm}, scene.canary, deaths=(), up_s=lambda begin, end: end - begin)
+    verdict = judge([result], {NUMBER: calm}, scene.canary, deaths=(), up_s=lambda begin, end: end - begin)
     assert (verdict.faults, verdict.tasks, verdict.effects) == ([], 19, 10)
     numbers = await scene.bench.rows(who.tenant_id, "SELECT seq FROM run_events WHERE run_id = %s ORDER BY seq", run_id)
     assert [number for (number,) in numbers] == list(range(1, len(numbers) + 1))
@@ -171,7 +150,7 @@ async def test_a_run_survives_the_loss_of_everything_in_redis(scene: Scene, sett
 async def test_a_worker_that_is_asked_to_stop_hands_back_and_exits_with_zero(scene: Scene) -> None:
     who = a_principal()
     scene.canary.reset(delay_s=5)
-    async with scene.survivor_waiting():
+    async with asleep(scene.survivor):
         leaving = await scene.product.worker()
         run_id = await scene.start(who)
         await eventually(lambda: scene.canary.seen)

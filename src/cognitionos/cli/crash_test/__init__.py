@@ -36,6 +36,7 @@ def register(commands: Commands) -> None:
         does="Kill workers while runs are in flight; check that nothing is lost or done twice.",
         examples="""
             cognitionos crash-test                                # 200 kills, 20 runs in flight, 2 workers
+            cognitionos crash-test --points                       # at each commit boundary of the engine
             cognitionos crash-test --moments 20 --runs 5 --workers 1 --seed 7 --json
             cognitionos crash-test --url https://agents.example.com --api-key cog_... --lease 10 \\
               --listen 0.0.0.0:8090 --sink-url http://10.0.0.7:8090 --kill 'docker kill -s KILL cognitionos-worker-1'
@@ -51,6 +52,11 @@ def register(commands: Commands) -> None:
         type=float,
         metavar="S",
         help="mean seconds from 'a worker is there' to a kill (default: a quarter of what runs take without kills)",
+    )
+    parser.add_argument(
+        "--points",
+        action="store_true",
+        help="instead: one kill at each named point of the code that a run passes; on a stack of its own",
     )
     parser.add_argument("--seed", type=int, help="of the moments and victims (default: by chance, printed)")
     parser.add_argument(
@@ -79,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     is_given = bool(args.kill or args.pid_file)
     if args.kill and args.pid_file:
         raise WrongPlan("--kill and --pid-file are two ways to kill; give one")
+    if args.points and is_given:
+        raise WrongPlan("--points needs a stack of its own: its workers are told where to die when they start")
     if args.url and not is_given:
         raise WrongPlan("say how one of its workers is killed: --kill COMMAND or --pid-file PATH")
     args.seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed

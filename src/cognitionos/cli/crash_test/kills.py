@@ -73,17 +73,21 @@ class OwnWorkers:
         self._starting.add(asyncio.create_task(self._start(name)))
 
     def up_s(self, begin: float, end: float) -> float:
-        lives = sorted(life for each in self._lives.values() for life in each)
-        covered, since = 0.0, begin
-        for born, died in lives:
-            lower, upper = max(born, since), min(died, end)
-            if upper > lower:
-                covered, since = covered + upper - lower, upper
-        return covered
+        return covered([life for each in self._lives.values() for life in each], begin, end)
 
     async def _start(self, name: str) -> None:
         self._up[name] = await self.processes.worker(name)
         self._lives.setdefault(name, []).append((time.monotonic(), float("inf")))
+
+
+def covered(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+    """How much of the time from `begin` to `end` lies within at least one of the spans."""
+    seconds = 0.0
+    for lower, upper in sorted(spans):
+        if min(upper, end) > max(lower, begin):
+            seconds += min(upper, end) - max(lower, begin)
+            begin = min(upper, end)
+    return seconds
 
 
 @asynccontextmanager

@@ -14,16 +14,13 @@ from cognitionos.cli.crash_test.verdict import Verdict
 _MOST_FAULTS = 20
 
 
-def document(storm: Storm, verdict: Verdict, setting: dict[str, Any], limit_s: float) -> dict[str, Any]:
-    """Everything that was found out; `ok` is whether every promise was kept."""
+def document(verdict: Verdict, setting: dict[str, Any], limit_s: float) -> dict[str, Any]:
+    """Everything that was found out, after how it was (`setting`); `ok` is whether every promise was kept."""
     p99 = verdict.take_over_s(0.99)
     late = [] if p99 is None or p99 <= limit_s else [f"take-over: p99 is {p99:.2f} s, more than {limit_s:.2f} s"]
     return {
         "ok": not (verdict.faults or late),
         **setting,
-        "kills": len(storm.deaths),
-        "every_s": round(storm.every_s, 2),
-        "seconds": round(storm.took_s, 1),
         "runs": {"ended": verdict.runs, "succeeded": verdict.runs_succeeded},
         "tasks": {"wanted": verdict.tasks, "lost": verdict.tasks_lost, "outputs_differing": verdict.outputs_differing},
         "effects": {
@@ -45,9 +42,10 @@ def document(storm: Storm, verdict: Verdict, setting: dict[str, Any], limit_s: f
 
 def show(console: Console, told: dict[str, Any]) -> None:
     """The document as a table, and what is wrong below it."""
-    table = Table(title=f"crash test, seed {told['seed']}, {told['seconds']} s", show_header=False)
+    how = "at named points" if told["seed"] is None else f"seed {told['seed']}"
+    table = Table(title=f"crash test, {how}, {told['seconds']} s", show_header=False)
     runs, tasks, effects, take = (told[name] for name in ("runs", "tasks", "effects", "take_over_s"))
-    for name, key in (("workers", "workers"), ("lease, s", "lease_s"), ("kills", "kills"), ("s between", "every_s")):
+    for name, key in (("workers", "workers"), ("lease, s", "lease_s"), ("kills", "kills")):
         table.add_row(name, str(told[key]))
     table.add_row("runs that succeeded", f"{runs['succeeded']} of {runs['ended']}")
     table.add_row("tasks lost", f"{tasks['lost']} of {tasks['wanted']}")
@@ -76,8 +74,11 @@ class Watcher:
 
     def __call__(self, storm: Storm) -> None:
         """Show how far it is."""
-        text = f"{storm.phase}; {storm.ended} runs ended"
-        self._progress.update(self._bar, completed=len(storm.deaths), description=text)
+        self.show(f"{storm.phase}; {storm.ended} runs ended", len(storm.deaths))
+
+    def show(self, text: str, kills: int) -> None:
+        """What goes on, and how many kills there were."""
+        self._progress.update(self._bar, completed=kills, description=text)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from cognitionos.cli.crash_test.load import Result
@@ -33,6 +33,10 @@ class Verdict:
         """Of the take-overs this share took at most so many seconds; None when there was none."""
         ordered = sorted(self.take_overs_s)
         return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+
+    def with_faults(self, more: Sequence[str]) -> "Verdict":
+        """The same with more that is wrong."""
+        return replace(self, faults=[*self.faults, *more])
 
 
 def judge(
