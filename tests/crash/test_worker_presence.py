@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack
 import pytest
 import redis.asyncio
 from tests.conftest import Run
-from tests.crash.kit import Product, a_product
+from tests.crash.kit import a_product
 from tests.waiting import eventually
 
+from cognitionos.cli.crash_test.processes import Processes
 from cognitionos.platform.config import Settings
 from cognitionos.platform.presence import living_workers
 
@@ -17,14 +18,14 @@ LEASE_S = 1.0  # of the kit
 
 
 @pytest.fixture(scope="module")
-def product(settings: Settings, run: Run) -> Iterator[Product]:
+def product(settings: Settings, run: Run) -> Iterator[Processes]:
     stack = AsyncExitStack()
     yield run(stack.enter_async_context(a_product(settings)))
     run(stack.aclose())
 
 
 async def test_a_killed_worker_is_gone_within_its_lease_and_one_that_is_asked_to_stop_at_once(
-    product: Product, settings: Settings
+    product: Processes, settings: Settings
 ) -> None:
     client = redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value())
 

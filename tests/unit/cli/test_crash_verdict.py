@@ -16,9 +16,10 @@ def a_result(name: str = "run", **changes: Any) -> Result:
 
 def a_sink(**effects: str) -> Sink:
     """Both runs had the effect `first`; `effects` are the keys of what else the killed one did."""
-    sink = Sink(effects={Effect("calm", "first", None): {"key-0"}})
+    sink = Sink(effects={Effect("calm", "first", None): {"key-0"}}, attempts={"key-0": [Attempt(0.0, 0.1)]})
     for task, keys in effects.items():
         sink.effects[Effect("run", task, None)] = set(keys.split())
+        sink.attempts |= {key: [Attempt(1.0, 1.1)] for key in keys.split()}
     return sink
 
 
@@ -83,3 +84,13 @@ def test_two_requests_at_once_are_no_take_over() -> None:
     late, again = Attempt(10.0, 13.0), Attempt(12.0, 12.2)
 
     assert list(take_overs([late, again], deaths=[])) == []
+
+
+def test_take_overs_of_a_task_that_a_worker_took_unseen_are_not_measured() -> None:
+    sink = a_sink(first="key-1")
+    sink.attempts["key-1"] = [Attempt(1.0, 1.1, broke_off=True), Attempt(3.0, 3.1)]
+
+    seen, unseen = (verdict_on(a_result(attempts={"first": taken}), sink) for taken in (2, 3))
+
+    assert (list(seen.take_overs_s), seen.take_overs_unmeasured) == ([1.9], 0)
+    assert (list(unseen.take_overs_s), unseen.take_overs_unmeasured) == ([], 1)

@@ -54,7 +54,9 @@ class Client:
                     told = await answer.json()
                     if answer.status < 400:
                         return told
-                    failure: Exception = RequestRefused(f"{told.get('detail')} (HTTP {answer.status}, {path})")
+                    failure: Exception = RequestRefused(
+                        f"{told.get('detail')} (HTTP {answer.status}, {path})", status=answer.status
+                    )
                     is_final = answer.status not in _NOT_NOW
             except (aiohttp.ClientError, TimeoutError) as error:
                 failure, is_final = ServerUnreachable(f"nothing answers at {self.url} ({error})"), False

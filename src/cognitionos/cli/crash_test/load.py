@@ -15,7 +15,7 @@ UNFINISHED = "unfinished"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A run: its input's `number`, how it ended and why, and by task what it gave."""
+    """A run: its input's `number`, how it ended and why; by task what it gave, and how often a worker took it."""
 
     name: str
     number: int
@@ -23,6 +23,7 @@ class Result:
     status: str
     error: str = ""
     outputs: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -82,6 +83,7 @@ class Load:
             status=shown["status"],
             error=error,
             outputs=workflow.outputs(tasks),
+            attempts={task["key"]: task["attempt"] for task in tasks},
         )
 
     async def _at_its_end(self, href: str) -> Any:

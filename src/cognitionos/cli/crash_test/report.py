@@ -35,6 +35,7 @@ def document(verdict: Verdict, setting: dict[str, Any], limit_s: float) -> dict[
             "p99": _rounded(p99),
             "max": _rounded(verdict.take_over_s(1.0)),
             "limit": limit_s,
+            "unmeasured": verdict.take_overs_unmeasured,
         },
         "faults": [*verdict.faults, *late],
     }
@@ -57,6 +58,7 @@ def show(console: Console, told: dict[str, Any]) -> None:
         "take-over, s",
         f"p50 {take['p50']}  p99 {take['p99']}  max {take['max']}  ({take['count']}; limit {take['limit']})",
     )
+    table.add_row("take-overs whose successor died unseen", str(take["unmeasured"]))
     console.print(table)
     for fault in told["faults"][:_MOST_FAULTS]:
         console.print(fault, style="red", markup=False, highlight=False)

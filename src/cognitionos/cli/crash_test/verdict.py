@@ -15,7 +15,11 @@ _SAME_MOMENT_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The figures. `doubled`: effects that came under two keys, or under none; `faults`: each breach in words."""
+    """The figures. `doubled`: effects that came under two keys, or under none; `faults`: each breach in words.
+
+    `unmeasured`: take-overs of tasks that some worker took and died before its request came here, so that nobody saw
+    from when to count.
+    """
 
     runs: int
     runs_succeeded: int
@@ -27,6 +31,7 @@ class Verdict:
     effects_doubled: int
     requests_repeated: int
     take_overs_s: Sequence[float]
+    take_overs_unmeasured: int
     faults: Sequence[str]
 
     def take_over_s(self, share: float) -> float | None:
@@ -57,6 +62,7 @@ def judge(
     missing = [f"effect never happened: {effect}" for effect in wanted - happened]
     uncalled = [f"effect that no task asked for: {effect}" for effect in happened - wanted]
     doubled = list(_doubled(sink))
+    measured, unmeasured = _measured(results, sink, deaths)
     return Verdict(
         runs=len(results),
         runs_succeeded=len(results) - len(failed),
@@ -67,9 +73,8 @@ def judge(
         effects_lost=len(missing),
         effects_doubled=len(doubled),
         requests_repeated=sum(len(attempts) - 1 for attempts in sink.attempts.values()),
-        take_overs_s=[
-            up_s(*span) for attempts in sink.attempts.values() for span in take_overs(attempts, deaths=deaths)
-        ],
+        take_overs_s=[up_s(*span) for span in measured],
+        take_overs_unmeasured=unmeasured,
         faults=[*failed, *lost, *differing, *missing, *uncalled, *doubled],
     )
 
@@ -86,6 +91,22 @@ def take_overs(attempts: Sequence[Attempt], *, deaths: Sequence[float]) -> Itera
             continue  # both at once: the worker was not dead but late, and its key keeps the effect single
         later = [death for death in deaths if ended_at - _SAME_MOMENT_S <= death <= again.began_at]
         yield (ended_at if before.broke_off or not later else max(ended_at, min(later))), again.began_at
+
+
+def _measured(results: Sequence[Result], sink: Sink, deaths: Sequence[float]) -> tuple[list[tuple[float, float]], int]:
+    """The take-overs of tasks whose every attempt was seen here, and how many there were of others."""
+    taken = {each.name: each.attempts for each in results}
+    spans: list[tuple[float, float]] = []
+    unmeasured = 0
+    for effect, keys in sink.effects.items():
+        task = effect.task if effect.item is None else f"{effect.task}[{effect.item}]"
+        for key in keys - {""}:
+            attempts = sink.attempts[key]
+            if taken.get(effect.run, {}).get(task) == len(attempts):
+                spans += take_overs(attempts, deaths=deaths)
+            else:
+                unmeasured += len(attempts) - 1
+    return spans, unmeasured
 
 
 def _lost(result: Result, calm: Result) -> Iterator[str]:
