@@ -9,11 +9,13 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests.conftest import Run
-from tests.crash.kit import Canary, Product, a_canary, a_product
+from tests.crash.kit import a_product
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.servers import TestDatabase
 from tests.waiting import eventually
 
+from cognitionos.cli.crash_test.processes import Processes
+from cognitionos.cli.crash_test.sink import Sink, running_sink
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.domain.task import TaskSpec
 from cognitionos.platform.config import Settings
@@ -36,8 +38,8 @@ class Scene:
     """Somebody's long run, and what kills its workers."""
 
     bench: Bench
-    product: Product
-    canary: Canary
+    product: Processes
+    canary: Sink
 
     async def start(self, who: Principal, *, nights: int) -> UUID:
         """An effect, half a day of waiting, an effect, ..."""
@@ -60,7 +62,7 @@ def scene(settings: Settings, run: Run) -> Iterator[Scene]:
     stack = AsyncExitStack()
 
     async def set_up() -> Scene:
-        canary = await stack.enter_async_context(a_canary())
+        canary = await stack.enter_async_context(running_sink())
         product = await stack.enter_async_context(a_product(settings, COGNITIONOS_HTTP_ALLOW=canary.address))
         return Scene(bench=await stack.enter_async_context(bench_on(settings)), product=product, canary=canary)
 
