@@ -115,4 +115,4 @@ def is_known(words: str, commands: dict[str, set[str]]) -> bool:
     command, _, action = words.partition(" ")
     if command.startswith("--"):
         return command in {"--version", "--help"}
-    return command in commands and (not commands[command] or action in commands[command])
+    return command in commands and (not action or not commands[command] or action in commands[command])
