@@ -1,6 +1,7 @@
 """A door to PostgreSQL that counts what goes through: how many statements real processes send, and which."""
 
 import asyncio
+import re
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -10,14 +11,16 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 _ENCRYPTION = {80877103, 80877104}
 """Requests for SSL and GSS encryption, which come before the start-up message; the server here refuses both."""
+_WRITES = re.compile(r"\b(INSERT INTO|UPDATE \w+ (\w+ )?SET|DELETE FROM)\b")
 
 
 @dataclass(kw_only=True)
 class Door:
-    """`url` leads to the same database, through here."""
+    """`url` leads to the same database, through here. `commits` counts those of transactions that wrote something."""
 
     url: str = ""
     statements: Counter[str] = field(default_factory=Counter)
+    commits: int = 0
 
     @property
     def total(self) -> int:
@@ -26,7 +29,7 @@ class Door:
 
     async def read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what a client says, and count it (protocol 3: queries, and executions of what was parsed)."""
-        is_started, bound = False, ""
+        is_started, has_written, bound = False, False, ""
         prepared: dict[bytes, str] = {}
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
@@ -38,14 +41,16 @@ class Door:
                 if not is_started:
                     is_started = struct.unpack("!I", body[:4])[0] not in _ENCRYPTION
                 elif kind == b"Q":
-                    self.statements[_text(body)] += 1
+                    bound = _text(body)
                 elif kind == b"P":
                     name, _, rest = body.partition(b"\0")
                     prepared[name] = _text(rest)
                 elif kind == b"B":
                     bound = prepared.get(body.split(b"\0", 2)[1], "?")
-                elif kind == b"E":
+                if kind in {b"Q", b"E"}:
                     self.statements[bound] += 1
+                    self.commits += bound == "COMMIT" and has_written
+                    has_written = bound != "COMMIT" and (has_written or _WRITES.search(bound) is not None)
         writer.close()
 
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
-from cognitionos.agents.application.ports import EffectStart
+from cognitionos.agents.application.ports import EffectStart, Within
 from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, LeaseLost, Place, Step
 from cognitionos.agents.domain.workspace import (
     Artifact,
@@ -63,8 +63,24 @@ class JournalInMemory:
         return replace(run.state, steps=dict(run.steps))
 
     async def record(
-        self, place: Place, step: Step, *, changes: FileChanges, effect_key: str | None = None
+        self,
+        place: Place,
+        step: Step,
+        *,
+        changes: FileChanges,
+        effect_key: str | None = None,
+        within: Within | None = None,
     ) -> tuple[Artifact, ...]:
+        written: tuple[Artifact, ...] = ()
+
+        async def write(_connection: object) -> None:
+            nonlocal written
+            written = self._record(place, step, changes, effect_key)
+
+        await (within(write) if within is not None else write(None))
+        return written
+
+    def _record(self, place: Place, step: Step, changes: FileChanges, effect_key: str | None) -> tuple[Artifact, ...]:
         run = self._held(place)
         before = dict(self.stored)
         try:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from cognitionos.kernel.errors import DomainError
 from cognitionos.kernel.ids import new_id
 from cognitionos.planning.application.ports import Recorded
 from cognitionos.planning.application.values import PURE, computed
@@ -14,7 +15,7 @@ from cognitionos.planning.domain.progress import Edges, Waiting, advance, is_ski
 from cognitionos.planning.domain.reference import STATE, Known, Wanted
 from cognitionos.planning.domain.replan import REPLAN, FinishedTask, History
 from cognitionos.planning.domain.run import Run
-from cognitionos.planning.domain.step import Entry, Step, in_taking_order
+from cognitionos.planning.domain.step import Entry, Reported, Step, in_taking_order
 from cognitionos.planning.domain.task import ClaimedTask, NewTask, Succeeded, TaskStatus
 
 
@@ -96,7 +97,8 @@ class InMemoryTaskStore:
         self.commits.append(list(entries))
         steps: dict[UUID, Step] = {}
         refused = set()
-        for entry in in_taking_order(entries):
+        broken = await self._write_also(entries)
+        for entry in in_taking_order([entry for n, entry in enumerate(entries) if n not in broken]):
             row = self._rows[entry.task.id]
             if (row.owner, row.task.fence, row.status) != (worker, entry.task.fence, TaskStatus.RUNNING):
                 refused.add(entry.task.id)
@@ -107,7 +109,20 @@ class InMemoryTaskStore:
             step.take(entry)
         ready = [self._store(step) for step in steps.values()]
         revoked = any(step.failed for step in steps.values())
-        return Recorded(refused=frozenset(refused), ready=any(ready), revoked=revoked, runs=frozenset(steps))
+        return Recorded(
+            refused=frozenset(refused), ready=any(ready), revoked=revoked, runs=frozenset(steps), broken=broken
+        )
+
+    async def _write_also(self, entries: Sequence[Entry]) -> dict[int, DomainError]:
+        broken = {}
+        for place, entry in enumerate(entries):
+            row = self._rows[entry.task.id]
+            if isinstance(entry, Reported) and entry.also is not None and row.task.fence == entry.task.fence:
+                try:
+                    await entry.also(None)
+                except DomainError as error:
+                    broken[place] = error
+        return broken
 
     def outputs(self, run: Run) -> dict[str, Any]:
         """The outputs of the run's tasks that succeeded, by key."""

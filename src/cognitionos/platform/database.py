@@ -5,7 +5,7 @@ set `app.tenant_id` inside the transaction, where a transaction pooler cannot le
 no row. A session serves one tenant only: its identity map would serve another's rows without asking the database.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -30,6 +30,8 @@ _SET_TENANT = (
 """Both end with the transaction. A process that stalls inside one loses it, and its locks hold up nobody for long."""
 
 Row = tuple[Any, ...]
+Write = Callable[[AsyncConnection[Row]], Awaitable[None]]
+"""Writes in a transaction that somebody else has opened and will commit."""
 
 
 class DatabaseUnavailable(Unavailable):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from redis.asyncio import Redis
 
+from cognitionos.kernel.ids import new_id
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.redis import REDIS_ERRORS
 
@@ -25,6 +26,7 @@ class Signals:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._me = new_id().bytes
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._reader: asyncio.Task[None] | None = None
 
@@ -42,7 +44,7 @@ class Signals:
         """Wake every listener of `channel`: here at once, elsewhere as soon as Redis says so. Never raises."""
         self._wake(channel)
         try:
-            await self._redis.publish(CHANNEL_PREFIX + channel, b"")
+            await self._redis.publish(CHANNEL_PREFIX + channel, self._me)
         except REDIS_ERRORS as error:
             log.debug("signal_not_sent", channel=channel, reason=str(error))
 
@@ -79,5 +81,5 @@ class Signals:
                 message = await subscription.get_message(ignore_subscribe_messages=True, timeout=_READ_TIMEOUT_S)
                 if message is None:
                     await subscription.ping()
-                elif message["type"] == "pmessage":
+                elif message["type"] == "pmessage" and message["data"] != self._me:  # ours has woken us already
                     self._wake(message["channel"].decode().removeprefix(CHANNEL_PREFIX))

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Run
 from tests.fakes.agents_crash import World, assignment_of, crash_bench
 
-from cognitionos.agents.application.ports import EffectStart, Journal
+from cognitionos.agents.application.ports import EffectStart, Journal, Within
 from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, Place, Step
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
 from cognitionos.agents.facade import LeaseLost
@@ -60,9 +60,15 @@ class DyingJournal:
         return await self.journal.open(start)
 
     async def record(
-        self, place: Place, step: Step, *, changes: FileChanges, effect_key: str | None = None
+        self,
+        place: Place,
+        step: Step,
+        *,
+        changes: FileChanges,
+        effect_key: str | None = None,
+        within: Within | None = None,
     ) -> tuple[Artifact, ...]:
-        kept = await self.journal.record(place, step, changes=changes, effect_key=effect_key)
+        kept = await self.journal.record(place, step, changes=changes, effect_key=effect_key, within=within)
         self.written += 1
         if self.written >= self.last:
             raise Killed

@@ -33,7 +33,7 @@ def a_chain(length: int) -> list[TaskSpec]:
     return [a_value(f"t{n}", *([f"t{n - 1}"] if n else []), value=n) for n in range(length)]
 
 
-async def its_end(bench: Bench, who: Principal, run_id: UUID, *, timeout_s: float = 10) -> str:
+async def its_end(bench: Bench, who: Principal, run_id: UUID, *, timeout_s: float = 30) -> str:
     async def final() -> str | None:
         status = await bench.status(who, run_id)
         return status if status in {"succeeded", "failed", "cancelled"} else None

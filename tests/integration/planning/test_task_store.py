@@ -12,6 +12,7 @@ from tests.fakes.planning_store import InMemoryTaskStore
 from tests.unit.planning.builders import a_run
 from tests.waiting import eventually
 
+from cognitionos.kernel.errors import Invalid
 from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.fanning import compute_map
@@ -140,6 +141,32 @@ async def test_a_lease_that_ran_out_is_another_s_and_its_writer_comes_too_late(s
     assert await stores.store.renew(worker="late", lease_s=1) == {}
     assert await stores.store.renew(worker="w", lease_s=60) == {current.id: 2}
     assert (await stores.store.record(who.tenant_id, "w", [well(current)])).refused == frozenset()
+
+
+async def test_what_belongs_to_a_report_is_written_with_it_or_refused_without_the_others(stores: Stores) -> None:
+    who = a_principal()
+    run_id = await stores.start(who, [a_step("a"), a_step("b")])
+    late = {task.key: task for task in await stores.claimed("late", lease_s=0.01)}
+    stores.later(1)
+    tasks = {task.key: task for task in await eventually(lambda: stores.claimed("w"))}
+    written: list[str] = []
+
+    async def write(_: Any) -> None:
+        written.append("it")
+
+    async def refuse(_: Any) -> None:
+        raise Invalid("too large")
+
+    def reported(task: ClaimedTask, also: Any) -> Reported:
+        return Reported(task=task, kind="x", data={}, also=also)
+
+    too_late = await stores.store.record(who.tenant_id, "late", [reported(late["a"], write)])
+    entries = [reported(tasks["a"], refuse), reported(tasks["b"], write), well(tasks["a"]), well(tasks["b"])]
+    recorded = await stores.store.record(who.tenant_id, "w", entries)
+
+    assert (too_late.refused, too_late.broken) == ({late["a"].id}, {})
+    assert (list(recorded.broken), written) == ([0], ["it"])
+    assert (recorded.refused, await stores.status(who, run_id)) == (frozenset(), "succeeded")
 
 
 async def test_what_is_handed_back_can_be_claimed_and_the_start_does_not_count(stores: Stores) -> None:

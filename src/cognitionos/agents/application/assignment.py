@@ -9,12 +9,17 @@ from cognitionos.agents.domain.approval import ToolDecision
 from cognitionos.agents.domain.consensus import DEADLINE_S
 from cognitionos.agents.domain.conversation import Exchange
 from cognitionos.agents.domain.workspace import Artifact
+from cognitionos.platform.database import Write
 
 Report = Callable[[str, dict[str, Any]], Awaitable[None]]
 """Tell whoever watches the run: (kind such as `agent.tool_called`, JSON data)."""
 
 HearWords = Callable[[str, str, str], None]
 """Take the next words of an answer that is on its way: (role, key of the step, words)."""
+
+
+Together = Callable[[str, dict[str, Any], Write], Awaitable[None]]
+"""Tell the same in one commit with what is written; raises what the writing raises."""
 
 
 async def unheard(_kind: str, _data: dict[str, Any]) -> None:
@@ -26,6 +31,7 @@ class Identity:
     """Which task is worked on, for whom, and by which right. The same (run_id, task_id) continues from its journal.
 
     `workflow` names the declared workflow of the run; a `critical` run goes on where a budget halts others.
+    `together`: a step and the event that tells of it share a commit; None: whoever watches has none to share.
     `approvals` are the decisions about this task's tool calls so far, by `ToolApproval.key`. With `hear` the answers of
     its agents are asked for as streams.
     """
@@ -43,6 +49,7 @@ class Identity:
     deadline_s: float
     report: Report = unheard
     hear: HearWords | None = None
+    together: Together | None = None
     workflow: str | None = None
     critical: bool = False
     approvals: Mapping[str, ToolDecision] = field(default_factory=dict)

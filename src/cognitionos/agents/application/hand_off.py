@@ -79,7 +79,6 @@ async def next_stage(session: Session, stage: Stage, *, call: Mapping[str, Any],
         at = now()
         done = Step(key=key, role=taker.role, kind=StepKind.DECISION, content=content, started_at=at, ended_at=at)
         await session.record(done)
-        await session.tell(done)
     taker = await roster.agent(tenant_id, done.content["agent"], version=done.content["version"])
     prompt = await roster.prompt(tenant_id, done.content["prompts"][taker.role])
     opening = taken_over(

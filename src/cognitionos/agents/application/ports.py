@@ -12,6 +12,7 @@ from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
 from cognitionos.agents.domain.tool_rule import ToolRule
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
 from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, Hear
+from cognitionos.platform.database import Write
 
 
 class Models(Protocol):
@@ -45,6 +46,10 @@ class EffectStart:
     arguments: str
 
 
+Within = Callable[[Write], Awaitable[None]]
+"""Does the writing in a transaction of its own; returns after the commit, raises what the writing raises."""
+
+
 class Journal(Protocol):
     """The truth about agent runs. Every write raises `LeaseLost` where a newer fencing number is known."""
 
@@ -53,11 +58,18 @@ class Journal(Protocol):
         ...
 
     async def record(
-        self, place: Place, step: Step, *, changes: FileChanges, effect_key: str | None = None
+        self,
+        place: Place,
+        step: Step,
+        *,
+        changes: FileChanges,
+        effect_key: str | None = None,
+        within: Within | None = None,
     ) -> tuple[Artifact, ...]:
         """In one commit: the step, the files it wrote or removed, the end of its effect. Gives what was written.
 
-        Raises `InputIsReadOnly` and `WorkspaceLimit`; then nothing is kept.
+        `within` is who commits, with what else there is to write; None: the journal itself. Raises `InputIsReadOnly`
+        and `WorkspaceLimit`; then nothing is kept.
         """
         ...
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.agents.application.assignment import Answer, Assignment, DirectCall, DirectResult, Outcome, Question
-from cognitionos.agents.application.ports import EffectStart, no_kit
+from cognitionos.agents.application.ports import EffectStart, Within, no_kit
 from cognitionos.agents.application.request_digest import request_digest
 from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.domain.agent_run import (
@@ -116,7 +116,13 @@ class _Replayed:
         )
 
     async def record(
-        self, place: Place, step: Step, *, changes: FileChanges, effect_key: str | None = None
+        self,
+        place: Place,
+        step: Step,
+        *,
+        changes: FileChanges,
+        effect_key: str | None = None,
+        within: Within | None = None,
     ) -> tuple[Artifact, ...]:
         """The step must be the one whose answer was given."""
         if not self.served:

@@ -49,8 +49,10 @@ class Review:
         if done is None:
             consensus = await self._votes(session, critics, assignment=assignment, draft=draft, number=number)
             done = _settled(key, consensus, at=self.thinking.now())
-            await session.record(done)
-            await self._tell(session, consensus.verdict(), number, critics=len(critics), votes=len(consensus.votes))
+            verdict = consensus.verdict()
+            told = {**_told(verdict, number), "critics": len(critics), "votes": len(consensus.votes)}
+            await session.record(done, told=("agent.verdict", told))
+            self.observe.verdict(accepted=verdict.accepted)
         consensus = _consensus(done)
         if consensus.is_open:
             raise AgentFailed(

@@ -1,6 +1,7 @@
 """An agent run being worked on: what its journal holds, and the only way to add to it."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cognitionos.agents.application.assignment import Identity
@@ -20,11 +21,13 @@ from cognitionos.agents.domain.agent_run import (
 )
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import Effect
-from cognitionos.agents.domain.workspace import Artifact, FileChanges
+from cognitionos.agents.domain.workspace import FileChanges
 from cognitionos.llm_gateway.facade import Caller
 from cognitionos.platform.crash_points import crash_point, declare
 
 AFTER_STEP = declare("agents.after_step")
+MOST_SHARED_BYTES = 256 * 1024
+"""Files beyond this are written apart: a commit that is shared must not hold up the others' for long."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -106,14 +109,29 @@ class Session:
         return max(0, definition.limits.tool_calls - totals_of(self.steps, role=definition.role).tool_calls)
 
     async def record(
-        self, step: Step, *, changes: FileChanges | None = None, effect_key: str | None = None
-    ) -> tuple[Artifact, ...]:
-        """Journal `step`; it is finished when this returns. Then tell those who watch."""
-        written = await self.journal.record(self.place, step, changes=changes or FileChanges(), effect_key=effect_key)
+        self,
+        step: Step,
+        *,
+        told: tuple[str, dict[str, Any]],
+        changes: FileChanges | None = None,
+        effect_key: str | None = None,
+    ) -> None:
+        """Journal `step` and tell whoever watches, in one commit where theirs can be shared.
+
+        `told` is what is told (kind, data) of a step that does not say it by itself. The step is finished when this returns.
+        """
+        changes, together, event = changes or FileChanges(), self.identity.together, event_of(step)
+        if told is None and event is not None:
+            told = (event.kind, dict(event.data))
+        within = None
+        if together is not None and changes.bytes <= MOST_SHARED_BYTES:
+            within = partial(together, *told)
+        await self.journal.record(self.place, step, changes=changes, effect_key=effect_key, within=within)
         self.steps[step.key] = step
         crash_point(AFTER_STEP)
         self.observe.step(step)
-        return written
+        if within is None:
+            await self.report(*told)
 
     async def begin_effect(self, step_key: str, *, tool: str, effect: Effect, arguments: str) -> bool:
         """Note an effect before it happens; False when an earlier attempt did, and its end is unknown."""
@@ -126,12 +144,6 @@ class Session:
     async def finish(self, status: AgentRunStatus, *, error: str | None = None) -> None:
         """Say how the agent run ended."""
         await self.journal.finish(self.place, status, error=error)
-
-    async def tell(self, step: Step) -> None:
-        """Tell whoever watches the run of a journaled step."""
-        told = event_of(step)
-        if told is not None:
-            await self.report(told.kind, dict(told.data))
 
     async def report(self, kind: str, data: dict[str, Any]) -> None:
         """Tell whoever watches the run."""

@@ -135,7 +135,6 @@ class Thinking:
         )
         await session.record(step)
         crash_point(AFTER_MODEL_ANSWER)
-        await session.tell(step)
         return step
 
     async def _said(

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from cognitionos.agents.domain.tool import (
     clipped,
 )
 from cognitionos.agents.domain.tool_rule import ToolRule
+from cognitionos.agents.domain.workspace import BadFileName, InputIsReadOnly, WorkspaceLimit
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.facade import BudgetExhausted, ToolCall, tool
@@ -100,7 +102,6 @@ class Toolbox:
             step = await self._journal(session, key, definition=definition, call=call, ended=ended, started=started)
         outcome = CallOutcome(step.content["outcome"])
         self.observe.tool_call(_label(checked), outcome, time.monotonic() - clock)
-        await session.tell(step)
         return step
 
     async def _run(self, session: Session, key: str, *, call: ToolCall, checked: CheckedCall | Refusal) -> _Ended:
@@ -116,7 +117,7 @@ class Toolbox:
         return await _under_deadline(checked.tool, session, key, dict(checked.arguments))
 
     async def _journal(
-        self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall, ended: _Ended, started: Any
+        self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall, ended: _Ended, started: datetime
     ) -> Step:
         """Write the step with what the call did to the files; where the files refuse, the step says so instead."""
         crash_point(AFTER_TOOL_EFFECT)
@@ -124,17 +125,13 @@ class Toolbox:
         step = self._step(key, definition, call, ended, started)
         try:
             await session.record(step, changes=ended.answer.changes, effect_key=effect_key)
-        except LeaseLost:
-            raise
-        except DomainError as error:
-            if ended.answer.changes.is_empty:
-                raise
+        except (BadFileName, InputIsReadOnly, WorkspaceLimit) as error:
             failed = _Ended(CallOutcome.ERROR, ToolAnswer(content=_told_error(error), is_error=True))
             step = self._step(key, definition, call, failed, started)
-            await session.record(step, effect_key=effect_key)
+                await session.record(step, effect_key=effect_key)
         return step
 
-    def _step(self, key: str, definition: AgentDefinition, call: ToolCall, ended: _Ended, started: Any) -> Step:
+    def _step(self, key: str, definition: AgentDefinition, call: ToolCall, ended: _Ended, started: datetime) -> Step:
         changes = ended.answer.changes
         content = {
             "tool": call.name[:200],

@@ -75,6 +75,11 @@ class FileChanges:
         """Whether nothing changed."""
         return not self.written and not self.removed
 
+    @property
+    def bytes(self) -> int:
+        """The size of what is written."""
+        return sum(len(file.content) for file in self.written)
+
 
 def file_name(name: str) -> str:
     """`name` in its one form (`a/b.txt`); raises `BadFileName` for one that is absolute, leaves or cannot be kept."""

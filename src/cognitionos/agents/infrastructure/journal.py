@@ -13,7 +13,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from cognitionos.agents.application.ports import EffectStart
+from cognitionos.agents.application.ports import EffectStart, Within
 from cognitionos.agents.domain.agent_run import (
     AgentRunStart,
     AgentRunState,
@@ -25,7 +25,7 @@ from cognitionos.agents.domain.agent_run import (
 )
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
 from cognitionos.agents.infrastructure.workspace_store import apply_changes
-from cognitionos.platform.database import Database
+from cognitionos.platform.database import Database, Row
 
 _INSERT_RUN = """
 INSERT INTO agent_runs (id, tenant_id, run_id, task_id, task_key, role, prompts, definitions, opening, status, fence,
@@ -88,15 +88,31 @@ class PostgresJournal:
             )
 
     async def record(
-        self, place: Place, step: Step, *, changes: FileChanges, effect_key: str | None = None
+        self,
+        place: Place,
+        step: Step,
+        *,
+        changes: FileChanges,
+        effect_key: str | None = None,
+        within: Within | None = None,
     ) -> tuple[Artifact, ...]:
         """See `Journal.record`."""
-        async with self.database.transaction(place.tenant_id) as connection:
+        written: tuple[Artifact, ...] = ()
+
+        async def write(connection: AsyncConnection[Row]) -> None:
+            nonlocal written
             if await (await connection.execute(_INSERT_STEP, _step_values(place, step))).fetchone() is None:
                 raise _lost()
             if effect_key is not None:
                 await connection.execute(_END_EFFECT, (step.ended_at, place.tenant_id, effect_key))
-            return await apply_changes(connection, place, changes)
+            written = await apply_changes(connection, place, changes)
+
+        if within is not None:
+            await within(write)
+        else:
+            async with self.database.transaction(place.tenant_id) as connection:
+                await write(connection)
+        return written
 
     async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
         """See `Journal.begin_effect`."""

@@ -74,6 +74,7 @@ class AgentTasks:
             consensus_s=float(task.spec.get("critics_deadline_s", CONSENSUS_S)),
             deadline_s=task.timeout_s,
             report=report,
+            together=report,
             approvals=await self.decisions(task) if STATE in task.spec else {},
         )
         budget_nanousd = task.spec.get("budget_nanousd")

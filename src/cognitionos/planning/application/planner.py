@@ -185,6 +185,7 @@ class Planner:
             fence=task.fence,
             role="planner",
             report=report,
+            together=report,
             deadline_s=task.timeout_s,
             variables=asking.variables,
             schema=plan_schema(**asking.keys),

@@ -1,18 +1,28 @@
 """What the engine needs of the store that remembers tasks, and of the kinds of work it can do."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from cognitionos.kernel.errors import DomainError
 from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.domain.replan import History
 from cognitionos.planning.domain.step import Entry
 from cognitionos.planning.domain.task import ClaimedTask, Outcome
+from cognitionos.platform.database import Write
 
-Report = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Tell the run's readers what a task does: (kind such as `agent.tool_called`, JSON data). Raises `LeaseLost`."""
+
+class Report(Protocol):
+    """Tells the run's readers what a task does."""
+
+    async def __call__(self, kind: str, data: Mapping[str, Any], also: Write | None = None, /) -> None:
+        """`kind` such as `agent.tool_called`, JSON `data`. `also` writes in the same commit, or nothing is written.
+
+        Raises `LeaseLost`, and what `also` raises.
+        """
+
 
 Handler = Callable[[ClaimedTask, Report], Awaitable[Outcome]]
 """Does one kind of task. May be called again for the same task after a crash; any error is weighed by its policy."""
@@ -46,12 +56,16 @@ Upstream = Callable[[ClaimedTask], Awaitable[Before]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What a commit found. `refused` are tasks this worker no longer holds; `ready`: somebody can claim something."""
+    """What a commit found. `refused` are tasks this worker no longer holds; `ready`: somebody can claim something.
+
+    `broken` is why an entry was left out, by its place among the entries: what it wanted to write as well was refused.
+    """
 
     refused: frozenset[UUID] = frozenset()
     ready: bool = False
     revoked: bool = False
     runs: frozenset[UUID] = frozenset()
+    broken: Mapping[int, DomainError] = field(default_factory=dict)
 
 
 class TaskStore(Protocol):

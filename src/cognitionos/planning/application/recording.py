@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from cognitionos.kernel.errors import Unavailable
+from cognitionos.kernel.errors import DomainError, Unavailable
 from cognitionos.planning.application.ports import Recorded, TaskStore
 from cognitionos.planning.domain.step import Ended, Entry
 from cognitionos.planning.domain.task import Failed, LeaseLost, Problem
@@ -92,8 +92,8 @@ class Recorder:
         crash_point(BEFORE_RECORD)
         recorded = await self.store.record(tenant_id, self.worker, entries)
         crash_point(AFTER_RECORD)
-        for waiter in waiters:
-            _settle(waiter, recorded)
+        for place, waiter in enumerate(waiters):
+            _settle(waiter, recorded, recorded.broken.get(place))
         self.committed(recorded, entries)
 
     async def _one_by_one(self, tenant_id: UUID, waiters: Sequence[_Waiter]) -> None:
@@ -117,8 +117,11 @@ class Recorder:
         return None
 
 
-def _settle(waiter: _Waiter, recorded: Recorded) -> None:
+def _settle(waiter: _Waiter, recorded: Recorded, broken: DomainError | None) -> None:
     if waiter.written.done():
+        return
+    if broken is not None:
+        waiter.written.set_exception(broken)
         return
     if waiter.entry.task.id in recorded.refused:
         waiter.written.set_exception(LeaseLost(f"Task '{waiter.entry.task.key}' is no longer this worker's."))

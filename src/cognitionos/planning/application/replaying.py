@@ -21,6 +21,7 @@ from cognitionos.planning.domain.replay_report import Divergence, ReplayReport, 
 from cognitionos.planning.domain.retry import RetryPolicy
 from cognitionos.planning.domain.step import text_of
 from cognitionos.planning.domain.task import ClaimedTask, Expansion, Outcome, Problem, Succeeded
+from cognitionos.platform.database import Write
 
 _OUTSIDE = frozenset({"http", "tool", "python"})
 
@@ -247,7 +248,7 @@ def _ended_otherwise(task: Mapping[str, Any], actual: str) -> Divergence:
     return Divergence(task=task["key"], step=None, field="status", expected=task["status"], actual=actual)
 
 
-async def _unheard(_kind: str, _data: Mapping[str, Any]) -> None:
+async def _unheard(_kind: str, _data: Mapping[str, Any], _also: Write | None = None, /) -> None:
     """Nobody watches a replay."""
 
 

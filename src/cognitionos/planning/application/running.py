@@ -19,6 +19,7 @@ from cognitionos.planning.domain.replan import PLANNED
 from cognitionos.planning.domain.retry import TIMED_OUT, UNFORESEEN
 from cognitionos.planning.domain.step import Ended, Reported, Started
 from cognitionos.planning.domain.task import ClaimedTask, Failed, LeaseLost, Outcome, Problem, Retrying
+from cognitionos.platform.database import Write
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
@@ -86,9 +87,9 @@ class Runner:
         try:
             async with asyncio.timeout(task.timeout_s), heartbeat(task.spec.get("heartbeat_s")) as beat:
 
-                async def report(kind: str, data: Mapping[str, Any]) -> None:
+                async def report(kind: str, data: Mapping[str, Any], also: Write | None = None, /) -> None:
                     beat()
-                    await self.recorder.put(Reported(task=task, kind=kind, data=data))
+                    await self.recorder.put(Reported(task=task, kind=kind, data=data, also=also))
 
                 return await handler(await self._resolved(task), report)
         except LeaseLost:

@@ -41,6 +41,7 @@ class ToolTasks:
             role=ROLE,
             deadline_s=task.timeout_s,
             report=report,
+            together=report,
             approvals=await self.decisions(task) if STATE in task.spec else {},
             tool=tool,
             arguments=arguments,

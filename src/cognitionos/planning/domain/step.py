@@ -1,6 +1,6 @@
 """What one commit changes in one run: entries from a worker go in, rows and events come out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -38,11 +38,12 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """A task tells what it does."""
+    """A task tells what it does; `also` writes, by the same connection, what must not be known without it."""
 
     task: ClaimedTask
     kind: str
     data: Mapping[str, Any]
+    also: Callable[[Any], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from cognitionos.events.planning import RunFinished
+from cognitionos.kernel.errors import DomainError
 from cognitionos.planning.application.ports import Compute, Recorded
 from cognitionos.planning.domain.run import Run, RunStatus
-from cognitionos.planning.domain.step import Ended, Entry, Step, in_taking_order
+from cognitionos.planning.domain.step import Ended, Entry, Reported, Step, in_taking_order
 from cognitionos.planning.domain.task import Failed
 from cognitionos.planning.infrastructure import nested_rows, parking_rows, run_rows
 from cognitionos.planning.infrastructure.following import Following
@@ -46,9 +47,9 @@ class Recording:
 
     async def write(self, worker: str, entries: Sequence[Entry]) -> tuple[Recorded, list[RunFinished]]:
         """Write `entries`; gives what came of it and the facts to publish."""
-        runs = await self._lock_runs({entry.task.run_id for entry in entries})
-        held = await self._lock_tasks(worker, entries)
-        valid = [entry for entry in entries if entry.task.id in held]
+        runs, held = await self._lock(worker, entries)
+        broken = await self._write_also(entries, held)
+        valid = [entry for n, entry in enumerate(entries) if entry.task.id in held and n not in broken]
         steps = {run_id: Step(run=run, now=self.now, new_id=self.new_id) for run_id, run in runs.items()}
         await self._count_replans(steps, valid)
         for entry in in_taking_order(valid):
@@ -68,17 +69,32 @@ class Recording:
         revoked = any(step.failed for step in steps.values())
         retrying = any(step.retrying for step in steps.values())
         touched = frozenset(runs) | {run.id for run in nested}
-        return Recorded(refused=refused, ready=ready or retrying, revoked=revoked, runs=touched), facts
+        recorded = Recorded(refused=refused, ready=ready or retrying, revoked=revoked, runs=touched, broken=broken)
+        return recorded, facts
 
-    async def _lock_runs(self, ids: set[UUID]) -> dict[UUID, Run]:
-        cursor = await self.connection.execute(_LOCK_RUNS, (uuid_array(list(ids)),))
-        return {row[0]: run_of(row) for row in await cursor.fetchall()}
-
-    async def _lock_tasks(self, worker: str, entries: Sequence[Entry]) -> dict[UUID, tuple[UUID, ...]]:
-        """The dependents of each task that `worker` still holds under the fencing number it says."""
+    async def _lock(
+        self, worker: str, entries: Sequence[Entry]
+    ) -> tuple[dict[UUID, Run], dict[UUID, tuple[UUID, ...]]]:
+        """The runs, and the dependents of each task that `worker` still holds under the fencing number it says."""
+        run_ids = {entry.task.run_id for entry in entries}
         fences = {entry.task.id: entry.task.fence for entry in entries}
-        cursor = await self.connection.execute(_LOCK_TASKS, (uuid_array(list(fences)), worker))
-        return {row[0]: tuple(row[2]) for row in await cursor.fetchall() if fences[row[0]] == row[1]}
+        async with self.connection.pipeline():  # one after the other, in one round trip
+            locked_runs = await self.connection.execute(_LOCK_RUNS, (uuid_array(list(run_ids)),))
+            locked_tasks = await self.connection.execute(_LOCK_TASKS, (uuid_array(list(fences)), worker))
+        runs = {row[0]: run_of(row) for row in await locked_runs.fetchall()}
+        return runs, {row[0]: tuple(row[2]) for row in await locked_tasks.fetchall() if fences[row[0]] == row[1]}
+
+    async def _write_also(self, entries: Sequence[Entry], held: Collection[UUID]) -> dict[int, DomainError]:
+        """Let those that report write what belongs to it; what is refused leaves nothing, and is given by its place."""
+        broken = {}
+        for place, entry in enumerate(entries):
+            if isinstance(entry, Reported) and entry.also is not None and entry.task.id in held:
+                try:
+                    async with self.connection.transaction():
+                        await entry.also(self.connection)
+                except DomainError as error:
+                    broken[place] = error
+        return broken
 
     async def _count_replans(self, steps: Mapping[UUID, Step], entries: Sequence[Entry]) -> None:
         """How often the runs were planned again, where it is about to matter."""
@@ -122,7 +138,8 @@ class Recording:
         ready = False
         for step in steps:
             if step.events:
-                ready |= await run_rows.store_step(self.connection, step)
+                async with self.connection.pipeline():
+                    ready |= await run_rows.store_step(self.connection, step)
                 if step.replaced:
                     crash_point(IN_REPLAN)
                 if step.grafts:
