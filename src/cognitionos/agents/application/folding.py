@@ -142,6 +142,6 @@ class Folding:
             started_at=now,
             ended_at=now,
         )
-        await session.record(step)
-        await session.report("agent.shortened", {"role": step.role, "step": at, "reason": error.detail})
+        told = {"role": step.role, "step": at, "reason": error.detail}
+        await session.record(step, told=("agent.shortened", told))
         return step

@@ -112,7 +112,7 @@ class Session:
         self,
         step: Step,
         *,
-        told: tuple[str, dict[str, Any]],
+        told: tuple[str, dict[str, Any]] | None = None,
         changes: FileChanges | None = None,
         effect_key: str | None = None,
     ) -> None:
@@ -124,13 +124,13 @@ class Session:
         if told is None and event is not None:
             told = (event.kind, dict(event.data))
         within = None
-        if together is not None and changes.bytes <= MOST_SHARED_BYTES:
+        if told is not None and together is not None and changes.bytes <= MOST_SHARED_BYTES:
             within = partial(together, *told)
         await self.journal.record(self.place, step, changes=changes, effect_key=effect_key, within=within)
         self.steps[step.key] = step
         crash_point(AFTER_STEP)
         self.observe.step(step)
-        if within is None:
+        if told is not None and within is None:
             await self.report(*told)
 
     async def begin_effect(self, step_key: str, *, tool: str, effect: Effect, arguments: str) -> bool:
