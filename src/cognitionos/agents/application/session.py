@@ -120,7 +120,8 @@ class Session:
 
         `told` is what is told (kind, data) of a step that does not say it by itself. The step is finished when this returns.
         """
-        changes, together, event = changes or FileChanges(), self.identity.together, event_of(step)
+        changes, together = changes or FileChanges(), self.identity.together
+        event = event_of(step)
         if told is None and event is not None:
             told = (event.kind, dict(event.data))
         within = None

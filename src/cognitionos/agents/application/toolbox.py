@@ -117,7 +117,14 @@ class Toolbox:
         return await _under_deadline(checked.tool, session, key, dict(checked.arguments))
 
     async def _journal(
-        self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall, ended: _Ended, started: datetime
+        self,
+        session: Session,
+        key: str,
+        *,
+        definition: AgentDefinition,
+        call: ToolCall,
+        ended: _Ended,
+        started: datetime,
     ) -> Step:
         """Write the step with what the call did to the files; where the files refuse, the step says so instead."""
         crash_point(AFTER_TOOL_EFFECT)
@@ -128,7 +135,7 @@ class Toolbox:
         except (BadFileName, InputIsReadOnly, WorkspaceLimit) as error:
             failed = _Ended(CallOutcome.ERROR, ToolAnswer(content=_told_error(error), is_error=True))
             step = self._step(key, definition, call, failed, started)
-                await session.record(step, effect_key=effect_key)
+            await session.record(step, effect_key=effect_key)
         return step
 
     def _step(self, key: str, definition: AgentDefinition, call: ToolCall, ended: _Ended, started: datetime) -> Step:
