@@ -118,7 +118,8 @@ class Session:
     ) -> None:
         """Journal `step` and tell whoever watches, in one commit where theirs can be shared.
 
-        `told` is what is told (kind, data) of a step that does not say it by itself. The step is finished when this returns.
+        `told` is what is told (kind, data) of a step that does not say it by itself. The step is finished when this
+        returns.
         """
         changes, together = changes or FileChanges(), self.identity.together
         event = event_of(step)
