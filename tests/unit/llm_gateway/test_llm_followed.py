@@ -124,6 +124,7 @@ async def test_a_follower_that_began_and_got_no_words_asks_when_the_first_one_fa
     with pytest.raises(StreamBroken):
         await broken
     assert len(provider.asked) == 2
+    assert late.ended.usage.completion > 0  # what it asked for itself, it knows the price of
 
 
 async def test_a_tool_call_after_words_goes_to_who_has_them_and_nobody_else_waits_for_it(

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cognitionos.llm_gateway.application.cache import Ticket
 from cognitionos.llm_gateway.application.call import Started
 from cognitionos.llm_gateway.application.completion import Completion
-from cognitionos.llm_gateway.application.flow import ABORTED, ERROR, NOT_SENT, OK, check
+from cognitionos.llm_gateway.application.flow import ABORTED, ERROR, NOT_SENT, OK, Ended, check
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.single_flight import Feed, Over, Said
 from cognitionos.llm_gateway.domain.cached import Kept
@@ -82,6 +82,11 @@ class OpenStream(Protocol):
         """Waits until nobody else depends on what is being read."""
         ...
 
+    @property
+    def ended(self) -> Ended:
+        """What it came to."""
+        ...
+
 
 @dataclass(slots=True)
 class Late:
@@ -89,6 +94,7 @@ class Late:
 
     finding: Finding
     open: Callable[[Kept | Ticket | Feed], Awaitable[OpenStream]]
+    ended: Ended = field(default_factory=Ended)
     _opened: OpenStream | None = None
 
     async def events(self) -> AsyncGenerator[bytes, None]:
@@ -103,6 +109,7 @@ class Late:
         async with aclosing(self._opened.events) as events:
             async for event in events:
                 yield event
+        self.ended.is_as(self._opened.ended)
 
     async def released(self) -> None:
         """As of the stream that it became."""

@@ -120,7 +120,7 @@ class Streaming:
                 await anext(events)
                 first = call.route.candidates[0]
                 stream = self._stream(call, first, events, way=call.way(first, end="awaited"), cache=CACHE_PENDING)
-                return replace(stream, released=late.released)
+                return replace(stream, released=late.released, ended=late.ended)
         except BaseException:
             await give_back(finding)
             raise
