@@ -1,8 +1,10 @@
 """What most journeys begin with: a model server, an API process that asks it, a caller of a tenant of its own."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from uuid import uuid4
 
+import httpx
 import pytest
 from tests.api_process import api_process
 from tests.conftest import Run
@@ -34,3 +36,23 @@ def url(settings: Settings, environment: dict[str, str]) -> Iterator[str]:
 def caller(settings: Settings, run: Run) -> Caller:
     made: Caller = run(a_caller(settings, f"tenant-{uuid4()}"))
     return made
+
+
+@pytest.fixture(scope="module")
+def urls(settings: Settings, environment: dict[str, str]) -> Iterator[list[str]]:
+    """Two processes of the API."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(api_process(settings, environment)) for _ in range(2)]
+
+
+@pytest.fixture
+def clients(urls: list[str], caller: Caller, run: Run, upstream: Upstream) -> Iterator[list[httpx.AsyncClient]]:
+    """The caller's client of each; a million tokens of the model `m` cost a dollar, or two where they are said."""
+    upstream.reset()
+    limits = httpx.Limits(max_connections=100)
+    made = [httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30, limits=limits) for url in urls]
+    price = {"input_usd_per_million": "1", "output_usd_per_million": "2"}
+    run(made[0].put("/v1/prices/m", json=price)).raise_for_status()
+    yield made
+    for each in made:
+        run(each.aclose())

@@ -4,8 +4,6 @@ import asyncio
 import http.client
 import json
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -15,9 +13,8 @@ import openai
 import pytest
 import redis
 from tests.api_process import api_process
-from tests.conftest import Run
 from tests.edge import Caller, a_caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.upstream import Say, Upstream
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
@@ -27,42 +24,6 @@ LAYER, AGE, KEY = "x-cognitionos-cache", "x-cognitionos-cache-age", "x-cognition
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 COST = Decimal("0.0012")
 """Of USAGE at 1 dollar per million prompt tokens and 2 per million completion tokens."""
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def environment(upstream: Upstream) -> dict[str, str]:
-    return {"OPENAI_BASE_URL": upstream.base_url, "OPENAI_API_KEY": upstream.api_key or ""}
-
-
-@pytest.fixture(scope="module")
-def urls(settings: Settings, environment: dict[str, str]) -> Iterator[list[str]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(api_process(settings, environment)) for _ in range(2)]
-
-
-@pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"caches-{uuid4()}"))
-    return made
-
-
-@pytest.fixture
-def clients(urls: list[str], caller: Caller, run: Run, upstream: Upstream) -> Iterator[list[httpx.AsyncClient]]:
-    upstream.reset()
-    limits = httpx.Limits(max_connections=100)
-    made = [httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30, limits=limits) for url in urls]
-    price = {"input_usd_per_million": "1", "output_usd_per_million": "2"}
-    run(made[0].put("/v1/prices/m", json=price)).raise_for_status()
-    yield made
-    for each in made:
-        run(each.aclose())
 
 
 def asking(text: str, **fields: object) -> dict[str, object]:
@@ -92,6 +53,16 @@ async def kept(client: httpx.AsyncClient, text: str, layer: str, **fields: objec
         return answer if answer.headers[LAYER] == layer else None
 
     return await eventually(found)
+
+
+async def stored_durably(client: httpx.AsyncClient) -> None:
+    """Wait until the tenant's answer is in PostgreSQL: answers gather on their way there."""
+
+    async def there() -> bool:
+        layers = (await client.get("/v1/cache/stats")).json()["layers"]
+        return any(layer["layer"] == "durable" and layer["answers"] for layer in layers)
+
+    await eventually(there)
 
 
 async def test_fifty_identical_calls_at_two_processes_make_one_upstream_call(
@@ -220,6 +191,7 @@ async def test_the_durable_layer_survives_a_flush_of_redis_and_fills_it_again(
     upstream.then(Say(text="for an hour", usage=USAGE))
     await ask(clients[0], "still there?")
     await kept(clients[1], "still there?", "exact")
+    await stored_durably(clients[0])
     with redis.Redis.from_url(redis_url) as client:
 
         async def flushed() -> httpx.Response | None:
@@ -370,6 +342,7 @@ async def test_the_figures_say_what_each_layer_did(clients: list[httpx.AsyncClie
     upstream.then(Say(text="figures", usage=USAGE))
     await ask(clients[0], "figures")
     await kept(clients[0], "figures", "exact")
+    await stored_durably(clients[0])
 
     stats = (await clients[1].get("/v1/cache/stats")).json()
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from tests.api_process import api_process
 from tests.conftest import Run
-from tests.edge import Caller, a_caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.edge import Caller
+from tests.upstream import Say, Upstream
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
@@ -22,13 +22,6 @@ CHAT = "/v1/chat/completions"
 USAGE = {"prompt_tokens": 1, "completion_tokens": 100, "total_tokens": 101}
 BOUND = Decimal("0.0002")
 """100 completion tokens of the model `dear` at 2 dollars per million; its prompts are free."""
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +36,6 @@ def url(settings: Settings, upstream: Upstream, tmp_path_factory: pytest.TempPat
     }
     with api_process(settings, environment) as url:
         yield url
-
-
-@pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"budgets-{uuid4()}"))
-    return made
 
 
 @pytest.fixture

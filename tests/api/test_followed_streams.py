@@ -2,21 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
 import anthropic
 import httpx
-import pytest
 import redis
 from tests.api_process import api_process
-from tests.conftest import Run
-from tests.edge import Caller, a_caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.edge import Caller
+from tests.upstream import Say, Upstream
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
@@ -26,41 +23,6 @@ USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 COST = Decimal("0.0012")
 """Of USAGE at 1 dollar per million prompt tokens and 2 per million completion tokens."""
 WORDS = "one two three four"
-
-
-@pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def environment(upstream: Upstream) -> dict[str, str]:
-    return {"OPENAI_BASE_URL": upstream.base_url, "OPENAI_API_KEY": upstream.api_key or ""}
-
-
-@pytest.fixture(scope="module")
-def urls(settings: Settings, environment: dict[str, str]) -> Iterator[list[str]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(api_process(settings, environment)) for _ in range(2)]
-
-
-@pytest.fixture
-def caller(settings: Settings, run: Run) -> Caller:
-    made: Caller = run(a_caller(settings, f"followed-{uuid4()}"))
-    return made
-
-
-@pytest.fixture
-def clients(urls: list[str], caller: Caller, run: Run, upstream: Upstream) -> Iterator[list[httpx.AsyncClient]]:
-    upstream.reset()
-    made = [httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30) for url in urls]
-    price = {"input_usd_per_million": "1", "output_usd_per_million": "2"}
-    run(made[0].put("/v1/prices/m", json=price)).raise_for_status()
-    yield made
-    for each in made:
-        run(each.aclose())
 
 
 @dataclass

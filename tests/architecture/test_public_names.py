@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from prometheus_client import REGISTRY
 
@@ -71,12 +72,17 @@ def public_names() -> str:
 
 
 def _kind_of(call: ast.Call) -> str | None:
-    """The kind in `RunEvent(kind=...)`, in `Told(kind=...)` and in `report(kind, ...)`."""
+    """The kind in `RunEvent(kind=...)`, `Told(kind=...)`, `report(kind, ...)` and `record(..., told=(kind, ...))`."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    given = (
-        [each.value for each in call.keywords if each.arg == "kind"] if name in {"RunEvent", "Told"} else call.args[:1]
-    )
-    if name not in {"RunEvent", "Told", "report"} or not given:
+    named = {each.arg: each.value for each in call.keywords}
+    given: list[ast.expr] = []
+    if name in {"RunEvent", "Told"} and "kind" in named:
+        given = [named["kind"]]
+    elif name == "report":
+        given = call.args[:1]
+    elif name == "record" and isinstance(named.get("told"), ast.Tuple):
+        given = cast("ast.Tuple", named["told"]).elts
+    if not given:
         return None
     value = given[0]
     if isinstance(value, ast.JoinedStr):

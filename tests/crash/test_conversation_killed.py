@@ -12,12 +12,13 @@ from uuid import UUID
 import httpx
 import pytest
 from tests.api.agent_stage import speaking
-from tests.crash.kit import Product, a_product, its_child_died
+from tests.crash.kit import a_product, its_child_died
 from tests.edge import Caller, a_caller
 from tests.upstream import Say, Upstream, running_upstream
 from tests.waiting import eventually
 
 from cognitionos import composition
+from cognitionos.cli.crash_test.processes import Processes
 from cognitionos.cli.listening import answers_ready, free_port
 from cognitionos.composition import Services
 from cognitionos.kernel.ids import new_id
@@ -38,7 +39,7 @@ RULES: list[dict[str, Any]] = [
 class Scene:
     """Processes of the product, a model, and the same database seen from here."""
 
-    product: Product
+    product: Processes
     upstream: Upstream
     caller: Caller
     services: Services

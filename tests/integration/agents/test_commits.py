@@ -6,9 +6,9 @@ from typing import Any
 
 from tests.api.agent_stage import a_stage, run_of, steps_of
 from tests.counting import Door, a_door
-from tests.crash.kit import Canary, a_canary
 from tests.servers import TestDatabase
 
+from cognitionos.cli.crash_test.sink import running_sink
 from cognitionos.platform.config import Settings
 
 MOST_A_STEP = 2
@@ -44,16 +44,16 @@ async def cost_of(client: Any, door: Door, instructions: str) -> tuple[int, int,
 
 async def test_a_step_of_an_agent_costs_at_most_two_commits(settings: Settings, database: TestDatabase) -> None:
     async with AsyncExitStack() as stack:
-        canary: Canary = await stack.enter_async_context(a_canary())
+        sink = await stack.enter_async_context(running_sink())
         door = await stack.enter_async_context(a_door(database.app_url))
-        changes = {"database_url": type(settings.database_url)(door.url), "http_allow": (canary.address,)}
-        client = await a_stage(stack, settings.model_copy(update=changes), rules(canary.url))
+        changes = {"database_url": type(settings.database_url)(door.url), "http_allow": (sink.address,)}
+        client = await a_stage(stack, settings.model_copy(update=changes), rules(sink.url))
         bare = await cost_of(client, door, "only words")
 
         for instructions, calls in CALLS.items():
-            canary.reset()
+            sink.reset()
             whole = await cost_of(client, door, instructions)
             commits, books, steps = (after - before for after, before in zip(whole, bare, strict=True))
-            assert (steps, canary.applied) == (TURNS * (1 + calls), TURNS * calls)
+            assert (steps, sink.applied) == (TURNS * (1 + calls), TURNS * calls)
             assert commits <= MOST_A_STEP * steps, instructions
             assert books <= 2 * TURNS  # of the gateway: what a model call may cost is held, and paid

@@ -26,15 +26,27 @@ from cognitionos.platform.paging import DEFAULT_LIMIT, Limit
 
 JSONL = "application/jsonl"
 _PAGE = 200
+_NO_NUL = r"^[^\x00]*\Z"
 
 Words = Annotated[
     str,
-    QueryParameter(name="q", min_length=1, max_length=500, description='all of these words; "a phrase", -without, or'),
+    QueryParameter(
+        name="q",
+        min_length=1,
+        max_length=500,
+        pattern=_NO_NUL,
+        description='all of these words; "a phrase", -without, or',
+    ),
 ]
 OfUser = Annotated[
-    str | None, QueryParameter(name="user", min_length=1, max_length=200, description="only where this user spoke")
+    str | None,
+    QueryParameter(
+        name="user", min_length=1, max_length=200, pattern=_NO_NUL, description="only where this user spoke"
+    ),
 ]
-ThisUser = Annotated[str, QueryParameter(name="user", min_length=1, max_length=200, description="whose")]
+ThisUser = Annotated[
+    str, QueryParameter(name="user", min_length=1, max_length=200, pattern=_NO_NUL, description="whose")
+]
 
 
 class HistoryRoutes(Controller):

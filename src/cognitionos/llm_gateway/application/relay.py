@@ -27,6 +27,7 @@ class Relay:
     voids: Voids
     task: "asyncio.Task[None]" = field(init=False)
     _pieces: list[Chunk] = field(default_factory=list)
+    _over: Over | None = None
 
     def start(self) -> "asyncio.Task[None]":
         """Start on the running loop."""
@@ -39,20 +40,21 @@ class Relay:
         if feed.pieces:
             for piece in self._pieces:
                 feed.tell(piece)
+            if self._pieces and self._over is not None:
+                feed.tell(self._over)
 
     def deserted(self) -> None:
         """Nobody is left to give anything to."""
         self.task.cancel()
 
     async def _run(self) -> None:
-        over = Over(broken=LOST)
         try:
             async with aclosing(self.far.follow(self.tenant_id, self.key, self.leader)) as heard:
                 async for said in heard:
                     if isinstance(said, Over):
-                        over = said
-                        break
-                    if isinstance(said, Chunk):
+                        self._over = said
+                        self.flight.over(said)
+                    elif isinstance(said, Chunk):
                         self._give(said)
                     elif said is Landed.LANDED:
                         await self._land()
@@ -60,7 +62,8 @@ class Relay:
                             break
         finally:
             self.flight.end(NotShared.FAILED)
-            self.flight.over(over)
+            if self._over is None:
+                self.flight.over(Over(broken=LOST))
 
     def _give(self, piece: Chunk) -> None:
         self._pieces.append(piece)

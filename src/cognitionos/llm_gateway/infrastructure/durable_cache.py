@@ -99,7 +99,11 @@ class DurableCache:
         return _voided(text), any_kept
 
     async def void(self, tenant_id: UUID, scopes: Sequence[str]) -> tuple[Voided, int]:
-        """Declare every answer of these scopes void; how many rows were deleted. Raises `Unavailable`."""
+        """Declare every answer of these scopes void; how many rows were deleted. Raises `Unavailable`.
+
+        What this process has put so far is stored before, so that it counts.
+        """
+        await self.stored()
         names = [_clean(each) for each in scopes]
         async with self._database.transaction(tenant_id) as connection:
             row = await (await connection.execute(_COUNT, (tenant_id,))).fetchone()

@@ -83,7 +83,8 @@ class FarFlights:
     async def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Chunk | Over | Landed, None]:
         """What the call says from its beginning."""
         last, number, heard_at, flight = b"0", 0, time.monotonic(), flight_name(tenant_id, key)
-        while time.monotonic() - heard_at < FLIGHT_S:
+        has_landed = has_ended = False  # in whichever order
+        while not (has_landed and has_ended) and time.monotonic() - heard_at < FLIGHT_S:
             look = await self._look(flight, leader, last)
             if look is None:
                 await asyncio.sleep(AGAIN_S)
@@ -92,10 +93,12 @@ class FarFlights:
             if entries or (is_flying and number == 0):
                 heard_at = time.monotonic()
             elif number == 0:
+                has_landed = True
                 yield Landed.LANDED
             for entry, fields in entries:
                 last = entry
                 if b"landed" in fields:
+                    has_landed = True
                     yield Landed.LANDED
                     continue
                 told = _decode(fields[b"told"])
@@ -106,8 +109,7 @@ class FarFlights:
                 number += 1
                 for said in _said(told):
                     yield said
-                if told.end is not None:
-                    return
+                has_ended = told.end is not None
 
     async def _look(self, flight: str, leader: str, last: bytes) -> tuple[bool, _Entries] | None:
         """Whether the call is under way, and what was told since; None where Redis does not answer."""
