@@ -280,7 +280,7 @@ async def test_what_is_declared_void_is_counted_and_deleted(durable: MemoryDurab
     durable.put(other, "a", a_kept(scopes=("tag:a",)))
     await durable.stored()
 
-    first = await durable.void(tenant, ["tag:a", "tag:z"])
+    first = await durable.void(tenant, ["tag:a", "tag:z", "tag:a"])
     second = await durable.void(tenant, [EVERYTHING])
 
     assert first == (Voided(epoch=1, by_scope={"tag:a": 1, "tag:z": 1}), 1)

@@ -104,14 +104,14 @@ class DurableCache:
         What this process has put so far is stored before, so that it counts.
         """
         await self.stored()
-        names = [_clean(each) for each in scopes]
+        names = {_clean(each) for each in scopes}
         async with self._database.transaction(tenant_id) as connection:
             row = await (await connection.execute(_COUNT, (tenant_id,))).fetchone()
             epoch = cast("tuple[int]", row)[0]
             if (await connection.execute(_FOLD, (MOST_SCOPES,))).rowcount:
-                names.append(EVERYTHING)
-            await connection.execute(_VOID, (tenant_id, epoch, names))
-            deleted = (await connection.execute(_DELETE, (EVERYTHING in names, names))).rowcount
+                names.add(EVERYTHING)
+            await connection.execute(_VOID, (tenant_id, epoch, list(names)))
+            deleted = (await connection.execute(_DELETE, (EVERYTHING in names, list(names)))).rowcount
             row = await (await connection.execute(_VOIDED)).fetchone()
         return _voided(cast("tuple[str, bool]", row)[0]), deleted
 
