@@ -126,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("sizes", nargs="*", type=int, default=[1000, 10_000])
     parser.add_argument("--tasks", type=int, help="this size only")
-    parser.add_argument("--dbos", type=Path, help="the environment that DBOS is installed in")
+    parser.add_argument(
+        "--dbos", type=lambda given: Path(given).absolute(), help="the environment that DBOS is installed in"
+    )
     options = parser.parse_args(arguments)
     with running_servers() as servers, tempfile.TemporaryDirectory() as data:
         database = create_database(servers)

@@ -173,7 +173,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Start everything, measure every case, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--litellm", type=Path, help="the environment that LiteLLM's proxy is installed in")
+    parser.add_argument(
+        "--litellm",
+        type=lambda given: Path(given).absolute(),
+        help="the environment that LiteLLM's proxy is installed in",
+    )
     parser.add_argument("--soak", type=int, default=0, help="so many calls more, to see whether memory grows")
     parser.add_argument("--hanging", action="store_true", help="whether a deployment that hangs slows the others")
     options = parser.parse_args(arguments)
