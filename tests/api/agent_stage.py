@@ -18,6 +18,14 @@ from cognitionos.llm_gateway.domain.scenario import Conversation, Rule, rules_fr
 from cognitionos.platform.config import Settings
 
 Rules = Sequence[Mapping[str, Any]]
+WRITES_A_NOTE: Rules = (
+    {
+        "contains": ["write it down"],
+        "tool_results": 0,
+        "call": [{"name": "write_file", "arguments": {"name": "note.md", "text": "Sea."}}],
+    },
+    {"contains": ["write it down"], "say": "It is in note.md."},
+)
 Speak = Callable[[dict[str, Any]], Say]
 
 

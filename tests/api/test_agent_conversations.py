@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.api.agent_stage import a_stage, connected, speaking
+from tests.api.agent_stage import WRITES_A_NOTE, Rules, a_stage, connected, speaking
 from tests.api.server import running_server
 from tests.conftest import Run
 from tests.edge import Caller, a_caller, raw_request, running_app
@@ -19,13 +19,8 @@ from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
 
-RULES: list[dict[str, Any]] = [
-    {
-        "contains": ["write it down"],
-        "tool_results": 0,
-        "call": [{"name": "write_file", "arguments": {"name": "note.md", "text": "Sea."}}],
-    },
-    {"contains": ["write it down"], "say": "It is in note.md."},
+RULES: Rules = [
+    *WRITES_A_NOTE,
     {"contains": ["what is my name"], "say": "You are {{user:I am (\\w+)}}."},
     {"contains": ["I am"], "say": "Good to know you."},
 ]

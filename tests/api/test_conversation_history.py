@@ -8,19 +8,14 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from tests.api.agent_stage import a_stage
+from tests.api.agent_stage import WRITES_A_NOTE, Rules, a_stage
 from tests.conftest import Run
 from tests.edge import a_caller
 
 from cognitionos.platform.config import Settings
 
-RULES: list[dict[str, Any]] = [
-    {
-        "contains": ["write it down"],
-        "tool_results": 0,
-        "call": [{"name": "write_file", "arguments": {"name": "note.md", "text": "Sea."}}],
-    },
-    {"contains": ["write it down"], "say": "It is in note.md."},
+RULES: Rules = [
+    *WRITES_A_NOTE,
     {"contains": ["Straße"], "say": "The Königsallee, in the rain."},
     {"contains": ["I am"], "say": "Good to know you."},
 ]

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from tests.api.agent_stage import speaking
+from tests.api.agent_stage import WRITES_A_NOTE, Rules, speaking
 from tests.crash.kit import a_product, its_child_died
 from tests.edge import Caller, a_caller
 from tests.upstream import Say, Upstream, running_upstream
@@ -25,13 +25,8 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.platform.config import Settings
 
-RULES: list[dict[str, Any]] = [
-    {
-        "contains": ["write it down"],
-        "tool_results": 0,
-        "call": [{"name": "write_file", "arguments": {"name": "note.md", "text": "Sea."}}],
-    },
-    {"contains": ["write it down"], "say": "It is in note.md."},
+RULES: Rules = [
+    *WRITES_A_NOTE,
 ]
 
 

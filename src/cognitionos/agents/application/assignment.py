@@ -108,6 +108,19 @@ class Outcome:
     steps: int
     rounds: int
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What is told of it wherever it is kept: model, prompts, cost in nano-dollars, tokens, steps."""
+        return {
+            "model": self.model,
+            "simulated": self.simulated,
+            "prompt_versions": dict(self.prompt_versions),
+            "cost_nanousd": self.cost_nanousd,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "steps": self.steps,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

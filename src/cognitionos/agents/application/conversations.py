@@ -1,7 +1,7 @@
 """Conversations: a message is worked on like a task, journaled, under the same limits and budgets."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -245,14 +245,5 @@ def _still_ours(turn: Turn | None) -> Turn:
     return turn
 
 
-def _needed(outcome: Outcome) -> Mapping[str, Any]:
-    return {
-        "model": outcome.model,
-        "simulated": outcome.simulated,
-        "prompt_versions": dict(outcome.prompt_versions),
-        "cost_nanousd": outcome.cost_nanousd,
-        "prompt_tokens": outcome.prompt_tokens,
-        "completion_tokens": outcome.completion_tokens,
-        "steps": outcome.steps,
-        "files": [each.name for each in outcome.artifacts],
-    }
+def _needed(outcome: Outcome) -> dict[str, Any]:
+    return {**outcome.figures, "files": [each.name for each in outcome.artifacts]}

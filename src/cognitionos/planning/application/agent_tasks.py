@@ -129,14 +129,5 @@ def _artifacts(outcome: AgentOutcome) -> list[dict[str, Any]]:
     return [{"name": each.name, "media_type": each.media_type, "bytes": each.bytes} for each in outcome.artifacts]
 
 
-def _details(outcome: AgentOutcome) -> Mapping[str, Any]:
-    return {
-        "model": outcome.model,
-        "simulated": outcome.simulated,
-        "prompt_versions": dict(outcome.prompt_versions),
-        "cost_nanousd": outcome.cost_nanousd,
-        "prompt_tokens": outcome.prompt_tokens,
-        "completion_tokens": outcome.completion_tokens,
-        "steps": outcome.steps,
-        "rounds": outcome.rounds,
-    }
+def _details(outcome: AgentOutcome) -> dict[str, Any]:
+    return {**outcome.figures, "rounds": outcome.rounds}
