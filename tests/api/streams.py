@@ -23,9 +23,9 @@ class Frame:
 async def streaming(
     app: Any, caller: Caller, path: str, *, body: dict[str, Any] | None = None, last: str = ""
 ) -> AsyncIterator[AsyncIterator[Frame]]:
-    """POST `body` to `path`, or GET it; the events. Leaving hangs up."""
+    """POST `body` to `path`, or GET it; the events of the answer that has begun. Leaving hangs up."""
     sent: asyncio.Queue[bytes | None] = asyncio.Queue()
-    left, asked = asyncio.Event(), iter([json.dumps(body).encode() if body is not None else b""])
+    begun, left, asked = asyncio.Event(), asyncio.Event(), iter([json.dumps(body).encode() if body is not None else b""])
 
     async def receive() -> dict[str, Any]:
         for content in asked:
@@ -36,6 +36,7 @@ async def streaming(
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             assert message["status"] == 200, message
+            begun.set()
         elif message["type"] == "http.response.body":
             sent.put_nowait(message.get("body", b""))
             if not message.get("more_body", False):
@@ -53,8 +54,9 @@ async def streaming(
     scope |= {"server": ("api", 80), "client": ("127.0.0.1", 1)}
     scope |= {"headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
     serving = asyncio.create_task(app(scope, receive, send))
-    serving.add_done_callback(lambda _: sent.put_nowait(None))
+    serving.add_done_callback(lambda _: (sent.put_nowait(None), begun.set()))
     try:
+        await begun.wait()
         yield _frames(sent)
     finally:
         left.set()

@@ -1,5 +1,6 @@
 """A turn as a stream: words as they come, steps taken up again, words taken back, money for what was cut off."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -131,9 +132,11 @@ async def test_a_stream_is_taken_up_after_the_last_event_in_another_process(scen
 
 async def test_one_who_follows_beside_the_speaker_hears_the_same_words(scene: Scene) -> None:
     href = await scene.talk()
-    scene.upstream.then(Say(text="One two three", delay_s=0.5, pause_s=0.05))
+    both_listen = asyncio.Event()
+    scene.upstream.then(Say(text="One two three", gates={1: both_listen}))
 
     async with scene.say(href, "Count.") as frames, scene.follow(scene.app, href) as others:
+        both_listen.set()
         mine, theirs = await all_of(frames), await all_of(others)
 
     assert words(mine) == words(theirs) == ["One ", "two ", "three"]
