@@ -16,8 +16,8 @@ from cognitionos.kernel.errors import Unavailable
 _EFFECT_S = 0.25
 _CALM_WITHIN_S = 300.0
 _PACE = 0.25
-"""Of the time that runs take without kills. A task that loses its worker ten times in a row fails: kills that come
-faster than any task can end would show that, and nothing else."""
+"""Of the time that runs take without kills. A task that loses its worker thirty times in a row fails: kills that
+come faster than any task can end would show that, and nothing else."""
 _LEAST_EVERY_S = 0.5
 
 
