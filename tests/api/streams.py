@@ -25,7 +25,8 @@ async def streaming(
 ) -> AsyncIterator[AsyncIterator[Frame]]:
     """POST `body` to `path`, or GET it; the events of the answer that has begun. Leaving hangs up."""
     sent: asyncio.Queue[bytes | None] = asyncio.Queue()
-    begun, left, asked = asyncio.Event(), asyncio.Event(), iter([json.dumps(body).encode() if body is not None else b""])
+    begun, left = asyncio.Event(), asyncio.Event()
+    asked = iter([json.dumps(body).encode() if body is not None else b""])
 
     async def receive() -> dict[str, Any]:
         for content in asked:

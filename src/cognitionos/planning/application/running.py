@@ -25,8 +25,8 @@ from cognitionos.platform.logging import get_logger
 log = get_logger(__name__)
 
 MOST_LOST_STARTS = 30
-"""A task that takes its worker down each time must not go round for ever. So many because a death counts against all that
-the worker held: where workers die so often that every second start is lost, one task in a thousand loses ten by chance."""
+"""A task that takes its worker down each time must not go round for ever. So many because a death counts against all
+that the worker held: where every second start is lost to chance, one task in a thousand loses ten of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
