@@ -218,6 +218,26 @@ async def test_an_openai_client_reaches_claude(url: str, caller: Caller, claude:
     assert claude.calls[1]["temperature"] == 0.2
 
 
+async def test_what_only_anthropic_can_do_is_refused_by_name_and_not_sent_to_others(
+    client: AsyncAnthropic, upstream: Upstream, claude: AnthropicUpstream
+) -> None:
+    thinking: Any = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+    search: Any = {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 1}]}
+    for streamed, (fields, param) in enumerate([(thinking, "thinking"), (search, "tools.0.type")]):
+        with pytest.raises(anthropic.BadRequestError) as refused:
+            await client.messages.create(**asking("x", **fields), stream=bool(streamed))
+        error = refused.value.body["error"]  # type: ignore[index]
+        assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "request-refused", param)
+        assert error["message"].count(": ") == 1  # what, and the remedy
+
+    assert upstream.calls == []
+    await client.messages.create(**asking("x", cache_control={"type": "ephemeral"}), extra_body={"top_k": 5})
+    assert upstream.calls[0]["top_k"] == 5
+    assert "cache_control" not in upstream.calls[0]
+    await client.messages.create(**asking("x", model="anthropic/claude-haiku-4-5", **thinking | {"max_tokens": 2000}))
+    assert claude.calls[0]["thinking"] == thinking["thinking"]
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from anthropic.resources.beta.messages import Messages as BetaMessages
 from anthropic.resources.messages import Messages
 from openai.resources.chat.completions import Completions
 from openai.resources.responses import Responses
@@ -19,6 +20,7 @@ from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.infrastructure.anthropic_schema import message_body
 from cognitionos.llm_gateway.infrastructure.messages_schema import messages_request
+from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_schema import chat_request, decode_object, encode
 from cognitionos.llm_gateway.infrastructure.responses_schema import responses_request
 
@@ -160,45 +162,68 @@ RESPONSES = [
     Case("truncation", "auto", REFUSED, REFUSED),
     Case("user", "a", SAME, sent(metadata={"user_id": "a"})),
 ]
-TOOL = {"name": "f", "input_schema": {"type": "object"}, "defer_loading": True}
+TOOL = {"name": "f", "input_schema": {"type": "object"}, "eager_input_streaming": True}
+SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 1}
 MESSAGES = [
     Case("max_tokens", 7, SAME, SAME),
     Case("messages", HI, SAME, SAME),
     Case("model", "m", SAME, SAME),
     Case("cache_control", {"type": "ephemeral"}, OURS, SAME),
-    Case("container", "c", SAME, SAME),
-    Case("diagnostics", {"x": 1}, SAME, SAME),
-    Case("inference_geo", "eu", SAME, SAME),
+    Case("container", "c", REFUSED, SAME),
+    Case("diagnostics", {"previous_message_id": "m"}, REFUSED, SAME),
+    Case("inference_geo", "eu", REFUSED, SAME),
     Case("metadata", {"user_id": "a"}, sent(user="a"), SAME),
     Case("metadata", {"team": "a"}, SAME, SAME),
     Case("output_config", {"effort": "low"}, sent(reasoning_effort="low"), SAME),
+    Case("output_config", {"format": {"type": "grammar"}}, REFUSED, SAME),
+    Case("output_config", {"task_budget": {"type": "tokens", "total": 9}}, REFUSED, SAME),
     Case("service_tier", "standard_only", sent(service_tier="default"), SAME),
-    Case("speed", "fast", SAME, SAME),
+    Case("speed", "fast", REFUSED, SAME),
+    Case("speed", "standard", OURS, SAME),
     Case("stop_sequences", ["x"], sent(stop=["x"]), SAME),
     Case("stream", True, OURS, OURS),
     Case("system", "be brief", sent(messages=[{"role": "system", "content": "be brief"}, *HI]), SAME),
     Case("temperature", 0.5, SAME, SAME),
-    Case("thinking", {"type": "enabled", "budget_tokens": 2000}, SAME, SAME),
+    Case("thinking", {"type": "enabled", "budget_tokens": 2000}, REFUSED, SAME),
+    Case("thinking", {"type": "between_tools"}, REFUSED, SAME),
+    Case("thinking", {"type": "adaptive"}, OURS, SAME),
+    Case("thinking", {"type": "disabled"}, OURS, SAME),
     Case("tool_choice", {"type": "any"}, sent(tool_choice="required"), SAME, beside={"tools": [TOOL]}),
-    Case(
-        "tools",
-        [TOOL],
-        sent(tools=[TOLD | {"defer_loading": True}]),
-        SAME,
-    ),
+    Case("tools", [TOOL], sent(tools=[TOLD]), SAME),
+    Case("tools", [TOOL | {"defer_loading": True}], REFUSED, SAME),
+    Case("tools", [TOOL | {"input_examples": [{"a": 1}]}], REFUSED, SAME),
+    Case("tools", [TOOL | {"allowed_callers": ["code_execution_20260120"]}], REFUSED, SAME),
+    Case("tools", [TOOL | {"of_the_provider": 1}], sent(tools=[TOLD | {"of_the_provider": 1}]), SAME),
+    Case("tools", [{"type": "of_the_provider"}], SAME, SAME),
+    Case("tools", [SEARCH], REFUSED, SAME),
     Case("top_k", 5, SAME, SAME),
     Case("top_p", 0.5, SAME, SAME),
-    Case("user_profile_id", "u", SAME, SAME),
-    Case("workspace_id", "w", SAME, SAME),
+    Case("user_profile_id", "u", REFUSED, SAME),
+    Case("workspace_id", "w", REFUSED, SAME),
+    Case("nobody_knows", "w", SAME, SAME),
+]
+BETA = [
+    Case("betas", ["b"], SAME, SAME),  # a header of the client's
+    Case("billing_policy", {"type": "billing_policy", "bill_to": "user_profile"}, REFUSED, SAME),
+    Case("compaction", {"type": "summary"}, REFUSED, SAME),
+    Case("context_management", {"edits": [{"type": "clear_tool_uses_20250919"}]}, REFUSED, SAME),
+    Case("fallback_credit_token", "t", REFUSED, SAME),
+    Case("fallbacks", [{"model": "m"}], REFUSED, SAME),
+    Case("mcp_servers", [{"type": "url", "url": "https://mcp.test", "name": "m"}], REFUSED, SAME),
+    Case("mcp_servers", [], OURS, SAME),
+    Case("thread", {"type": "create"}, REFUSED, SAME),
 ]
 FORMATS: dict[str, tuple[Callable[..., Any], dict[str, Any], Callable[[dict[str, Any]], ChatRequest], list[Case]]] = {
     "chat": (Completions.create, {"messages": HI}, chat_request, CHAT),
     "responses": (Responses.create, {"input": "hi"}, responses_request, RESPONSES),
     "messages": (Messages.create, {"messages": HI, "max_tokens": 5}, messages_request, MESSAGES),
+    "beta": (BetaMessages.create, {"messages": HI, "max_tokens": 5}, messages_request, [*MESSAGES, *BETA]),
 }
 
 
 def to_openai(request: ChatRequest) -> dict[str, Any]:
+    if request.native is not None:
+        check_words(request.native)
     return decode_object(encode(request.wire("m")))
 
 

@@ -220,6 +220,26 @@ async def test_a_refused_request_is_not_tried_elsewhere() -> None:
     assert bench.row.attempts == 1
 
 
+async def test_a_request_is_not_wrong_because_the_fallback_of_one_that_is_down_refuses_it() -> None:
+    bench = Bench()
+    bench.first.script.extend([ProviderFailure("down")] * 9)
+    bench.second.script.append(RequestRefused("no such field"))
+
+    with pytest.raises(ProviderUnavailable, match=r"down.*no such field"):
+        await bench.completion.complete(CALLER, a_request())
+
+    assert len(bench.second.asked) == 1
+
+
+async def test_a_refusal_of_the_one_that_was_meant_to_answer_counts_also_after_failures() -> None:
+    bench = Bench()
+    bench.first.script.extend([ProviderFailure("down"), RequestRefused("no such field")])
+    bench.second.script.append(RequestRefused("no such role"))
+
+    with pytest.raises(RequestRefused, match="no such field"):
+        await bench.completion.complete(CALLER, a_request())
+
+
 async def test_a_model_that_nobody_has_is_not_found() -> None:
     bench = Bench()
     bench.first.script.append(ModelMissing("?"))

@@ -11,6 +11,7 @@ from cognitionos.llm_gateway.domain.backoff import Backoff
 from cognitionos.llm_gateway.domain.errors import (
     CircuitOpen,
     DeploymentFull,
+    InvalidChatRequest,
     ModelMissing,
     ModelNotFound,
     ProviderFailure,
@@ -23,6 +24,7 @@ from cognitionos.platform.logging import get_logger
 log = get_logger(__name__)
 LEAST_FAIR_S = 1.0
 """A deployment that was given less time than this is not blamed for having needed more."""
+_REFUSED = "refused"
 
 T = TypeVar("T")
 Ask = Callable[[Provider, Candidate], Awaitable[T]]
@@ -51,6 +53,11 @@ class _Tries:
     failures: dict[Candidate, ProviderFailure] = field(default_factory=dict)
     trail: list[str] = field(default_factory=list)
 
+    def is_fallback(self, candidate: Candidate) -> bool:
+        """Whether it is asked only because another one is down, which may answer later."""
+        others = (failure for other, failure in self.failures.items() if other != candidate)
+        return any(not isinstance(failure, ModelMissing) and failure.why != _REFUSED for failure in others)
+
     def failed(self, candidate: Candidate, failure: ProviderFailure) -> None:
         self.attempts += not isinstance(failure, CircuitOpen | DeploymentFull)
         self.failures[candidate] = failure
@@ -74,7 +81,11 @@ class Attempts:
     longest_s: float = 120.0
 
     async def run(self, route: Route, ask: Ask[T], *, deadline_s: float, keep_slot: bool = False) -> Attempted[T]:
-        """The first answer. Raises `ProviderUnavailable` when none came in time, `RequestRefused` at once."""
+        """The first answer. Raises `ProviderUnavailable` when none came in time, `RequestRefused` at once.
+
+        But of a fallback that cannot take the request, while the one that was meant to answer is down, the request is
+        not wrong: that is one more that did not answer.
+        """
         deadline = self.monotonic() + deadline_s
         tries = _Tries()
         alive = list(route.candidates)
@@ -84,6 +95,12 @@ class Attempts:
                 limit_s = left_s if candidate == alive[-1] else min(left_s, self.longest_s)
                 try:
                     value, provider, slot = await self._attempt(candidate, ask, limit_s)
+                except (RequestRefused, InvalidChatRequest) as refusal:
+                    if not tries.is_fallback(candidate):
+                        raise
+                    tries.failed(candidate, ProviderFailure(str(refusal), again=False, why=_REFUSED, broken=False))
+                    alive.remove(candidate)
+                    continue
                 except ProviderFailure as failure:
                     tries.failed(candidate, failure)
                     if not failure.again:

@@ -12,6 +12,7 @@ from typing import Any
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_schema import error_text, read_chunk, read_usage
 
 # What a caller may add to a call. litellm's own arguments (`base_url`, `custom_llm_provider`, `mock_response`)
@@ -77,6 +78,8 @@ class LiteLLMProvider:
         return []
 
     def _arguments(self, request: ChatRequest, model: str) -> dict[str, Any]:
+        if request.native is not None:
+            check_words(request.native)
         _check(request.extra, _CHAT_FIELDS, self._vendor)
         body = request.wire(f"{self._vendor}/{model}")
         body["messages"] = [dict(message) for message in request.messages]

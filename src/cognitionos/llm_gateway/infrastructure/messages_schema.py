@@ -1,8 +1,9 @@
 """A body of Anthropic's Messages API as a chat request that any provider can take.
 
 The body also travels as it is (`ChatRequest.native`): a provider that speaks Anthropic's format gets every word of it.
-For the others it is told in OpenAI's shapes: hints about caching and earlier thinking are left out, what has no
-OpenAI name goes on under its own, for the provider to judge. Source: Anthropic's API reference, "Create a Message".
+For the others it is told in OpenAI's shapes: hints about caching and earlier thinking are left out, what nobody
+documents goes on under its own name; what those have no words for they refuse (`messages_terms.check_words`).
+Source: Anthropic's API reference, "Create a Message".
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest, Message, assistant,
 from cognitionos.llm_gateway.domain.chat import system as system_message
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest
 from cognitionos.llm_gateway.infrastructure.anthropic_schema import API_VERSION, BETAS
+from cognitionos.llm_gateway.infrastructure.messages_terms import NOTHING_ASKED, TOOL_TERMS
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode
 
 _LONGEST_USER = 512
@@ -19,6 +21,7 @@ _ROLES = frozenset({"user", "assistant", "system"})
 _HINTS = frozenset({"cache_control", "citations"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _OF_A_TOOL = frozenset({"name", "description", "input_schema", "strict", "type"})
+_FAILED = "Error:"
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
 
@@ -83,8 +86,9 @@ def _of_user(blocks: list[dict[str, Any]], where: str) -> list[Message]:
         if block.get("type") == "tool_result":
             inner = f"{where}.content.{index}.content"
             content = _plain(_blocks(block.get("content") or "", inner), inner)
-            if block.get("is_error") and isinstance(content, str):
-                content = f"Error: {content}"
+            if block.get("is_error"):
+                is_text = isinstance(content, str)
+                content = f"{_FAILED} {content}" if is_text else [{"type": "text", "text": _FAILED}, *content]
             found.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": content})
     said = [block for block in blocks if block.get("type") != "tool_result"]
     if said or not found:
@@ -123,6 +127,9 @@ def _part(block: dict[str, Any], where: str) -> dict[str, Any]:
     url = f"data:{source.get('media_type')};base64,{source.get('data')}" if is_inline else source.get("url")
     if block["type"] == "image" and url:
         return {"type": "image_url", "image_url": {"url": url}}
+    if block["type"] == "document" and source.get("type") in {"text", "content"}:
+        said = (block.get("title"), block.get("context"), source.get("data") or source.get("content"))
+        return {"type": "text", "text": "\n\n".join(each for each in said if isinstance(each, str) and each)}
     if block["type"] == "document" and is_inline:
         return {"type": "file", "file": {"filename": block.get("title") or "document.pdf", "file_data": url}}
     return {name: value for name, value in block.items() if name not in _HINTS}
@@ -131,13 +138,14 @@ def _part(block: dict[str, Any], where: str) -> dict[str, Any]:
 def _tool(each: object, where: str) -> Mapping[str, Any]:
     made = _mapping(each, where)
     if made.get("type", "custom") != "custom":
-        return made  # one of Anthropic's own: no other provider has it, and it will say so
+        return made  # one of Anthropic's own, or of the provider's
     if not isinstance(made.get("name"), str):
         raise _invalid(f"{where}.name", "the name of the tool")
     function = tool(made["name"], str(made.get("description") or ""), made.get("input_schema") or {"type": "object"})
     if made.get("strict"):
         function["function"]["strict"] = True
-    return {name: value for name, value in made.items() if name not in _OF_A_TOOL | _HINTS} | function
+    kept = {name: value for name, value in made.items() if value not in TOOL_TERMS.get(name, ())}
+    return {name: value for name, value in kept.items() if name not in _OF_A_TOOL | _HINTS} | function
 
 
 def _choice(choice: Mapping[str, Any]) -> Any:
@@ -175,8 +183,9 @@ def _rename(extra: dict[str, Any]) -> None:
         raise _invalid("metadata.user_id", f"text of at most {_LONGEST_USER} characters")
     if user:
         extra["user"] = user
-    if _mapping(extra.get("thinking"), "thinking").get("type") == "disabled":
-        del extra["thinking"]
+    for name, nothing in NOTHING_ASKED.items():
+        if name in extra and extra[name] in nothing:
+            del extra[name]
     tier = extra.pop("service_tier", None)
     if tier is not None:
         extra["service_tier"] = _TIERS.get(tier, tier)

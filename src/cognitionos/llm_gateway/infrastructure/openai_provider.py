@@ -7,6 +7,7 @@ from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
 from cognitionos.llm_gateway.infrastructure.json_server import JsonServer, arriving_events
+from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_schema import read_usage
 from cognitionos.llm_gateway.infrastructure.openai_stream import given_together, read_arrived
 from cognitionos.platform.http import HttpClient
@@ -30,7 +31,7 @@ class OpenAIProvider:
 
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
-        body = request.wire(model, limit_field=self._limit_field)
+        body = self._body(request, model)
         wire = await self._server.post("/chat/completions", body)
         if not isinstance(wire.get("choices"), list) or not wire["choices"]:
             raise ProviderFailure("the answer has no choices")
@@ -38,7 +39,7 @@ class OpenAIProvider:
 
     async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
         """The answer piece by piece. A stream that is cut raises `ProviderFailure`."""
-        body = request.wire(model, limit_field=self._limit_field)
+        body = self._body(request, model)
         body["stream"] = True
         body["stream_options"] = (body.get("stream_options") or {}) | {"include_usage": True}
         finished = False
@@ -77,3 +78,8 @@ class OpenAIProvider:
         data = (await self._server.get("/models")).get("data")
         listed = data if isinstance(data, list) else []
         return [each["id"] for each in listed if isinstance(each, dict) and isinstance(each.get("id"), str)]
+
+    def _body(self, request: ChatRequest, model: str) -> dict[str, Any]:
+        if request.native is not None:
+            check_words(request.native)
+        return request.wire(model, limit_field=self._limit_field)
