@@ -11,6 +11,7 @@ import pytest
 from tests.builders_llm_gateway import a_kept, a_request
 from tests.fakes.llm_gateway_semantic import MemorySemanticStore
 
+from cognitionos.kernel.english import GRAMMAR
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
@@ -19,7 +20,7 @@ from cognitionos.llm_gateway.application.semantic_rules import FRESH_S, Semantic
 from cognitionos.llm_gateway.domain.cached import USUAL, CacheWish, Kept
 from cognitionos.llm_gateway.domain.semantic import DIMENSIONS, ReuseNotFound, SemanticRules
 from cognitionos.llm_gateway.domain.semantic_calibration import LEVELS
-from cognitionos.llm_gateway.domain.semantic_words import FILLERS, GRAMMAR
+from cognitionos.llm_gateway.domain.semantic_words import FILLERS
 from cognitionos.llm_gateway.infrastructure.openai_schema import canonical, decode_object
 from cognitionos.llm_gateway.infrastructure.semantic_words import WordVectors
 

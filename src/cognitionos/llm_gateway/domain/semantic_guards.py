@@ -6,8 +6,9 @@ Each looks at two readings and sees one kind of difference that vectors do not: 
 from collections.abc import Callable
 from itertools import pairwise
 
-from cognitionos.llm_gateway.domain.semantic_text import Reading, stem
-from cognitionos.llm_gateway.domain.semantic_words import DIRECTIONS, KINDS, OPPOSITES, STRICT_DIRECTIONS, words
+from cognitionos.kernel.english import stem, words
+from cognitionos.llm_gateway.domain.semantic_text import Reading
+from cognitionos.llm_gateway.domain.semantic_words import DIRECTIONS, KINDS, OPPOSITES, STRICT_DIRECTIONS
 
 Guard = Callable[[Reading, Reading], bool]
 """Whether the two may be the same question."""

@@ -6,23 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cognitionos.kernel.english import GRAMMAR, NUMBERS, UNITS, stem, words
 from cognitionos.llm_gateway.domain.semantic_words import (
     DATES,
     DIRECTIONS,
     FILLERS,
     FOREIGN,
-    GRAMMAR,
     MARKERS,
     MODALS,
     NEGATIONS,
-    NUMBERS,
     PAST,
     PERSONS,
     PHRASES,
     PRESENT,
     SAME,
-    UNITS,
-    words,
 )
 
 LONGEST = 2000
@@ -72,7 +69,6 @@ _WHETHER = re.compile(
     r"^(?:\W*(?:and|so|but|hi|hello|hey|please)\b\W*)?"
     r"(?:is|are|was|were|am|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b"
 )
-_PLURALS = (("ies", 5, "y"), ("sses", 6, "ss"), ("ches", 6, "ch"), ("shes", 6, "sh"), ("xes", 5, "x"))
 _SAYS_NOTHING = GRAMMAR | FILLERS | NUMBERS.keys()
 _ENGLISH = GRAMMAR | FILLERS
 
@@ -139,22 +135,6 @@ def read(text: str) -> Reading:
         is_present=any(word in PRESENT for word in words),
         is_english=_is_english(text, words),
     )
-
-
-def stem(word: str) -> str:
-    """A word without its plural or ending, as far as that is safe without a dictionary."""
-    for ending, least, put in (
-        ("ies", 5, "y"),
-        ("sses", 6, "ss"),
-        ("ches", 6, "ch"),
-        ("shes", 6, "sh"),
-        ("xes", 5, "x"),
-    ):
-        if word.endswith(ending) and len(word) >= least:
-            return word[: -len(ending)] + put
-    if word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
-    return word
 
 
 def _plain(text: str) -> str:
