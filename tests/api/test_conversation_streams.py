@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 from tests.api.agent_stage import connected, speaking
 from tests.api.streams import Frame, all_of, streaming
 from tests.conftest import Run
@@ -15,6 +16,7 @@ from tests.edge import Caller, a_caller, client_of, running_app
 from tests.upstream import Say, Upstream, running_upstream
 from tests.waiting import eventually
 
+from cognitionos.agents.infrastructure.far_words import CHANNEL_PREFIX, TELLING
 from cognitionos.platform.config import Settings
 
 RULES: list[dict[str, Any]] = [
@@ -75,6 +77,11 @@ def durable(frames: list[Frame]) -> list[tuple[str, str]]:
 
 def words(frames: list[Frame]) -> list[str]:
     return [frame.data["text"] for frame in frames if frame.event == "agent.delta"]
+
+
+def tells_of(href: str) -> bool:
+    """Whether some process tells others of the conversation."""
+    return any(task.get_name() == TELLING + href.rpartition("/")[2] for task in asyncio.all_tasks())
 
 
 async def until(frames: AsyncIterator[Frame], event: str) -> Frame:
@@ -140,6 +147,40 @@ async def test_one_who_follows_beside_the_speaker_hears_the_same_words(scene: Sc
         mine, theirs = await all_of(frames), await all_of(others)
 
     assert words(mine) == words(theirs) == ["One ", "two ", "three"]
+
+
+async def test_one_who_follows_in_another_process_hears_the_same_words(scene: Scene) -> None:
+    href = await scene.talk()
+    beyond = asyncio.Event()
+    scene.upstream.then(Say(text="One two three", gates={1: beyond}))
+
+    async with scene.say(href, "Count.") as frames, scene.follow(scene.other, href) as others:
+        heard = asyncio.create_task(all_of(others))
+        await eventually(lambda: tells_of(href))
+        beyond.set()
+        mine, theirs = await all_of(frames), await heard
+
+    assert words(mine) == words(theirs) == ["One ", "two ", "three"]
+    assert durable(mine) == durable(theirs)
+
+
+async def test_no_word_leaves_the_process_while_nobody_elsewhere_follows(scene: Scene, redis_url: str) -> None:
+    href = await scene.talk()
+    scene.upstream.then(Say(text="One two three"))
+    parcels = []
+
+    async with Redis.from_url(redis_url) as redis, redis.pubsub() as wire:
+        await wire.psubscribe(f"{CHANNEL_PREFIX}*")
+        async with scene.say(href, "Count.") as frames:
+            told = await all_of(frames)
+        await redis.publish(f"{CHANNEL_PREFIX}last", b"")
+        async for message in wire.listen():
+            if message["channel"] == f"{CHANNEL_PREFIX}last".encode():
+                break
+            parcels += [message["data"]] if message["type"] == "pmessage" else []
+
+    assert words(told) == ["One ", "two ", "three"]
+    assert not [parcel for parcel in parcels if href.rpartition("/")[2].encode() in parcel]
 
 
 async def test_words_that_broke_off_are_taken_back_and_asked_for_again(scene: Scene) -> None:

@@ -109,7 +109,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         tool_admin=admin,
         mcp_door=door,
         packages=packages,
-        resources=(python, tenants_kits.servers, door, talking.conversations),
+        resources=(python, tenants_kits.servers, door, talking.far, talking.conversations),
     )
 
 

@@ -8,6 +8,7 @@ from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.infrastructure.conversation_queries import TalkQueries
 from cognitionos.agents.infrastructure.conversation_store import PostgresTalks
 from cognitionos.agents.infrastructure.conversation_stream import TurnStreams
+from cognitionos.agents.infrastructure.far_words import FarWords
 from cognitionos.composition.base import Base
 from cognitionos.composition.sweeper import TurnSweeper
 from cognitionos.memory.facade import Memory
@@ -21,6 +22,7 @@ class ConversationServices:
     conversations: Conversations
     talks: TalkQueries
     streams: TurnStreams
+    far: FarWords
     sweeper: TurnSweeper
 
 
@@ -42,9 +44,17 @@ def build(base: Base, memory: Memory, runs: AgentRuns) -> ConversationServices:
         new_id=base.new_id,
         lease_s=settings.lease_s,
     )
+    far = FarWords(base.redis, base.signals, conversations.feed)
     return ConversationServices(
         conversations=conversations,
         talks=talks,
-        streams=TurnStreams(talks=talks, feed=conversations.feed, asked=approvals.asked, go_on=conversations.go_on),
+        streams=TurnStreams(
+            talks=talks,
+            feed=conversations.feed,
+            asked=approvals.asked,
+            go_on=conversations.go_on,
+            attend=far.attend,
+        ),
+        far=far,
         sweeper=TurnSweeper(conversations=conversations, every_s=max(settings.sweep_s, settings.lease_s / 2)),
     )

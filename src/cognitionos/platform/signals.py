@@ -5,7 +5,7 @@ A signal carries no fact and may be lost or doubled: whoever listens reads Postg
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from redis.asyncio import Redis
@@ -28,6 +28,7 @@ class Signals:
         self._redis = redis
         self._me = new_id().bytes
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._takers: dict[str, Callable[[str], None]] = {}
         self._reader: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -60,9 +61,16 @@ class Signals:
             if not self._listeners[channel]:
                 del self._listeners[channel]
 
+    def take(self, prefix: str, take: Callable[[str], None]) -> None:
+        """Call `take` with the rest of the name of each channel `prefix:...` that is signalled."""
+        self._takers[prefix] = take
+
     def _wake(self, channel: str) -> None:
         for woken in self._listeners.get(channel, ()):
             woken.set()
+        prefix, _, rest = channel.partition(":")
+        if rest and prefix in self._takers:
+            self._takers[prefix](rest)
 
     async def _read(self) -> None:
         while True:

@@ -152,13 +152,15 @@ class Conversations:
 
     def _start(self, talk: Talk, turn: Turn) -> Underway:
         task = asyncio.create_task(self._held(talk, turn))
-        self.running[turn.id] = task
+        self.running[turn.id], self.feed.speaking[talk.id] = task, turn
         task.add_done_callback(lambda done: self._ended(turn, done))
         return Underway(turn, task)
 
     def _ended(self, turn: Turn, task: asyncio.Task[Turn]) -> None:
         self.running.pop(turn.id, None)
-        self.feed.tell(turn.conversation_id, Told(kind="turn.ended", data={}))
+        if self.feed.speaking.get(turn.conversation_id) is turn:
+            del self.feed.speaking[turn.conversation_id]
+        self.feed.tell(turn, Told(kind="turn.ended", data={}))
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, DomainError):
             log.error("turn_failed", turn_id=str(turn.id), error=repr(error))
 
@@ -211,10 +213,10 @@ class Conversations:
 
     async def _chat(self, talk: Talk, turn: Turn) -> Chat:
         async def report(kind: str, data: dict[str, Any]) -> None:
-            self.feed.tell(talk.id, Told(kind, data))
+            self.feed.tell(turn, Told(kind, data))
 
         def hear(role: str, step: str, words: str) -> None:
-            self.feed.tell(talk.id, Told(kind="agent.delta", data={"role": role, "step": step, "text": words}))
+            self.feed.tell(turn, Told(kind="agent.delta", data={"role": role, "step": step, "text": words}))
 
         earlier = await self.talks.earlier(talk.tenant_id, talk.id, before=turn.number, limit=MOST_TURNS_SHOWN)
         memories: tuple[str, ...] = ()

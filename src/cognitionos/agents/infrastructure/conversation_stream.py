@@ -1,7 +1,7 @@
 """A conversation as server-sent events: steps and messages from the journal, words as this process hears them.
 
 What is durable has an `id` (`TURN.STEP`, `TURN.end`) and is read from the database, so that a stream can be taken up
-after any of them, in any process. Words of an answer that is on its way are told once, where the turn is worked on.
+after any of them, in any process. Words of an answer that is on its way are told once, by whoever works on the turn.
 """
 
 import asyncio
@@ -32,6 +32,8 @@ Asked = Callable[[UUID, UUID], Awaitable[Sequence[Mapping[str, Any]]]]
 """(tenant, turn): the approvals that a turn waits or waited for."""
 GoOn = Callable[[UUID, UUID], Awaitable[object]]
 """(tenant, conversation): go on here with a turn that nobody works on."""
+Attend = Callable[[UUID], Awaitable[None]]
+"""(conversation): hear of a turn that another process works on. Lasts for some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class TurnStreams:
     feed: Feed
     asked: Asked
     go_on: GoOn
+    attend: Attend
 
     async def follow(
         self, tenant_id: UUID, conversation_id: UUID, ear: Ear, *, mark: Mark, only: bool = False
@@ -81,7 +84,9 @@ class TurnStreams:
                 return
             if progress.is_untended:
                 await self.go_on(tenant_id, conversation_id)
-            async for frame in _heard(ear, place.shown):
+            if conversation_id not in self.feed.speaking:
+                await self.attend(conversation_id)
+            async for frame in _heard(ear, place):
                 yield quiet.broken_by(frame)
             if quiet.is_long:
                 yield quiet.broken_by(b": still here\n\n")
@@ -111,18 +116,18 @@ class _Place:
     asked: dict[str, str] = field(default_factory=dict)
 
 
-async def _heard(ear: Ear, shown: set[str]) -> AsyncIterator[bytes]:
-    """What is told in passing, until it is time to look again; no words of steps that have been `shown`."""
+async def _heard(ear: Ear, place: _Place) -> AsyncIterator[bytes]:
+    """What is told in passing of this turn, until it is time to look again; no words of steps that have been shown."""
     look_at = asyncio.get_running_loop().time() + LOOK_S
     while True:
         try:
             async with asyncio.timeout_at(look_at):
-                told = await ear.get()
+                number, _, told = await ear.get()
         except TimeoutError:
             return
         if told.kind in _DURABLE:
             return
-        if told.data.get("step") not in shown:
+        if number == place.number and told.data.get("step") not in place.shown:
             yield _frame(told)
 
 
