@@ -38,8 +38,12 @@ class Pair:
     urls: list[str]
 
 
+SHORT = {"COGNITIONOS_HOLD_SWEEP_S": "0.2", "COGNITIONOS_HOLD_DEAD_S": "1.5"}
+"""Signs of life that tests need not wait for; the defaults promise a minute."""
+
+
 @asynccontextmanager
-async def a_pair(settings: Settings) -> AsyncIterator[Pair]:
+async def a_pair(settings: Settings, **more: str) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(running_upstream())
         product = await stack.enter_async_context(
@@ -49,8 +53,7 @@ async def a_pair(settings: Settings) -> AsyncIterator[Pair]:
                 OPENAI_API_KEY=upstream.api_key or "",
                 COGNITIONOS_SECRET_KEY=settings.secret_key.get_secret_value(),
                 COGNITIONOS_RATE_LIMIT_PER_MINUTE="100000",
-                COGNITIONOS_HOLD_SWEEP_S="0.2",
-                COGNITIONOS_HOLD_DEAD_S="1.5",
+                **more,
             )
         )
         ports = [free_port("127.0.0.1", 0) for _ in range(2)]
@@ -65,7 +68,7 @@ async def a_pair(settings: Settings) -> AsyncIterator[Pair]:
 @pytest.fixture(scope="module")
 def pair(settings: Settings, run: Run) -> Iterator[Pair]:
     stack = AsyncExitStack()
-    yield run(stack.enter_async_context(a_pair(settings)))
+    yield run(stack.enter_async_context(a_pair(settings, **SHORT)))
     run(stack.aclose())
 
 
@@ -87,7 +90,7 @@ def clients(pair: Pair, caller: Caller, run: Run) -> Iterator[list[httpx.AsyncCl
 
 
 def client_of(url: str, caller: Caller) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=200)
+    limits = httpx.Limits(max_connections=300)
     return httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60, limits=limits)
 
 
@@ -179,6 +182,41 @@ async def test_what_a_killed_process_had_sent_is_booked_and_what_still_queued_is
     assert _rows(database, caller) == [("lost", int(BOUND * 10**9), True)]
     budget = await budget_of(clients[0])
     assert (Decimal(budget["spent_usd"]), Decimal(budget["held_usd"]), budget["calls"]) == (BOUND, 0, 1)
+
+
+@pytest.mark.long
+async def test_on_default_settings_what_a_killed_process_held_is_closed_within_a_minute(
+    settings: Settings, caller: Caller, database: TestDatabase
+) -> None:
+    async with a_pair(settings) as pair, client_of(pair.urls[0], caller) as client:
+        price = {"input_usd_per_million": "0", "output_usd_per_million": "2"}
+        (await client.put("/v1/prices/m", json=price)).raise_for_status()
+        places = Settings(secret_key=settings.secret_key).deployment_calls
+        await opened(client, caller, BOUND * 1000)
+        pair.upstream.speak = lambda _: Say(text="some words", delay_s=300)
+        pair.upstream.then(Say(text="some words", gates={2: asyncio.Event()}))
+        port = free_port("127.0.0.1", 0)
+        doomed = await pair.product.api(port)
+        url = f"http://127.0.0.1:{port}"
+        await eventually(lambda: asyncio.to_thread(answers_ready, url), timeout_s=40)
+        async with client_of(url, caller) as to_doomed:
+            calls = [asyncio.create_task(to_doomed.post(CHAT, json=asking(f"words {uuid4()}", stream=True)))]
+            await eventually(lambda: pair.upstream.open_streams == 1)
+            bodies = [asking(f"hang {uuid4()}", stream=number % 2 == 0) for number in range(places - 1)]
+            calls += [asyncio.create_task(to_doomed.post(CHAT, json=body)) for body in bodies]
+            await eventually(lambda: len(pair.upstream.calls) == places, timeout_s=30)
+            calls.append(asyncio.create_task(to_doomed.post(CHAT, json=asking(f"queue {uuid4()}"))))
+            await eventually(lambda: _holds(database, caller) == [False, *[True] * places])
+
+            _kill(doomed.pid)
+            killed = asyncio.get_running_loop().time()
+            await asyncio.gather(*calls, return_exceptions=True)
+        await eventually(lambda: _holds(database, caller) == [], timeout_s=60)
+        assert asyncio.get_running_loop().time() - killed < 60
+
+        assert _rows(database, caller) == [("lost", int(BOUND * 10**9), True)] * places
+        budget = await budget_of(client)
+        assert (Decimal(budget["spent_usd"]), Decimal(budget["held_usd"])) == (BOUND * places, 0)
 
 
 def _kill(pid: int) -> None:
