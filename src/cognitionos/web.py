@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             flush_traces()
 
     authenticate = services.tenancy.authenticate
-    rate = middleware.RateLimit(rate_limit.over(services.base.redis), per_minute=settings.rate_limit_per_minute)
+    rate = middleware.RateLimit(rate_limit.over(services.base.scripts), per_minute=settings.rate_limit_per_minute)
     hot = {"/v1/chat/completions": http_openai.hot_chat(services.llm_gateway.gateway)}
     app = Litestar(
         route_handlers=_routes(services),

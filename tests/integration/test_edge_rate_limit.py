@@ -1,7 +1,8 @@
 """One suite for both windows, and what happens between them when Redis goes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 from prometheus_client import REGISTRY
@@ -11,19 +12,29 @@ from tests.waiting import eventually
 from cognitionos.kernel.ids import new_id
 from cognitionos.platform.rate_limit import Grant, LocalWindow, RateLimiter, RedisWindow
 from cognitionos.platform.redis import open_redis
+from cognitionos.platform.redis_scripts import RedisScripts
 
 WINDOW_S = 0.5
 Window = RedisWindow | LocalWindow
 
 
+@asynccontextmanager
+async def scripts_at(url: str) -> AsyncIterator[RedisScripts]:
+    redis = open_redis(url)
+    scripts = RedisScripts(redis)
+    yield scripts
+    await scripts.close()
+    await redis.aclose()
+
+
 @pytest.fixture(scope="module", params=["redis", "local"])
-def window(request: pytest.FixtureRequest, redis_url: str, run: Run) -> AsyncIterator[Window]:
+def window(request: pytest.FixtureRequest, redis_url: str, run: Run) -> Iterator[Window]:
     if request.param == "local":
         yield LocalWindow(window_s=WINDOW_S)
         return
-    redis = open_redis(redis_url)
-    yield RedisWindow(redis, window_s=WINDOW_S)
-    run(redis.aclose())
+    redis = scripts_at(redis_url)
+    yield RedisWindow(run(redis.__aenter__()), window_s=WINDOW_S)
+    run(redis.__aexit__(None, None, None))
 
 
 @pytest.fixture
@@ -61,15 +72,13 @@ async def test_several_are_granted_at_once_up_to_the_limit(window: Window, key: 
 
 
 async def test_a_fast_key_stays_inside_the_limit_over_two_processes(redis_url: str, key: str) -> None:
-    redis = open_redis(redis_url)
-    second_s = [0.0]
-    processes = [RateLimiter(RedisWindow(redis), LocalWindow(), clock=lambda: second_s[0]) for _ in range(2)]
+    second_s, passed = [0.0], 0
 
-    passed = 0
-    for number in range(900):
-        second_s[0] = number / 300
-        passed += (await processes[number % 2].take(key, 400)).allowed
-    await redis.aclose()
+    async with scripts_at(redis_url) as one, scripts_at(redis_url) as other:
+        processes = [RateLimiter(RedisWindow(each), LocalWindow(), clock=lambda: second_s[0]) for each in (one, other)]
+        for number in range(900):
+            second_s[0] = number / 300
+            passed += (await processes[number % 2].take(key, 400)).allowed
 
     assert 380 <= passed <= 400
 
@@ -86,55 +95,47 @@ class CountedWindow(RedisWindow):
 
 @pytest.mark.parametrize(("limit", "passed"), [(1000, 40), (19, 19), (3, 3)])
 async def test_a_crowd_of_one_key_shares_what_it_asks_redis(redis_url: str, key: str, limit: int, passed: int) -> None:
-    redis = open_redis(redis_url)
-    window = CountedWindow(redis)
-    limiter = RateLimiter(window, LocalWindow())
-
-    grants = await asyncio.gather(*(limiter.take(key, limit) for _ in range(40)))
-    await redis.aclose()
+    async with scripts_at(redis_url) as scripts:
+        window = CountedWindow(scripts)
+        limiter = RateLimiter(window, LocalWindow())
+        grants = await asyncio.gather(*(limiter.take(key, limit) for _ in range(40)))
 
     assert sum(grant.allowed for grant in grants) == passed
     assert window.asked <= 4
 
 
 async def test_whoever_waits_goes_on_when_the_one_that_asked_is_cancelled(redis_url: str, key: str) -> None:
-    redis = open_redis(redis_url)
-    limiter = RateLimiter(RedisWindow(redis), LocalWindow())
-
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5), scripts_at(redis_url) as scripts:
+        limiter = RateLimiter(RedisWindow(scripts), LocalWindow())
         asks, waits = (asyncio.create_task(limiter.take(key, 100)) for _ in range(2))
         await asyncio.sleep(0)
         asks.cancel()
         grant = await waits
-    await redis.aclose()
 
     assert grant.allowed
 
 
 async def test_without_redis_each_process_limits_by_itself_and_counts_it(key: str) -> None:
-    redis = open_redis("redis://127.0.0.1:1/0")
-    limiter = RateLimiter(RedisWindow(redis), LocalWindow())
     before = REGISTRY.get_sample_value("cognitionos_rate_limit_fallback_total") or 0
 
-    grants = [await limiter.take(key, 2) for _ in range(3)]
-    await redis.aclose()
+    async with scripts_at("redis://127.0.0.1:1/0") as scripts:
+        limiter = RateLimiter(RedisWindow(scripts), LocalWindow())
+        grants = [await limiter.take(key, 2) for _ in range(3)]
 
     assert [grant.allowed for grant in grants] == [True, True, False]
     assert REGISTRY.get_sample_value("cognitionos_rate_limit_fallback_total") == before + 3
 
 
 async def test_redis_is_asked_again_after_a_while(redis_url: str, key: str) -> None:
-    gone, back = open_redis("redis://127.0.0.1:1/0"), open_redis(redis_url)
     second_s = [0.0]
-    limiter = RateLimiter(RedisWindow(gone), LocalWindow(), clock=lambda: second_s[0])
-    await limiter.take(key, 5)
-    limiter._shared = RedisWindow(back)
+    async with scripts_at("redis://127.0.0.1:1/0") as gone, scripts_at(redis_url) as back:
+        limiter = RateLimiter(RedisWindow(gone), LocalWindow(), clock=lambda: second_s[0])
+        await limiter.take(key, 5)
+        limiter._shared = RedisWindow(back)
 
-    second_s[0] += 6
-    await limiter.take(key, 5)
-    shared = await RedisWindow(back).take(key, 5)
-    await gone.aclose()
-    await back.aclose()
+        second_s[0] += 6
+        await limiter.take(key, 5)
+        shared = await RedisWindow(back).take(key, 5)
 
     assert shared.remaining == 3
 

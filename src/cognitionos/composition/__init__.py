@@ -51,6 +51,7 @@ class Services:
         """Close everything, last opened first."""
         for resource in reversed(self.resources):
             await resource.close()
+        await self.base.scripts.close()
         await self.base.redis.aclose()
 
 

@@ -17,6 +17,7 @@ from cognitionos.platform.http import HttpClient
 from cognitionos.platform.jobs import make_broker, sender
 from cognitionos.platform.outbox import Outbox
 from cognitionos.platform.redis import open_redis
+from cognitionos.platform.redis_scripts import RedisScripts
 from cognitionos.platform.signals import Signals
 
 
@@ -40,6 +41,7 @@ class Base:
     settings: Settings
     database: Database
     redis: Redis
+    scripts: RedisScripts
     signals: Signals
     bus: Bus
     broker: RedisBroker
@@ -64,6 +66,7 @@ def build(settings: Settings) -> Base:
         settings=settings,
         database=database,
         redis=redis,
+        scripts=RedisScripts(redis),
         signals=Signals(redis),
         bus=bus,
         broker=broker,

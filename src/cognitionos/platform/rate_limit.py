@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from prometheus_client import Counter
-from redis.asyncio import Redis
 
 from cognitionos.kernel.errors import LimitExceeded
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.redis import REDIS_ERRORS
+from cognitionos.platform.redis_scripts import RedisScripts, Script
 
 log = get_logger(__name__)
 
@@ -29,7 +29,7 @@ FALLBACKS = Counter("cognitionos_rate_limit_fallback_total", "Requests limited b
 REFUSED = Counter("cognitionos_rate_limit_refused_total", "Requests refused because their key's rate was used up")
 
 # KEYS: the window. ARGV: limit, window in microseconds, how many. Gives: granted, used (rounded up), microseconds left.
-_TAKE = """
+_TAKE = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local size, limit = tonumber(ARGV[2]), tonumber(ARGV[1])
@@ -49,7 +49,7 @@ end
 redis.call('HSET', KEYS[1], 'b', bucket, 'c', c + granted, 'p', p)
 redis.call('PEXPIRE', KEYS[1], math.ceil(size * 2 / 1000))
 return {granted, math.ceil(used + granted), left}
-"""
+""")
 
 
 class RateLimited(LimitExceeded):
@@ -74,14 +74,14 @@ class Grant:
 class RedisWindow:
     """The window that all processes share: one Lua script, one round trip."""
 
-    def __init__(self, redis: Redis, *, window_s: float = WINDOW_S) -> None:
-        self._script = redis.register_script(_TAKE)
+    def __init__(self, scripts: RedisScripts, *, window_s: float = WINDOW_S) -> None:
+        self._scripts = scripts
         self._window_us = int(window_s * 1_000_000)
 
     async def take(self, key: str, limit: int, count: int = 1) -> Grant:
         """Count up to `count` requests of `key`. Raises `REDIS_ERRORS`."""
         arguments = [limit, self._window_us, count]
-        granted, used, wait_us = await self._script(keys=[f"cognitionos:rate:{key}"], args=arguments)
+        granted, used, wait_us = await self._scripts.run(_TAKE, keys=[f"cognitionos:rate:{key}"], args=arguments)
         return Grant(granted=granted, limit=limit, remaining=max(0, limit - used), reset_s=wait_us / 1_000_000)
 
 
@@ -212,9 +212,9 @@ async def _answered(credit: _Credit, asking: "asyncio.Future[Grant]") -> Grant |
     return None if asking.cancelled() or asking.result().allowed else asking.result()
 
 
-def over(redis: Redis) -> RateLimiter:
-    """The limiter of a process: shared through `redis`, local while that is gone."""
-    return RateLimiter(RedisWindow(redis), LocalWindow())
+def over(scripts: RedisScripts) -> RateLimiter:
+    """The limiter of a process: shared through Redis, local while that is gone."""
+    return RateLimiter(RedisWindow(scripts), LocalWindow())
 
 
 def _wait_s(current: int, previous: int, *, limit: int, left: float, size: float) -> float:

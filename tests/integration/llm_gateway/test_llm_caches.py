@@ -19,6 +19,7 @@ from cognitionos.llm_gateway.infrastructure.durable_cache import MOST_SCOPES, Du
 from cognitionos.llm_gateway.infrastructure.exact_cache import LARGEST_BYTES, ExactCache
 from cognitionos.platform.database import Database
 from cognitionos.platform.redis import open_redis
+from cognitionos.platform.redis_scripts import RedisScripts
 
 KEY = "k" * 32
 
@@ -38,9 +39,11 @@ class Shared:
 @asynccontextmanager
 async def a_process(url: str) -> AsyncIterator[ExactCache]:
     client = open_redis(url)
-    cache = ExactCache(client, durable_s=3600)
+    scripts = RedisScripts(client)
+    cache = ExactCache(client, scripts, durable_s=3600)
     yield cache
     await cache.close()
+    await scripts.close()
     await client.aclose()
 
 

@@ -20,6 +20,7 @@ from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
 from cognitionos.llm_gateway.infrastructure.kept_answers import prefix_of, read_kept, write_kept
 from cognitionos.platform.redis import REDIS_ERRORS
+from cognitionos.platform.redis_scripts import RedisScripts, Script, Word
 from cognitionos.platform.signals import CHANNEL_PREFIX
 
 KEPT_S = 300.0
@@ -41,7 +42,7 @@ EVENTS = "cognitionos:flight_events:"
 # look the flight, the void beginning.
 # A flight is `EPOCH:NAME`, with a `+` at its end when another process waits for it; `-`: not to be waited for. Of those
 # that others wait for there is a stream of what they say (`far_flights.py`), woken here when they land.
-_LOOK = """
+_LOOK = Script("""
 local out = {}
 for i = 1, #KEYS / 4 do
   local k, name, void = i * 4 - 3, ARGV[i * 2 + 1], ARGV[i * 2 + 2]
@@ -66,11 +67,11 @@ for i = 1, #KEYS / 4 do
   out[i] = {answer, voids, mark, turn, leader}
 end
 return out
-"""
+""")
 # KEYS: answer, mark, flight, voids per landing. ARGV: what the names of streams begin with, how long answers are
 # everybody's to ask for; per landing the flight's name, answer, its life, the mark's life, epoch, whether it is
 # everybody's.
-_LAND = """
+_LAND = Script("""
 for i = 1, #KEYS / 4 do
   local k, a = i * 4 - 3, i * 6 - 3
   local voids = redis.call('GET', KEYS[k + 3])
@@ -89,16 +90,16 @@ for i = 1, #KEYS / 4 do
     end
   end
 end
-"""
+""")
 # KEYS: flights. ARGV: how long they live, their names.
-_RENEW = """
+_RENEW = Script("""
 for i = 1, #KEYS do
   local flight = redis.call('GET', KEYS[i])
   if flight and string.match(flight, '^%d+:([^+]+)') == ARGV[i + 1] then redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
 end
-"""
+""")
 # KEYS: voids. ARGV: epoch, since when every answer has a mark, life.
-_TELL = """
+_TELL = Script("""
 local known = redis.call('GET', KEYS[1])
 local epoch, since = tonumber(ARGV[1]), ARGV[2]
 if known then
@@ -106,7 +107,7 @@ if known then
 end
 if epoch then redis.call('SET', KEYS[1], ARGV[1] .. ':' .. since, 'PX', ARGV[3])
 else redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,14 +139,12 @@ class ExactCache:
     `kept_s` is how long answers live here (0: they do not), `durable_s` how long they live in PostgreSQL.
     """
 
-    def __init__(self, redis: Redis, *, kept_s: float = KEPT_S, durable_s: float = 0.0) -> None:
+    def __init__(self, redis: Redis, scripts: RedisScripts, *, kept_s: float = KEPT_S, durable_s: float = 0.0) -> None:
         self._redis = redis
         self._kept_s = kept_s
         self._durable_s = durable_s
         self._rest_until = 0.0
-        self._look_script, self._land_script, self._renew_script, self._tell_script = (
-            redis.register_script(text) for text in (_LOOK, _LAND, _RENEW, _TELL)
-        )
+        self._scripts = scripts
         self._lookups: GroupCommit[_Asked, Look] = GroupCommit(self._look)
         self._landings: GroupCommit[_Landing, None] = GroupCommit(self._land)
         self._flying: dict[tuple[UUID, str], str] = {}
@@ -195,9 +194,8 @@ class ExactCache:
         """Say how many invalidations there were; a tenant of whom nothing is kept has a mark for all of it."""
         since = 0.0 if nothing_deeper else time.time()
         try:
-            await self._tell_script(
-                keys=[_voids(tenant_id)], args=[epoch, f"{since:.0f}", int(2 * LONGEST_KEPT_S * 1000)]
-            )
+            args: list[Word] = [epoch, f"{since:.0f}", int(2 * LONGEST_KEPT_S * 1000)]
+            await self._scripts.run(_TELL, keys=[_voids(tenant_id)], args=args)
         except REDIS_ERRORS:
             self._rest()
 
@@ -210,13 +208,13 @@ class ExactCache:
         await self._landings.drain()
 
     async def _look(self, asked: list[_Asked]) -> list[Look]:
-        args: list[bytes | str | int] = [int(FLIGHT_S * 1000), CHANNEL_PREFIX + FOLLOWED]
+        args: list[Word] = [int(FLIGHT_S * 1000), CHANNEL_PREFIX + FOLLOWED]
         for each in asked:
             args += (each.flight.encode(), b"" if each.void is None else prefix_of(each.void))
         try:
             if self._unmarked:
                 await self._forget_marks()
-            found = await self._look_script(keys=_keys(asked), args=args)
+            found = await self._scripts.run(_LOOK, keys=_keys(asked), args=args)
         except REDIS_ERRORS:
             self._rest()
             return [_NOTHING] * len(asked)
@@ -229,11 +227,11 @@ class ExactCache:
         return Look(kept=kept, epoch=epoch, deeper=bool(marked) or unsure, turn=Turn(turn), leader=leader.decode())
 
     async def _land(self, landings: list[_Landing]) -> list[None]:
-        args: list[bytes | str | int] = [EVENTS, int(FLIGHT_S * 1000)]
+        args: list[Word] = [EVENTS, int(FLIGHT_S * 1000)]
         for each in landings:
             args += (each.flight, each.answer, each.life_ms, each.mark_ms, each.epoch, int(each.everybodys))
         try:
-            await self._land_script(keys=_keys(landings), args=args)
+            await self._scripts.run(_LAND, keys=_keys(landings), args=args)
         except REDIS_ERRORS:
             self._unmarked |= {each.tenant_id for each in landings if each.answer}
             self._rest()
@@ -262,7 +260,7 @@ class ExactCache:
                 return
             keys = [flight_name(*place) for place in flying]
             try:
-                await self._renew_script(keys=keys, args=[int(FLIGHT_S * 1000), *flying.values()])
+                await self._scripts.run(_RENEW, keys=keys, args=[int(FLIGHT_S * 1000), *flying.values()])
             except REDIS_ERRORS:
                 self._rest()
 
