@@ -1,12 +1,11 @@
 """What real processes cost that have nothing to do, at the settings of the product: statements and CPU."""
 
 import asyncio
-import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tests.counting import Door, a_door
+from tests.cpu import cpu_s_of
 from tests.crash.kit import a_product
 from tests.servers import TestDatabase
 from tests.waiting import eventually
@@ -42,19 +41,6 @@ class Idle:
         seconds = time.monotonic() - self.began
         assert self.door.total - self.statements <= QUERIES_A_SECOND * seconds + AT_THE_EDGES, self.door.statements
         assert cpu_s_of(self.session) - self.cpu_s <= SHARE_OF_A_CORE * seconds * 2  # a busy machine makes CPU dearer
-
-
-def cpu_s_of(session: int) -> float:
-    """CPU seconds, user and system, of every process of a session."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[3]) == session:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def test_idle_processes_ask_at_most_once_a_second_and_take_under_a_hundredth_of_a_core(

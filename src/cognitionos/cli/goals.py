@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
         body["budget_usd"] = args.budget
     if args.replans is not None:
         body["replans"] = args.replans
+    if args.plan_tasks is not None:
+        body["plan_tasks"] = args.plan_tasks
     if args.approve_plan:
         body["approve_plan"] = True
     watcher = Watcher(as_json=args.json)
@@ -218,6 +220,7 @@ def _register_run(commands: Commands) -> None:
     parser.add_argument("--budget", help="the most it may cost, in dollars")
     parser.add_argument("--approve-plan", action="store_true", help="wait until somebody has approved the plan")
     parser.add_argument("--replans", type=int, help="how often a failed task is planned anew (default: once)")
+    parser.add_argument("--plan-tasks", type=int, help="how many tasks a plan may have (default: 12)")
     parser.add_argument("--port", type=int, default=0, help="port of the stack started here (default: any free one)")
     add_server_arguments(parser)
     _add_out(parser)

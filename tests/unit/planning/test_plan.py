@@ -39,13 +39,24 @@ def test_the_schema_has_a_key_for_each_task_and_only_earlier_ones_to_depend_on()
     assert nothing == {"type": "null"}
 
 
+def test_a_large_plans_schema_describes_a_task_once() -> None:
+    schema = plan_schema(100)
+
+    assert schema["properties"]["t1"] == {"$ref": "#/$defs/task"}
+    assert schema["properties"]["t100"]["anyOf"][0] == {"$ref": "#/$defs/task"}
+    assert schema["$defs"]["task"]["properties"]["depends_on"]["items"] == {"type": "string"}
+    assert len(str(schema)) < 10_000
+    plan = plan_of({"t1": a_task("t2"), "t2": a_task("t1"), "t100": a_task("t1", "t101")}, 100)
+    assert [(task.key, task.depends_on) for task in plan.tasks] == [("t1", ()), ("t2", ("t1",)), ("t100", ("t1",))]
+
+
 def test_every_object_of_the_schema_requires_all_its_keys_as_strict_providers_want() -> None:
     def objects(schema: Any) -> list[dict[str, Any]]:
         inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else []
         here = [schema] if isinstance(schema, dict) and schema.get("type") == "object" else []
         return here + [found for each in inner for found in objects(each)]
 
-    for each in objects(plan_schema()):
+    for each in [*objects(plan_schema()), *objects(plan_schema(100))]:
         assert each["required"] == list(each["properties"])
         assert each["additionalProperties"] is False
 

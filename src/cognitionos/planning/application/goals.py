@@ -20,7 +20,7 @@ from cognitionos.planning.domain.goal import (
     checked_statement,
     title_of,
 )
-from cognitionos.planning.domain.replan import DEFAULT_REPLANS, REPLANS
+from cognitionos.planning.domain.replan import DEFAULT_REPLANS, PLAN_TASKS, REPLANS
 from cognitionos.planning.domain.run import Run, RunAlreadyFinished, RunEvent
 from cognitionos.planning.domain.task import TaskSpec
 from cognitionos.platform.crash_points import crash_point, declare
@@ -49,6 +49,7 @@ class Submission:
 
     `critical`: it goes on where a budget near its end halts other runs. `approve_plan`: no plan of it runs before
     somebody has approved it, within `plan_deadline_s`. `replans`: how often it may be planned again when a task fails.
+    `plan_tasks`: how many tasks each of its plans may have; None: as many as suit any model.
     """
 
     statement: str
@@ -59,6 +60,7 @@ class Submission:
     approve_plan: bool = False
     plan_deadline_s: float = DEADLINE_S
     replans: int = DEFAULT_REPLANS
+    plan_tasks: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,11 @@ class Goals:
 
     def _goal(self, who: Principal, submission: Submission) -> Goal:
         statement = checked_statement(submission.statement)
-        check_terms(replans=submission.replans, plan_deadline_s=submission.plan_deadline_s)
+        check_terms(
+            replans=submission.replans,
+            plan_deadline_s=submission.plan_deadline_s,
+            plan_tasks=submission.plan_tasks,
+        )
         budget = self.default_budget_usd if submission.budget_usd is None else submission.budget_usd
         return Goal(
             id=self.new_id(),
@@ -163,6 +169,8 @@ def _plan_task(goal: Goal, files: Sequence[InputFile], submission: Submission) -
         spec["approve"] = {"deadline_s": submission.plan_deadline_s}
     if submission.critical:
         spec["critical"] = True
+    if submission.plan_tasks is not None:
+        spec[PLAN_TASKS] = submission.plan_tasks
     return TaskSpec(key=PLAN_KEY, kind="plan", spec=spec)
 
 

@@ -22,7 +22,7 @@ from cognitionos.planning.domain.plan import (
     plan_of,
     plan_schema,
 )
-from cognitionos.planning.domain.replan import REPLAN, REPLANS, History, NothingToReplace
+from cognitionos.planning.domain.replan import PLAN_TASKS, REPLAN, REPLANS, History, NothingToReplace
 from cognitionos.planning.domain.task import ClaimedTask, Graft, LeaseLost, Outcome, Succeeded
 from cognitionos.planning.domain.team import Worker, offered
 from cognitionos.platform.crash_points import crash_point, declare
@@ -58,13 +58,15 @@ class _Asking:
     approval: Mapping[str, Any] | None
     graft: Graft | None = None
     team: tuple[Worker, ...] = ()
+    most_tasks: int | None = None
 
     @property
     def keys(self) -> dict[str, Any]:
         """How many tasks there may be, what their keys begin with, which finished tasks and agents they may name."""
         if self.graft is None:
-            return {"max_tasks": MOST_TASKS, "prefix": FIRST, "team": self.team}
-        return {"max_tasks": MOST_ANEW, "prefix": ANEW, "finished": list(self.graft.finished), "team": self.team}
+            return {"max_tasks": self.most_tasks or MOST_TASKS, "prefix": FIRST, "team": self.team}
+        most, finished = self.most_tasks or MOST_ANEW, list(self.graft.finished)
+        return {"max_tasks": most, "prefix": ANEW, "finished": finished, "team": self.team}
 
     @property
     def considered(self) -> dict[str, Any]:
@@ -125,7 +127,7 @@ class Planner:
             if memories:
                 await report("memory.recalled", {"memories": list(memories)})
                 variables["known from memory"] = "\n".join(f"- {memory}" for memory in memories)
-        return _Asking(variables=variables, terms=_terms(task.spec), approval=task.spec.get("approve"))
+        return _asking(task.spec, variables)
 
     async def _anew(self, task: ClaimedTask) -> _Asking:
         """A plan for what another task did not do."""
@@ -136,7 +138,7 @@ class Planner:
         if goal.get("inputs"):
             variables["attached files"] = _inputs(goal["inputs"])
         variables |= told_of_failure(history, task.spec[REPLAN]["error"])
-        return _Asking(variables=variables, terms=_terms(goal), approval=goal.get("approve"), graft=history.graft)
+        return _asking(goal, variables, history.graft)
 
     async def _with_team(self, task: ClaimedTask, asking: _Asking) -> _Asking:
         """The same, with the agents of the tenant's own that fit the goal."""
@@ -193,12 +195,15 @@ class Planner:
         )
 
 
-def _terms(goal: Mapping[str, Any]) -> Terms:
+def _asking(goal: Mapping[str, Any], variables: dict[str, str], graft: Graft | None = None) -> _Asking:
     """What the spec of a goal's first `plan` task says of its plans."""
-    return Terms(
+    terms = Terms(
         budget_nanousd=goal.get("budget_nanousd"),
         replans=int(goal.get(REPLANS) or 0),
         critical=goal.get("critical") is True,
+    )
+    return _Asking(
+        variables=variables, terms=terms, approval=goal.get("approve"), graft=graft, most_tasks=goal.get(PLAN_TASKS)
     )
 
 

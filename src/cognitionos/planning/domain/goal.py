@@ -21,6 +21,8 @@ LARGEST_FILE = 10 * 1024 * 1024
 LARGEST_FILES = 32 * 1024 * 1024
 MOST_FILES = 50
 LONGEST_PLAN_DEADLINE_S = 30 * 86_400.0
+LARGEST_PLAN = 100
+"""The tasks that whoever submits a goal may let one of its plans have."""
 MOST_USD = Decimal(1_000_000)
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?[\w-]{1,40}=[\w.+-]{1,60})*")
 _BAD_IN_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -108,8 +110,12 @@ def checked_statement(statement: str) -> str:
     return text
 
 
-def check_terms(*, replans: int, plan_deadline_s: float) -> None:
-    """Raise `InvalidGoal` unless the plan can be made `replans` times again, and wait so many seconds for approval."""
+def check_terms(*, replans: int, plan_deadline_s: float, plan_tasks: int | None) -> None:
+    """Raise `InvalidGoal` unless the plan can be made `replans` times again, wait so many seconds for approval, and
+    have as many tasks.
+    """
+    if plan_tasks is not None and not 1 <= plan_tasks <= LARGEST_PLAN:
+        raise _invalid("plan_tasks", f"must be a whole number from 1 to {LARGEST_PLAN}")
     if not 0 <= replans <= MOST_REPLANS:
         raise _invalid("replans", f"must be a whole number from 0 to {MOST_REPLANS}")
     if not 1 <= plan_deadline_s <= LONGEST_PLAN_DEADLINE_S:

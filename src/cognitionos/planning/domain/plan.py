@@ -161,16 +161,23 @@ def plan_schema(
 ) -> dict[str, Any]:
     """The JSON schema of a plan of at most `max_tasks`: keys `t1` to `tN`, all but the first nullable.
 
-    Tasks may depend on earlier ones, and on what is `finished`. The names of a `team` are listed once.
+    Tasks may depend on earlier ones, and on what is `finished`. The names of a `team` are listed once. Of more than
+    `MOST_TASKS` a task is described once for all of them, without a list of those that each may depend on.
     """
-    keys = _keys(max_tasks, prefix)
+    keys, defined = _keys(max_tasks, prefix), {}
     properties: dict[str, Any] = {}
+    if max_tasks > MOST_TASKS:
+        defined["task"] = _task_schema(None, explained=True, has_team=bool(team))
     for index, key in enumerate(keys):
-        task = _task_schema([*finished, *keys[:index]], explained=index == 0, has_team=bool(team))
+        task = {"$ref": "#/$defs/task"}
+        if not defined:
+            task = _task_schema([*finished, *keys[:index]], explained=index == 0, has_team=bool(team))
         properties[key] = task if index == 0 else {"anyOf": [task, {"type": "null"}]}
+    if team:
+        meaning = f"{_MEANINGS['capability']}, or who does it best"
+        defined["who"] = {"type": "string", "enum": names(team), "description": meaning}
     schema = {"type": "object", "properties": properties, "required": keys, "additionalProperties": False}
-    who = {"type": "string", "enum": names(team), "description": f"{_MEANINGS['capability']}, or who does it best"}
-    return {**schema, "$defs": {"who": who}} if team else schema
+    return {**schema, "$defs": defined} if defined else schema
 
 
 def plan_of(
@@ -215,7 +222,8 @@ def _keys(number: int, prefix: str) -> list[str]:
     return [f"{prefix}{each}" for each in range(1, number + 1)]
 
 
-def _task_schema(earlier: Sequence[str], *, explained: bool, has_team: bool) -> dict[str, Any]:
+def _task_schema(earlier: Sequence[str] | None, *, explained: bool, has_team: bool) -> dict[str, Any]:
+    """A task that may depend on `earlier` ones; None: on any, as far as the schema says."""
     properties: dict[str, Any] = {
         "title": {"type": "string"},
         "instructions": {"type": "string"},
@@ -224,7 +232,9 @@ def _task_schema(earlier: Sequence[str], *, explained: bool, has_team: bool) -> 
         "budget_share": {"type": "integer"},
         "review": {"type": "boolean"},
     }
-    if earlier:
+    if earlier is None:
+        properties["depends_on"] = {"type": "array", "items": {"type": "string"}}
+    elif earlier:
         properties["depends_on"] = {"type": "array", "items": {"type": "string", "enum": list(earlier)}}
     if explained:
         properties = {name: {**each, "description": _MEANINGS[name]} for name, each in properties.items()}

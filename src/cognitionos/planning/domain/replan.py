@@ -13,6 +13,9 @@ REPLAN = "replan"
 REPLANS = "replans"
 """In the spec of a planned task: how often its run may be planned again."""
 
+PLAN_TASKS = "plan_tasks"
+"""In the spec of a goal's first `plan` task: how many tasks each of its plans may have."""
+
 VERSIONS = "versions"
 """In the spec of a planned task: which version of an agent of the tenant's own it was given to, by name."""
 

@@ -16,7 +16,13 @@ from cognitionos.planning.application.goals import Goals, Submission
 from cognitionos.planning.application.plan_approval import DEADLINE_S
 from cognitionos.planning.application.runs import Runs
 from cognitionos.planning.application.workflows import Workflows
-from cognitionos.planning.domain.goal import LONGEST_PLAN_DEADLINE_S, LONGEST_STATEMENT, LONGEST_TITLE, MOST_FILES
+from cognitionos.planning.domain.goal import (
+    LARGEST_PLAN,
+    LONGEST_PLAN_DEADLINE_S,
+    LONGEST_STATEMENT,
+    LONGEST_TITLE,
+    MOST_FILES,
+)
 from cognitionos.planning.domain.replan import DEFAULT_REPLANS, MOST_REPLANS
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.infrastructure.http_events import EventStreams, run_events
@@ -43,7 +49,8 @@ class SubmitGoal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     `critical`: it goes on where a budget near its end halts other runs. `approve_plan`: its plan waits for a person to
     approve it, at most `plan_deadline_s`; then the goal fails. `replans`: how often a task that failed for good is
-    planned anew, in smaller steps or another way, before the goal fails.
+    planned anew, in smaller steps or another way, before the goal fails. `plan_tasks`: how many tasks a plan may have
+    at most; without it 12, and 6 in the place of a task.
     """
 
     statement: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_STATEMENT)]
@@ -54,6 +61,7 @@ class SubmitGoal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     approve_plan: bool = False
     plan_deadline_s: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_PLAN_DEADLINE_S)] = DEADLINE_S
     replans: Annotated[int, msgspec.Meta(ge=0, le=MOST_REPLANS)] = DEFAULT_REPLANS
+    plan_tasks: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_PLAN)] | None = None
 
 
 class GoalRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +98,7 @@ class GoalRoutes(Controller):
             approve_plan=data.approve_plan,
             plan_deadline_s=data.plan_deadline_s,
             replans=data.replans,
+            plan_tasks=data.plan_tasks,
         )
         goal = await goals.submit(who, submission)
         href, run_href = f"/v1/goals/{goal.id}", f"/v1/runs/{goal.run_id}"
