@@ -28,7 +28,10 @@ BLOCKS = {
 
 @dataclass(kw_only=True)
 class Tell:
-    """One scripted answer: its content blocks, or `text`. `cut_after` ends a stream after that many events."""
+    """One scripted answer: its content blocks, or `text`. `cut_after` ends a stream after that many events.
+
+    `gates`: a stream waits for the event before it sends the event of that number.
+    """
 
     text: str = ""
     content: list[dict[str, Any]] = field(default_factory=list)
@@ -41,6 +44,7 @@ class Tell:
     cut_after: int | None = None
     error_after: int | None = None
     pause_s: float = 0.0
+    gates: dict[int, asyncio.Event] = field(default_factory=dict)
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
@@ -201,6 +205,8 @@ async def _stream(
             if count == tell.error_after:
                 await _send(response, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
                 return response
+            if count in tell.gates:
+                await tell.gates[count].wait()
             await _send(response, event)
             await asyncio.sleep(tell.pause_s)
     except (asyncio.CancelledError, ConnectionResetError):

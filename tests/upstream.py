@@ -30,6 +30,7 @@ class Say:
     """
 
     text: str = ""
+    thoughts: str = ""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -217,6 +218,8 @@ def _check_chat(body: dict[str, Any]) -> None:
 
 def _completion(body: dict[str, Any], say: Say, number: int) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": say.text or None, "refusal": None}
+    if say.thoughts:
+        message["reasoning_content"] = say.thoughts
     if say.tool_calls:
         message["tool_calls"] = say.tool_calls
     choices = [
@@ -259,7 +262,8 @@ async def _stream(
 
 def _deltas(say: Say) -> list[dict[str, Any]]:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "" if say.text else None, "refusal": None}]
-    deltas += [{"content": piece} for piece in say.text.replace(" ", " \0").split("\0") if piece]
+    for name, said in (("reasoning_content", say.thoughts), ("content", say.text)):
+        deltas += [{name: piece} for piece in said.replace(" ", " \0").split("\0") if piece]
     for index, call in enumerate(say.tool_calls):
         function = call["function"]
         deltas.append({"tool_calls": [{"index": index, **call, "function": {**function, "arguments": ""}}]})

@@ -1,5 +1,6 @@
 """The official `anthropic` SDK: one suite against the upstream directly and against us, with the same shapes."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
 from tests.api_process import api_process
 from tests.conftest import Run
 from tests.edge import Caller, a_caller
+from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
 
@@ -228,3 +230,33 @@ async def test_an_error_in_a_stream_is_raised(side: Side, upstream: AnthropicUps
 
     with pytest.raises(anthropic.APIStatusError, match="Overloaded"):
         [event async for event in stream]
+
+
+async def test_identical_streams_of_a_model_that_thinks_share_one_call(
+    url: str, caller: Caller, upstream: AnthropicUpstream
+) -> None:
+    upstream.reset()
+    gate = asyncio.Event()
+    upstream.then(Tell(content=[THOUGHT, {"type": "text", "text": "one two"}], gates={5: gate}))
+    thoughts = ["", ""]
+
+    async def message(client: AsyncAnthropic, number: int) -> Any:
+        asked: Any = {"model": f"anthropic/{MODEL}", "messages": [{"role": "user", "content": "think"}]}
+        thinking: Any = {"type": "enabled", "budget_tokens": 1024}
+        async with client.messages.stream(**asked, max_tokens=2000, thinking=thinking) as stream:
+            async for event in stream:
+                if event.type == "thinking":
+                    thoughts[number] += event.thinking
+            return await stream.get_final_message()
+
+    async with AsyncAnthropic(base_url=url, api_key=caller.key, max_retries=0) as client:
+        leader = asyncio.create_task(message(client, 0))
+        await eventually(lambda: thoughts[0] == "Hm.")
+        follower = asyncio.create_task(message(client, 1))
+        await eventually(lambda: thoughts[1] == "Hm.")
+        gate.set()
+        first, second = await asyncio.gather(leader, follower)
+
+    assert len(upstream.calls) == 1
+    assert first.content == second.content
+    assert (first.content[0].signature, first.content[1].text) == ("c2ln", "one two")

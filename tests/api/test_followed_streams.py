@@ -39,6 +39,11 @@ class Heard:
         return "".join(choice["delta"].get("content") or "" for choice in choices)
 
     @property
+    def thoughts(self) -> str:
+        choices = [event["choices"][0] for event in self.events if event.get("choices")]
+        return "".join(choice["delta"].get("reasoning_content") or "" for choice in choices)
+
+    @property
     def error(self) -> dict[str, Any] | None:
         return next((event["error"] for event in self.events if "error" in event), None)
 
@@ -107,6 +112,27 @@ async def test_others_hear_a_stream_as_it_comes_in_both_processes_and_pay_nothin
     calls = await rows(clients[0], 4)
     assert sorted(Decimal(call["cost_usd"]) for call in calls) == [0, 0, 0, COST]
     assert sorted(Decimal(call["saved_usd"]) for call in calls) == [0, COST, COST, COST]
+
+
+async def test_the_thoughts_of_a_reasoning_model_are_followed_too_and_paid_once(
+    clients: list[httpx.AsyncClient], upstream: Upstream
+) -> None:
+    gate, thoughts = asyncio.Event(), "is it one or two"
+    upstream.then(Say(thoughts=thoughts, text=WORDS, usage=USAGE, gates={3: gate}))
+    async with hearing(clients[0], "think") as leader:
+        await eventually(lambda: leader.thoughts == "is it ")
+        async with hearing(clients[0], "think") as near, hearing(clients[1], "think") as far:
+            for each in (near, far):
+                await eventually(lambda each=each: each.thoughts == "is it ")
+            gate.set()
+            for each in (leader, near, far):
+                await eventually(lambda each=each: each.done)
+
+    async with hearing(clients[1], "think") as later:
+        await eventually(lambda: later.done)
+    assert {(each.thoughts, each.text) for each in (leader, near, far, later)} == {(thoughts, WORDS)}
+    assert (later.layer, len(upstream.calls)) == ("exact", 1)
+    assert sorted(Decimal(call["cost_usd"]) for call in await rows(clients[0], 4)) == [0, 0, 0, COST]
 
 
 async def test_a_stream_goes_on_for_those_who_follow_when_its_own_client_leaves(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from tests.builders_llm_gateway import a_request
@@ -12,19 +13,40 @@ from tests.waiting import eventually
 
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
-from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage, tool
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
 
 
 def a_chunk(**delta: object) -> Chunk:
     data = encode({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-    return Chunk(data=data, text=str(delta.get("content") or ""), tokens=1, plain="tool_calls" not in delta)
+    more, text = delta.keys() - {"role", "content"}, str(delta.get("content") or "")
+    return Chunk(data=data, text=text, tokens=int(bool(text or more)), plain=not more, shared="tool_calls" not in delta)
 
 
 ROLE, ONE, TWO = a_chunk(role="assistant", content=""), a_chunk(content="one "), a_chunk(content="two")
+THOUGHT, MORE = a_chunk(reasoning_content="Hm, "), a_chunk(reasoning_content="two?")
 CALL = a_chunk(tool_calls=[{"index": 0, "id": "x"}])
-STOP = replace(a_chunk(), finish_reason="stop", usage=Usage(prompt=10, completion=5))
+
+
+def likely(index: int, text: str) -> Chunk:
+    """A word of a choice with its log probability."""
+    choice = {"index": index, "delta": {"content": text}, "logprobs": {"content": [{"token": text, "logprob": -1.0}]}}
+    data = encode({"id": "c", "model": "m", "choices": [choice | {"finish_reason": None}]})
+    return Chunk(data=data, text=text, tokens=1, plain=False)
+
+
+def ending(index: int) -> Chunk:
+    data = encode({"id": "c", "model": "m", "choices": [{"index": index, "delta": {}, "finish_reason": "stop"}]})
+    return Chunk(data=data, finish_reason="stop", plain=index == 0)
+
+
+STOP = replace(ending(0), usage=Usage(prompt=10, completion=5))
+
+
+async def events_of(stream: ChatStream) -> AsyncGenerator[dict[str, Any], None]:
+    async for event in stream.events:
+        yield decode_object(event)
 
 
 @dataclass
@@ -142,6 +164,70 @@ async def test_a_tool_call_after_words_goes_to_who_has_them_and_nobody_else_wait
     assert CALL.data in events
     alone = await whole
     assert (alone.cache, alone.text) == ("none", "hello")
+
+
+async def test_thoughts_are_heard_as_they_come_and_the_whole_answer_is_kept_with_them(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    provider.say(ROLE, THOUGHT)
+    first = await bench.streaming.open(CALLER, a_request())
+    reading = asyncio.create_task(heard(first))
+    provider.say(MORE)
+    whole = asyncio.create_task(bench.completion.complete(CALLER, a_request()))
+    begun = await bench.streaming.open(CALLER, a_request())
+    thoughts = ""
+    while thoughts != "Hm, two?":
+        delta = decode_object(await anext(begun.events))["choices"][0]["delta"]
+        thoughts += delta.get("reasoning_content") or ""
+    provider.say(TWO, STOP, None)
+
+    assert [await reading, await heard(begun), (await whole).text] == ["two", "two", "two"]
+    for answer in (await whole, await bench.completion.complete(CALLER, a_request())):
+        assert answer.wire["choices"][0]["message"]["reasoning_content"] == "Hm, two?"
+    again = await bench.streaming.open(CALLER, a_request())
+    deltas = [event["choices"][0]["delta"] async for event in events_of(again) if event["choices"]]
+    assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == "Hm, two?"
+    assert len(provider.asked) == 1
+
+
+async def test_with_tools_on_offer_thoughts_are_not_followed_before_words_for_a_call_may_come_of_them(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    asked = a_request(tools=(tool("f", "", {"type": "object"}),))
+    provider.say(ROLE, THOUGHT)
+    first = await bench.streaming.open(CALLER, asked)
+    reading = asyncio.create_task(heard(first))
+    other = asyncio.create_task(bench.streaming.open(CALLER, asked))
+    await eventually(provider.says.empty)
+    provider.say(CALL, STOP, None)
+    await reading
+    provider.say(ROLE, ONE, STOP, None)
+
+    assert await heard(await other) == "one "
+    assert len(provider.asked) == 2
+
+
+async def test_log_probabilities_and_further_choices_are_told_to_who_comes_later(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    provider.say(ROLE, likely(0, "a "), likely(1, "b "))
+    first = await bench.streaming.open(CALLER, a_request())
+    reading = asyncio.create_task(heard(first))
+    await eventually(provider.says.empty)
+    begun = await bench.streaming.open(CALLER, a_request())
+    provider.say(likely(0, "c"), ending(1), STOP, None)
+
+    events = [event async for event in events_of(begun)]
+    for index, text in enumerate(["a c", "b "]):
+        choices = [each for event in events for each in event["choices"] if each["index"] == index]
+        assert "".join(choice["delta"].get("content") or "" for choice in choices) == text
+        tokens = [each["token"] for choice in choices for each in (choice.get("logprobs") or {}).get("content", ())]
+        assert "".join(tokens) == text
+    await reading
+    kept = await bench.completion.complete(CALLER, a_request())
+    assert [each["message"]["content"] for each in kept.wire["choices"]] == ["a c", "b "]
+    assert [len(each["logprobs"]["content"]) for each in kept.wire["choices"]] == [2, 1]
+    assert len(provider.asked) == 1
 
 
 async def test_leaving_in_the_middle_of_a_read_waits_for_those_who_depend_on_it(

@@ -9,13 +9,14 @@ from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.application.attempts import Attempted
 from cognitionos.llm_gateway.application.budgets import Granted
 from cognitionos.llm_gateway.application.cache import Ticket
-from cognitionos.llm_gateway.application.completion import Completion
+from cognitionos.llm_gateway.application.completion import Completion, Decode
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Over, Said
-from cognitionos.llm_gateway.domain.answer import COMPLETE, usage_chunk, whole, words_chunk
+from cognitionos.llm_gateway.domain.answer import COMPLETE, may_be_kept, usage_chunk, whole, words_chunk
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
+from cognitionos.llm_gateway.domain.gathered import Gathered
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.platform.logging import get_logger
 
@@ -53,21 +54,28 @@ class Ended:
 
 @dataclass(slots=True)
 class Tally:
-    """What has come so far. `events`, where they are wanted: as they came, while they are plain."""
+    """What has come so far. `events`, where they are wanted: as they came. Else what is not plain is `gathered`.
 
+    `decode` None: nobody shall hear of it.
+    """
+
+    decode: Decode | None = None
     tokens: int = 0
     usage: Usage | None = None
     usage_said: bool = False
     finish_reason: str | None = None
     texts: list[str] = field(default_factory=list)
     plain: bool = True
+    shared: bool = True
     head: bytes = b""
     events: list[Chunk] | None = None
+    gathered: Gathered | None = None
 
     def add(self, chunk: Chunk) -> None:
         """Count it."""
         self.tokens += chunk.tokens
-        self.plain = self.plain and chunk.plain
+        if not (self.plain and chunk.plain):
+            self._gather(chunk)
         self.head = self.head or chunk.data.partition(TOGETHER)[0]
         if chunk.text:
             self.texts.append(chunk.text)
@@ -76,6 +84,20 @@ class Tally:
         self.usage_said = self.usage_said or chunk.bare_usage
         if self.events is not None:
             self.events.append(chunk)
+
+    def _gather(self, chunk: Chunk) -> None:
+        """Of thoughts, say, each event as it is: what it says beside words is more than words."""
+        was_plain, self.plain, self.shared = self.plain, False, self.shared and chunk.shared
+        if self.decode is None or self.events is not None or not self.shared:
+            self.gathered = None
+            return
+        if was_plain:
+            self.gathered = Gathered()
+            if self.head:
+                self.gathered.add(words_chunk(self.decode(self.head), "".join(self.texts)))
+        if self.gathered is not None:
+            for event in chunk.data.split(TOGETHER):
+                self.gathered.add(self.decode(event))
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -113,7 +135,8 @@ class Flow:
         else:
             self._flight = self.ticket.flight
         own_words = self._flight is not None and self.request.native is not None
-        self._tally = Tally(events=[] if own_words else None)
+        decode = self.steps.decode if self.ticket.ask is not None and not own_words else None
+        self._tally = Tally(decode=decode, events=[] if own_words else None)
         if self._flight is not None:
             self._flight.begins(self)
 
@@ -132,8 +155,8 @@ class Flow:
                         self._pass_on(flight, chunk)
                         break
                     self._tally.add(chunk)
-                    if not chunk.plain:
-                        self.ticket.everybodys()  # a tool call, say: nobody shall wait for the rest of it
+                    if not chunk.shared:
+                        self.ticket.everybodys()  # a tool call: nobody shall wait for the rest of it
                     if with_usage or not chunk.bare_usage:
                         self._at_rest = True
                         yield chunk.data
@@ -168,7 +191,7 @@ class Flow:
 
     def joined(self, feed: Feed) -> None:
         """Somebody follows."""
-        if feed.pieces and self._may_begin and self._tally.texts:
+        if feed.pieces and self._may_begin and self._says(None):
             for piece in self._so_far():
                 feed.tell(piece)
         if self._at_rest and self._own is None and self._flight is not None:
@@ -208,10 +231,10 @@ class Flow:
 
     def _pass_on(self, flight: Flight, chunk: Chunk) -> None:
         """A piece for everyone; who got none so far begins with the first words."""
-        waiting = flight.waiting() if self._may_begin and chunk.plain and (chunk.text or self._tally.texts) else ()
+        waiting = flight.waiting() if self._may_begin and chunk.shared and self._says(chunk) else ()
         before = self._so_far() if waiting else ()
         self._tally.add(chunk)
-        if not chunk.plain:
+        if not chunk.shared:
             self.ticket.everybodys()
         flight.give((chunk,))
         for feed in waiting:
@@ -220,14 +243,26 @@ class Flow:
 
     @property
     def _may_begin(self) -> bool:
-        return self._tally.plain and self._tally.finish_reason is None
+        return self._tally.shared and self._tally.finish_reason is None
+
+    def _says(self, chunk: Chunk | None) -> bool:
+        """Whether anything was said, `chunk` included, that others may begin with.
+
+        Thoughts are not enough where tools are offered: a call may come of them, which is nobody else's.
+        """
+        if self._tally.texts or (chunk is not None and chunk.text):
+            return True
+        return not self.request.tools and self._tally.tokens + (chunk.tokens if chunk is not None else 0) > 0
 
     def _so_far(self) -> Sequence[Chunk]:
-        """What came so far, in one piece where the words are all there is to it."""
+        """What came so far, in one piece but where each must stay as it came."""
         tally = self._tally
         if tally.events is not None or not tally.head:
             return tuple(tally.events or ())
-        wire = words_chunk(self.steps.decode(tally.head), "".join(tally.texts))
+        if tally.gathered is not None:
+            wire = tally.gathered.event()
+        else:
+            wire = words_chunk(self.steps.decode(tally.head), "".join(tally.texts))
         return (Chunk(data=self.steps.encode(wire), text="".join(tally.texts)),)
 
     def _broken_by(self, failure: ProviderFailure) -> str:
@@ -275,8 +310,12 @@ class Flow:
         if self.ticket.ask is None:
             return Over()
         steps, tally, answer = self.steps, self._tally, None
-        if tally.plain and tally.finish_reason == COMPLETE and tally.usage is not None and tally.head:
-            answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=steps.write_usage(tally.usage))
+        if tally.finish_reason == COMPLETE and tally.usage is not None and tally.head:
+            usage = steps.write_usage(tally.usage)
+            if tally.plain:
+                answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=usage)
+            elif tally.gathered is not None and may_be_kept(said := tally.gathered.wire()):
+                answer = said | {"usage": usage}
         steps.share(self.ticket, answer, granted=self.granted, done=self.done, cost_nanousd=cost_nanousd)
         usage_event = b""
         if tally.usage is not None and not tally.usage_said and tally.head and self.request.native is None:

@@ -5,8 +5,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from cognitionos.llm_gateway.application.streaming import Streaming
-from cognitionos.llm_gateway.domain.answer import Gathered, finish_reason_of, text_of, tool_calls_of
+from cognitionos.llm_gateway.domain.answer import finish_reason_of, text_of, tool_calls_of
 from cognitionos.llm_gateway.domain.chat import Caller, ChatRequest, ChatResult, Usage
+from cognitionos.llm_gateway.domain.gathered import Gathered
 
 Hear = Callable[[str], None]
 """Take the next words of an answer."""

@@ -42,7 +42,9 @@ class Chunk:
     usage: Usage | None = None
     bare_usage: bool = False
     plain: bool = True
-    """Whether text and finish reason are all there is: no tool call, no further choice, no log probabilities."""
+    """Whether text and finish reason are all there is: no thoughts, no further choice, no log probabilities."""
+    shared: bool = True
+    """Whether it may be told to callers of identical requests: a tool call is nobody else's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

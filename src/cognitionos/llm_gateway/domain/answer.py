@@ -1,12 +1,12 @@
 """Reading an answer in OpenAI's wire shape, and turning whole answers into streams and back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from cognitionos.llm_gateway.domain.chat import ToolCall
 
 COMPLETE = "stop"
+_SAID_APART = frozenset({"role", "content", "tool_calls"})
 
 
 def first_choice(wire: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ def may_be_kept(wire: Mapping[str, Any]) -> bool:
 
 
 def as_chunks(wire: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A whole answer as the events a stream would have had: role, content, finish reason, then the bare usage."""
+    """A whole answer as the events a stream would have had: role, thoughts, content, finish reason, the bare usage."""
     head = {
         "id": wire.get("id", ""),
         "object": "chat.completion.chunk",
@@ -58,8 +58,12 @@ def as_chunks(wire: Mapping[str, Any]) -> list[dict[str, Any]]:
     for choice in wire.get("choices") or ():
         index, message = choice.get("index", 0), choice.get("message") or {}
         chunks.append(head | {"choices": [_delta(index, {"role": "assistant", "content": ""})]})
+        beside = {name: value for name, value in message.items() if value and name not in _SAID_APART}
+        if beside:
+            chunks.append(head | {"choices": [_delta(index, beside)]})
         if message.get("content"):
-            chunks.append(head | {"choices": [_delta(index, {"content": message["content"]})]})
+            said = _delta(index, {"content": message["content"]}) | {"logprobs": choice.get("logprobs")}
+            chunks.append(head | {"choices": [said]})
         if message.get("tool_calls"):
             calls = [call | {"index": number} for number, call in enumerate(message["tool_calls"])]
             chunks.append(head | {"choices": [_delta(index, {"tool_calls": calls})]})
@@ -84,48 +88,6 @@ def words_chunk(head: Mapping[str, Any], text: str) -> dict[str, Any]:
 def usage_chunk(head: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
     """The event that carries the usage and nothing else."""
     return {**head, "choices": [], "usage": usage}
-
-
-@dataclass(slots=True)
-class Gathered:
-    """The first choice of a stream, put together from its events."""
-
-    head: Mapping[str, Any] = field(default_factory=dict)
-    texts: list[str] = field(default_factory=list)
-    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
-    finish_reason: str | None = None
-
-    def add(self, chunk: Mapping[str, Any]) -> str:
-        """Take in one event; the words that it adds."""
-        self.head = self.head or chunk
-        choice: Mapping[str, Any] = next((each for each in chunk.get("choices") or () if not each.get("index")), {})
-        delta = choice.get("delta") or {}
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        for call in delta.get("tool_calls") or ():
-            self._add_call(call)
-        text = delta.get("content")
-        if not isinstance(text, str) or not text:
-            return ""
-        self.texts.append(text)
-        return text
-
-    def wire(self) -> dict[str, Any]:
-        """The answer as it would have come whole, but for its usage."""
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self.texts) or None}
-        if self.calls:
-            message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
-        kept = {name: value for name, value in self.head.items() if name not in {"choices", "usage", "obfuscation"}}
-        return kept | {"object": "chat.completion", "choices": [choice]}
-
-    def _add_call(self, part: Mapping[str, Any]) -> None:
-        """Name and id come once, the arguments in pieces."""
-        empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-        call = self.calls.setdefault(part.get("index") or 0, empty)
-        given = part.get("function") or {}
-        call["id"] = part.get("id") or call["id"]
-        call["function"]["name"] = given.get("name") or call["function"]["name"]
-        call["function"]["arguments"] += given.get("arguments") or ""
 
 
 def _delta(index: int, delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class StreamReader:
             self._tools += 1
             function = {"name": block.name, "arguments": ""}
             call = {"index": self._tools, "id": block.id, "type": "function", "function": function}
-            return self._chunk(data, {"tool_calls": [call]}, tokens=1, plain=False)
+            return self._chunk(data, {"tool_calls": [call]}, tokens=1, plain=False, shared=False)
         return self._chunk(data, None, plain=False)
 
     def _delta(self, delta: _Part, data: bytes) -> Chunk | None:
@@ -168,7 +168,8 @@ class StreamReader:
             case "input_json_delta" if self._block.type == "tool_use":
                 call = {"index": self._tools, "function": {"arguments": delta.partial_json}}
                 spoken = 1 if delta.partial_json else 0
-                return self._chunk(data, {"tool_calls": [call]} if spoken else None, tokens=spoken, plain=False)
+                delta_wire = {"tool_calls": [call]} if spoken else None
+                return self._chunk(data, delta_wire, tokens=spoken, plain=False, shared=False)
             case "thinking_delta":
                 self._block.thinking += delta.thinking
                 return self._chunk(data, {"reasoning_content": delta.thinking}, tokens=1, plain=False)
@@ -199,12 +200,19 @@ class StreamReader:
         return Chunk(data=encode(last), usage=usage, bare_usage=True)
 
     def _chunk(
-        self, data: bytes, delta: dict[str, Any] | None, *, text: str = "", tokens: int = 0, plain: bool = True
+        self,
+        data: bytes,
+        delta: dict[str, Any] | None,
+        *,
+        text: str = "",
+        tokens: int = 0,
+        plain: bool = True,
+        shared: bool = True,
     ) -> Chunk | None:
         if delta is None and not self._native:
             return None
         shown = self._shown(data, [_choice(delta or {})])
-        return Chunk(data=shown, text=text, tokens=1 if text else tokens, plain=plain)
+        return Chunk(data=shown, text=text, tokens=1 if text else tokens, plain=plain, shared=shared)
 
     def _shown(self, data: bytes, choices: list[dict[str, Any]]) -> bytes:
         return data if self._native else encode(self._head | {"choices": choices})

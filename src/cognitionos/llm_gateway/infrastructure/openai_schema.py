@@ -23,8 +23,11 @@ decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 class _ChunkDelta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning: Any = None
+    reasoning_details: list[Any] | None = None
     refusal: str | None = None
     tool_calls: list[Any] | None = None
+    function_call: Any = None
     audio: Any = None
 
 
@@ -161,7 +164,7 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
     try:
         wire = _decode_chunk(data)
     except msgspec.ValidationError:  # a dialect: forward it, count it, keep it out of the cache
-        return Chunk(data=data, tokens=1, plain=False)
+        return Chunk(data=data, tokens=1, plain=False, shared=False)
     except msgspec.DecodeError as error:
         raise ProviderFailure("the stream carries something that is not JSON") from error
     if wire.error is not None:
@@ -171,17 +174,22 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
     usage = usage_from(wire.usage, service_tier=wire.service_tier) if wire.usage is not None else None
     if not wire.choices:
         return Chunk(data=data, usage=usage, bare_usage=wire.usage is not None)
-    text, tokens, finish_reason, plain = "", 0, None, True
+    text, tokens, finish_reason, plain, shared = "", 0, None, True, True
     for choice in wire.choices:
         delta = choice.delta
         if delta is not None:
-            more = delta.reasoning_content or delta.refusal or delta.tool_calls or delta.audio
+            unshared = delta.tool_calls or delta.audio or delta.function_call
+            thoughts = delta.reasoning_content or delta.reasoning or delta.reasoning_details
+            more = unshared or thoughts or delta.refusal
             if delta.content or more:
                 tokens += 1
                 text += delta.content or ""
             plain = plain and not more and choice.index == 0 and choice.logprobs is None
+            shared = shared and not unshared
         finish_reason = choice.finish_reason or finish_reason
-    return Chunk(data=data, text=text, tokens=tokens, finish_reason=finish_reason, usage=usage, plain=plain)
+    return Chunk(
+        data=data, text=text, tokens=tokens, finish_reason=finish_reason, usage=usage, plain=plain, shared=shared
+    )
 
 
 def error_text(error: object) -> str:

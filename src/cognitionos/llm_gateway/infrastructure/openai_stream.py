@@ -44,10 +44,10 @@ def given_together(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
 
 
 def _joined(chunks: Sequence[Chunk]) -> Chunk:
-    usage, reason, tokens, plain = None, None, 0, True
+    usage, reason, tokens, plain, shared = None, None, 0, True, True
     for each in chunks:
         usage, reason = each.usage or usage, each.finish_reason or reason
-        tokens, plain = tokens + each.tokens, plain and each.plain
+        tokens, plain, shared = tokens + each.tokens, plain and each.plain, shared and each.shared
     return Chunk(
         data=TOGETHER.join([each.data for each in chunks]),
         text="".join([each.text for each in chunks]),
@@ -55,4 +55,5 @@ def _joined(chunks: Sequence[Chunk]) -> Chunk:
         finish_reason=reason,
         usage=usage,
         plain=plain,
+        shared=shared,
     )
