@@ -21,7 +21,7 @@ def client(settings: Settings, run: Run) -> Iterator[httpx.AsyncClient]:
     run(stack.aclose())
 
 
-def an_agent_s(instructions: str = "Do it.", **terms: Any) -> dict[str, Any]:
+def an_agent_s(instructions: Any = "Do it.", **terms: Any) -> dict[str, Any]:
     return {"kind": "agent", "input": {"instructions": instructions}, **terms}
 
 
@@ -34,6 +34,32 @@ async def test_a_task_costs_no_more_than_its_budget_and_says_so(client: httpx.As
     assert "$0.000001" in task["error"]["detail"]
     assert rich["status"] == "succeeded"
     assert shown["budget_usd"] == "0.000001"
+
+
+async def test_each_item_of_a_map_has_its_own_terms(client: httpx.AsyncClient) -> None:
+    def a_map(**terms: Any) -> dict[str, Any]:
+        task = an_agent_s({"$ref": "item"}, **terms)
+        return {"kind": "map", "input": {"over": ["Do one.", "Do two."], "on_error": "collect", "task": task}}
+
+    poor, tasks = await run_of(client, "poor-items", a_map(budget_usd="0.000001", retry={"max_attempts": 2}))
+    rich, rich_tasks = await run_of(client, "rich-items", a_map(budget_usd=1, heartbeat_s=30))
+
+    errors = [task["error"]["type"] for task in tasks if task["key"] != "t"]
+    assert (poor["status"], errors, poor["cost_usd"]) == ("succeeded", ["/problems/task-too-large"] * 2, "0")
+    assert (rich["status"], [task["status"] for task in rich_tasks]) == ("succeeded", ["succeeded"] * 3)
+
+
+async def test_terms_of_items_that_cannot_be_are_refused_by_their_field(client: httpx.AsyncClient) -> None:
+    wrong = {"budget_usd": 0, "heartbeat_s": "often", "depends_on": []}
+    for kind in ("agent", "value"):
+        task = {"kind": kind, "input": {"instructions": "Do it."}, **wrong}
+        tasks = {"each": {"kind": "map", "input": {"over": [1], "task": task}}}
+
+        answer = await client.post("/v1/workflows", json={"name": "no", "tasks": tasks})
+
+        at = "tasks.each.input.task."
+        assert answer.status_code == 422
+        assert {error["field"] for error in answer.json()["errors"]} == {f"{at}{name}" for name in wrong}, kind
 
 
 async def test_terms_that_cannot_be_are_refused_by_their_field(client: httpx.AsyncClient) -> None:

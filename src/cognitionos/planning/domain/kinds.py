@@ -8,6 +8,7 @@ from typing import Any
 from cognitionos.kernel.errors import Invalid
 from cognitionos.planning.domain.approval import DEFAULTS
 from cognitionos.planning.domain.condition import OPERATORS
+from cognitionos.planning.domain.goal import InvalidGoal, checked_budget
 from cognitionos.planning.domain.reference import MAP_TASK, REF
 from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S
 
@@ -20,6 +21,7 @@ LONGEST_CODE = 100_000
 SIGNAL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 WORKFLOW_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?"
 NOT_IN_A_MAP = frozenset({"map", "condition"})
+_OF_A_MAPS_TASK = dict.fromkeys(("kind", "input", "retry", "timeout_s", "budget_usd", "heartbeat_s"))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 Rule = Callable[[Any], str | None]
@@ -64,12 +66,9 @@ def must_be_input(kind: str, given: Any) -> None:
 
 
 def _map_task_faults(task: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with the task of a map."""
-    faults = {
-        f"{MAP_TASK}.{name}": "is not a field of a map's task; it has 'kind', 'input', 'retry' and 'timeout_s'"
-        for name in task
-        if name not in {"kind", "input", "retry", "timeout_s"}
-    }
+    """What is wrong with the task of a map: it takes what a task takes, but for what it depends on."""
+    told = f"is not a field of a map's task; it has {_listed(_OF_A_MAPS_TASK)}"
+    faults = {f"{MAP_TASK}.{name}": told for name in task if name not in _OF_A_MAPS_TASK}
     kind, retry, timeout_s = task.get("kind"), task.get("retry"), task.get("timeout_s", DEFAULT_TIMEOUT_S)
     if kind not in KINDS or kind in NOT_IN_A_MAP:
         kinds = _listed({name: None for name in KINDS if name not in NOT_IN_A_MAP})
@@ -81,6 +80,22 @@ def _map_task_faults(task: Mapping[str, Any]) -> dict[str, str]:
         faults[f"{MAP_TASK}.retry"] = told
     if not _is_number(timeout_s) or not 0 < timeout_s <= 86_400:
         faults[f"{MAP_TASK}.timeout_s"] = "must be a number of seconds, more than 0 and at most 86400"
+    return faults | _item_terms_faults(kind, task)
+
+
+def _item_terms_faults(kind: Any, task: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the terms of an agent's items."""
+    terms = [name for name in ("budget_usd", "heartbeat_s") if task.get(name) is not None]
+    if kind != "agent":
+        return {f"{MAP_TASK}.{name}": "is for tasks of the kind 'agent'" for name in terms}
+    faults, heartbeat_s = {}, task.get("heartbeat_s", 1)
+    if "budget_usd" in terms:
+        try:
+            checked_budget(task["budget_usd"])
+        except InvalidGoal as error:
+            faults[f"{MAP_TASK}.budget_usd"] = error.fields["budget_usd"]
+    if "heartbeat_s" in terms and (not _is_number(heartbeat_s) or not 0 < heartbeat_s <= 86_400):
+        faults[f"{MAP_TASK}.heartbeat_s"] = "must be a number of seconds, more than 0 and at most 86400"
     return faults
 
 
