@@ -1,5 +1,6 @@
 """A provider's own web searches: billed by the search, held for under a budget, refused where nothing bounds them."""
 
+import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from tests.api_process import api_process
 from tests.conftest import Run
 from tests.edge import Caller
 from tests.upstream import Say, Upstream, running_upstream
+from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
 
@@ -89,6 +91,36 @@ async def test_searches_are_billed_and_in_the_ledger(
     assert answer.status_code == 200
     assert (call["searches"], Decimal(call["cost_usd"])) == (2, COST)
     assert "max_uses" not in upstream.calls[-1]["tools"][0]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+async def test_a_stream_that_is_left_on_the_way_is_billed_for_what_it_said_and_searched_so_far(
+    client: httpx.AsyncClient, upstream: AnthropicUpstream, path: str
+) -> None:
+    looked: Any = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "news"}}
+    found: Any = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
+    failed = found | {"content": {"type": "web_search_tool_result_error", "error_code": "unavailable"}}
+    text: Any = {"type": "text", "text": "This is news"}
+    usage = {"input_tokens": 9000, "cache_read_input_tokens": 1000, "output_tokens": 200}
+    told = Tell(content=[looked, found, looked, failed, text], usage=usage, gates={14: asyncio.Event()})
+    upstream.then(told)
+    messages = [{"role": "user", "content": f"What is new? {uuid4()}"}]
+    tools = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}]
+    body = {"model": MODEL, "max_tokens": 100, "messages": messages, "tools": tools, "stream": True}
+
+    async with client.stream("POST", path, json=body) as answer:
+        async for line in answer.aiter_lines():
+            if "news" in line and "query" not in line:
+                break
+    call_id = answer.headers["x-cognitionos-call-id"]
+
+    async def row() -> dict[str, Any] | None:
+        found = await client.get(f"/v1/usage/calls/{call_id}")
+        return found.json() if found.status_code == 200 else None
+
+    call = await eventually(row)
+    assert (call["outcome"], call["estimated"], call["searches"]) == ("aborted", True, 1)
+    assert (call["prompt_tokens"], call["cached_tokens"], call["completion_tokens"]) == (10_000, 1000, 3)
 
 
 async def test_under_a_budget_a_search_without_a_bound_is_refused_and_nothing_is_sent(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cognitionos.kernel.errors import DomainError
@@ -294,6 +294,8 @@ class Flow:
         usage = tally.usage or Usage(
             prompt=prompt_estimate(self.request, encode=self.steps.encode), completion=tally.tokens, estimated=True
         )
+        if outcome != OK and usage.estimated:  # what was said of it so far leaves out words that came after
+            usage = replace(usage, completion=max(usage.completion, tally.tokens))
         return self.granted.call.row(
             outcome=outcome,
             candidate=done.candidate,

@@ -32,7 +32,7 @@ class Chunk:
     Where the request allows it, several events that came together: `data` is their texts with `TOGETHER` between.
 
     `tokens` is a count of the pieces of output in it (text, reasoning, tool arguments); `bare_usage` says that it
-    carries usage and nothing else.
+    carries usage and nothing else. `usage` that is marked as estimated is what was used until here.
     """
 
     data: bytes

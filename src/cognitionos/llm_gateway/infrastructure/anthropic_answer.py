@@ -5,6 +5,7 @@ Source: Anthropic's API reference, "Messages" and "Streaming".
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ _COUNTED_APART = frozenset({"compaction", "advisor_message"})
 """Passes that the sums of `usage` leave out."""
 _OF_ANOTHER_MODEL = frozenset({"advisor_message", "fallback_message"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_SEARCH, _FOUND = ("server_tool_use", "web_search"), "web_search_tool_result"
 
 
 class _Part(msgspec.Struct):
@@ -41,6 +43,7 @@ class _Part(msgspec.Struct):
     signature: str = ""
     data: str = ""
     partial_json: str = ""
+    content: Any = None
     stop_reason: str | None = None
 
 
@@ -118,6 +121,7 @@ class StreamReader:
         self._native = native
         self._head: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
+        self._searches = 0
         self._tools = -1
         self._block = _Part()
 
@@ -148,7 +152,8 @@ class StreamReader:
         self._head = _head(event.message, self._created, "chat.completion.chunk")
         self._take(event.message.get("usage"))
         first = self._head | {"choices": [_choice({"role": "assistant", "content": ""})]}
-        return Chunk(data=encode(first | {NATIVE: msgspec.Raw(data)} if self._native else first))
+        shown = encode(first | {NATIVE: msgspec.Raw(data)} if self._native else first)
+        return Chunk(data=shown, usage=self._so_far())
 
     def _open(self, block: _Part, data: bytes) -> Chunk | None:
         self._block = block
@@ -159,6 +164,10 @@ class StreamReader:
             function = {"name": block.name, "arguments": ""}
             call = {"index": self._tools, "id": block.id, "type": "function", "function": function}
             return self._chunk(data, {"tool_calls": [call]}, tokens=1, plain=False, shared=False)
+        if (block.type, block.name) == _SEARCH or block.type == _FOUND:
+            self._searches += -_failed(block.content) if block.type == _FOUND else 1
+            shown = self._shown(data, [_choice({})])
+            return Chunk(data=shown, plain=not self._native, usage=self._so_far())
         return self._chunk(data, None, plain=False)
 
     def _delta(self, delta: _Part, data: bytes) -> Chunk | None:
@@ -189,7 +198,8 @@ class StreamReader:
         self._take(event.usage)
         stop = event.delta.stop_reason if event.delta else None
         shown = self._shown(data, [_choice({}, _reason(stop))])
-        return Chunk(data=shown, finish_reason=_reason(stop), plain=stop == "end_turn" or not self._native)
+        plain = stop == "end_turn" or not self._native
+        return Chunk(data=shown, finish_reason=_reason(stop), plain=plain, usage=self._so_far())
 
     def _end(self, data: bytes) -> Chunk:
         self.finished = True
@@ -216,6 +226,13 @@ class StreamReader:
 
     def _shown(self, data: bytes, choices: list[dict[str, Any]]) -> bytes:
         return data if self._native else encode(self._head | {"choices": choices})
+
+    def _so_far(self) -> Usage | None:
+        """What a stream that ends here has cost: as far as it was said, and the searches that were seen."""
+        said = usage_of(self._usage)
+        if said is None:
+            return None
+        return replace(said, searches=max(said.searches, self._searches), estimated=True)
 
     def _take(self, usage: object) -> None:
         if isinstance(usage, dict):
@@ -245,6 +262,11 @@ def _call(block: Mapping[str, Any]) -> dict[str, Any]:
         "type": "function",
         "function": {"name": block.get("name", ""), "arguments": arguments},
     }
+
+
+def _failed(found: object) -> bool:
+    """Whether a search brought an error, which is not billed."""
+    return isinstance(found, dict)
 
 
 def _count(usage: object, name: str) -> int:
