@@ -16,6 +16,8 @@ from yarl import URL
 
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _LENGTH = "content-length"
+END_S = 0.25
+"""So long the end of a body is waited for once nobody reads on: then its connection is closed, not kept."""
 
 
 class Place:
@@ -31,7 +33,7 @@ class Place:
 
 
 class Exchange:
-    """An answer whose head is there. Leave it by `async with`: what was not read to its end is cut off."""
+    """An answer whose head is there. Leave it by `async with`: what does not come to its end soon is cut off."""
 
     __slots__ = ("_connection", "content", "headers", "status")
 
@@ -53,7 +55,13 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.release()  # closes it where its body was not read to the end
+        if kind is None and not self.content.is_eof():
+            # what says that the body is over comes after the last that was wanted, often in a packet of its own
+            late = asyncio.get_running_loop().call_later(END_S, self._connection.release)
+            self.content.on_eof(late.cancel)
+            self.content.on_eof(self._connection.release)
+        else:
+            self._connection.release()  # closes it where its body was not read to the end
 
 
 async def post(session: aiohttp.ClientSession, place: Place, body: bytes, more: Mapping[str, str]) -> Exchange:

@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from tests.waiting import eventually
 
+from cognitionos.platform import http_exchange
 from cognitionos.platform.http import HttpClient
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -22,9 +24,12 @@ class Peer:
         self.requests: list[bytes] = []
         self.connections = 0
         self.url = ""
+        self.late: list[asyncio.StreamWriter] = []
+        self.left = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.late.append(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -39,6 +44,7 @@ class Peer:
         except asyncio.IncompleteReadError:
             pass
         finally:
+            self.left += 1
             writer.close()
 
 
@@ -78,6 +84,29 @@ async def test_requests_one_after_the_other_share_a_connection_and_carry_headers
 
     assert peer.connections == 1
     assert [b"traceparent: 00-1\r\n" in each for each in peer.requests] == [True, False]
+
+
+async def test_a_body_whose_end_comes_soon_after_it_was_left_keeps_the_connection() -> None:
+    begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"
+    async with talking(begun, OK) as (peer, http):
+        async with await http.post(peer.url, b"[]", {}) as answer:
+            assert await answer.content.readany() == b"{}"
+        peer.late[0].write(b"0\r\n\r\n")
+        async with asyncio.timeout(5):
+            await answer.content.wait_eof()
+        await read(http, peer.url)
+
+    assert peer.connections == 1
+
+
+async def test_a_body_whose_end_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_exchange, "END_S", 0.01)
+    begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"
+    async with talking(begun) as (peer, http):
+        async with await http.post(peer.url, b"[]", {}):
+            pass
+
+        assert await eventually(lambda: peer.left == 1)
 
 
 async def test_a_body_that_was_not_read_to_its_end_costs_the_connection() -> None:

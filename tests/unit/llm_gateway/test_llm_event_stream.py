@@ -1,7 +1,10 @@
 """Streams on the wire: signs of life while a provider is silent, and none while it speaks."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 from cognitionos.kernel.ids import new_id
@@ -48,6 +51,35 @@ def a_stream(events: AsyncGenerator[bytes, None]) -> ChatStream:
 async def sent(stream: EventStream, client: Client) -> bytes:
     await asyncio.wait_for(stream.to_asgi_response(None, None)({}, client.receive, client.send), timeout=5)  # type: ignore[arg-type]
     return b"".join(client.bodies)
+
+
+class Held(asyncio.Future[Any]):
+    """A server's own future, which does not let go of who listens to it."""
+
+    def add_done_callback(self, *listeners: Any, **context: Any) -> None:
+        self.listeners = listeners
+        super().add_done_callback(*listeners, **context)
+
+
+async def test_nothing_is_left_of_a_stream_that_ended_for_the_collector_to_find() -> None:
+    class Owner:
+        async def released(self) -> None: ...
+
+    async def speak() -> AsyncGenerator[bytes, None]:
+        yield b"{}"
+
+    client, owner = Client(), Owner()
+    client.receive = Held  # type: ignore[method-assign]
+    left = weakref.ref(owner)
+    gc.disable()
+    try:
+        await sent(EventStream(replace(a_stream(speak()), released=owner.released), {}), client)
+        await asyncio.sleep(0)  # what was cancelled has heard of it
+        del owner
+
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_silent_provider_is_covered_by_pings_and_then_goes_on() -> None:

@@ -167,14 +167,17 @@ class _Sender:
 class _Watch:
     """Cancels the task that made it when the client goes away, as a time-out does when its time has come.
 
-    Not before it is `released`: others may depend on what it reads.
+    Not before it is `released`: others may depend on what it reads. Listens without a task of its own where the server
+    answers `receive` with a future, as granian does.
     """
 
     def __init__(self, receive: Receive, released: Callable[[], Awaitable[None]] | None) -> None:
         self._sending = asyncio.current_task()
+        self._receive = receive
+        self._released = released
         self._gone = False
-        self._task = asyncio.ensure_future(_until_gone(receive, released))
-        self._task.add_done_callback(self._left)
+        self._listening: asyncio.Future[Any] | None = None
+        self._listen()
 
     def cancelled_sending(self) -> bool:
         """Whether a cancellation came from here, and from nowhere else."""
@@ -183,18 +186,32 @@ class _Watch:
     def end(self) -> None:
         """Cancel nothing from now on."""
         self._sending = None
-        self._task.cancel()
+        listening = self._listening
+        self._listening = None  # the collector cannot see a circle that leads through a future of the server's
+        if listening is not None:
+            listening.cancel()
 
-    def _left(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled():
-            task.exception()  # seen: a connection that cannot be read from is gone as well
+    def _listen(self) -> None:
+        self._wait(self._receive(), self._heard)
+
+    def _wait(self, awaited: Awaitable[Any], then: "Callable[[asyncio.Future[Any]], None]") -> None:
+        self._listening = asyncio.ensure_future(awaited)
+        self._listening.add_done_callback(then)
+
+    def _heard(self, said: "asyncio.Future[Any]") -> None:
+        if self._sending is None or said.cancelled():
+            return
+        broken = said.exception() is not None  # a connection that cannot be read from is gone as well
+        if not broken and said.result()["type"] != "http.disconnect":
+            self._listen()
+        elif broken or self._released is None:
+            self._left(said)
+        else:
+            self._wait(self._released(), self._left)
+
+    def _left(self, waited: "asyncio.Future[Any]") -> None:
+        if not waited.cancelled():
+            waited.exception()  # seen
         if self._sending is not None:
             self._gone = True
             self._sending.cancel()
-
-
-async def _until_gone(receive: Receive, released: Callable[[], Awaitable[None]] | None) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if released is not None:
-        await released()

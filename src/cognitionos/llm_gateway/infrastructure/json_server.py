@@ -1,11 +1,12 @@
 """JSON over HTTP to a provider: one base URL, its headers, and what its refusals mean."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import aiohttp
 import msgspec
@@ -55,16 +56,11 @@ class JsonServer:
         except aiohttp.ClientError as error:
             raise _no_answer(error) from error
 
-    @asynccontextmanager
-    async def sent(
+    def sent(
         self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
-    ) -> AsyncGenerator[Exchange, None]:
+    ) -> AbstractAsyncContextManager[Exchange]:
         """The answer to a request, once its status is 200."""
-        try:
-            async with await self._open(path, body, headers) as response:
-                yield response
-        except aiohttp.ClientError as error:
-            raise _no_answer(error) from error
+        return _Sent(lambda: self._open(path, body, headers))
 
     async def _open(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None) -> Exchange:
         """The answer, once its status is 200; whoever takes it leaves it."""
@@ -79,28 +75,65 @@ class JsonServer:
         return response
 
 
+class _Sent:
+    """An answer for a block. No generator: there is one for each stream."""
+
+    __slots__ = ("_open", "_response")
+
+    def __init__(self, open_: Callable[[], Awaitable[Exchange]]) -> None:
+        self._open = open_
+
+    async def __aenter__(self) -> Exchange:
+        try:
+            self._response = await self._open()
+        except aiohttp.ClientError as error:
+            raise _no_answer(error) from error
+        return self._response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._response.__aexit__(kind, error, trace)
+        if isinstance(error, aiohttp.ClientError):
+            raise _no_answer(error) from error
+
+
 def _no_answer(error: aiohttp.ClientError) -> ProviderFailure:
     return ProviderFailure(f"no answer ({type(error).__name__})", why="no-answer")
 
 
 async def server_sent_events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
     """The `data` of each server-sent event (WHATWG HTML, section 9.2); comments and other fields are skipped."""
-    async with aclosing(arriving_events(content)) as arriving:
-        async for arrived in arriving:
-            for data in arrived:
-                yield data
-
-
-async def arriving_events(content: aiohttp.StreamReader) -> AsyncGenerator[list[bytes], None]:
-    """The same events; those together that arrived together."""
-    rest = b""
-    async for part in content.iter_any():
-        lines = (rest + part).split(b"\n")
-        rest = lines.pop()
-        if data := [line[5:].strip() for line in lines if line.startswith(b"data:")]:
+    async for arrived in ArrivingEvents(content):
+        for data in arrived:
             yield data
-    if rest.startswith(b"data:"):
-        yield [rest[5:].strip()]
+
+
+class ArrivingEvents:
+    """The same events; those together that arrived together.
+
+    No generator: one that is left before its end costs a task that closes it, and every stream is left so.
+    """
+
+    __slots__ = ("_content", "_rest")
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+        self._rest = b""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[bytes]:
+        while part := await self._content.readany():
+            lines = (self._rest + part).split(b"\n")
+            self._rest = lines.pop()
+            if data := [line[5:].strip() for line in lines if line.startswith(b"data:")]:
+                return data
+        rest, self._rest = self._rest, b""
+        if rest.startswith(b"data:"):
+            return [rest[5:].strip()]
+        raise StopAsyncIteration
 
 
 async def _json(response: Response) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
-from cognitionos.llm_gateway.infrastructure.json_server import JsonServer, arriving_events
+from cognitionos.llm_gateway.infrastructure.json_server import ArrivingEvents, JsonServer
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_schema import read_usage
-from cognitionos.llm_gateway.infrastructure.openai_stream import given_together, read_arrived
+from cognitionos.llm_gateway.infrastructure.openai_stream import read_arrived, read_together
 from cognitionos.platform.http import HttpClient
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -42,16 +42,16 @@ class OpenAIProvider:
         body = self._body(request, model)
         body["stream"] = True
         body["stream_options"] = (body.get("stream_options") or {}) | {"include_usage": True}
-        finished = False
+        finished, read = False, read_together if request.together else read_arrived
         async with self._server.sent("/chat/completions", body) as response:
-            async for arrived in arriving_events(response.content):
-                read = read_arrived(arrived, keep_usage=request.include_usage)
-                for chunk in given_together(read.chunks) if request.together else read.chunks:
+            async for arrived in ArrivingEvents(response.content):
+                said = read(arrived, keep_usage=request.include_usage)
+                for chunk in said.chunks:
                     finished = finished or chunk.finish_reason is not None
                     yield chunk
-                if read.failure is not None:
-                    raise read.failure
-                if read.is_last:
+                if said.failure is not None:
+                    raise said.failure
+                if said.is_last:
                     return
         if not finished:
             raise ProviderFailure("the stream was cut")

@@ -1,11 +1,11 @@
 """OpenAI's wire format, read and written: requests, usage, stream chunks. Source: OpenAI's API reference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from cognitionos.llm_gateway.application.ports import Chunk
+from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ProviderFailure
 from cognitionos.llm_gateway.domain.price import tier_of
@@ -46,6 +46,8 @@ class _ChunkWire(msgspec.Struct):
 
 
 _decode_chunk = msgspec.json.Decoder(_ChunkWire).decode
+_decode_chunks = msgspec.json.Decoder(list[_ChunkWire]).decode
+_DONE = b"[DONE]"
 
 
 def chat_request(body: dict[str, Any], *, together: bool = False) -> ChatRequest:
@@ -190,6 +192,49 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
     return Chunk(
         data=data, text=text, tokens=tokens, finish_reason=finish_reason, usage=usage, plain=plain, shared=shared
     )
+
+
+def read_words(events: Sequence[bytes], *, keep_usage: bool) -> tuple[Chunk | None, int]:
+    """The events up to the first that is more than words of the first choice, as one chunk, and how many they are.
+
+    What `read_chunk` gives for each of them, joined; decoded at once, which takes a third of the time. None where the
+    first is more already, or where not all of them can be read.
+    """
+    count = len(events) - (events[-1] == _DONE)
+    try:
+        wires = _decode_chunks(b"[%b]" % b",".join(events[:count]))
+    except msgspec.DecodeError:
+        return None, 0
+    if len(wires) != count:
+        return None, 0
+    texts: list[str] = []
+    reason = None
+    for index, wire in enumerate(wires):
+        choice = _words(wire)
+        if choice is None:
+            count = index
+            break
+        if choice.delta is not None and choice.delta.content:
+            texts.append(choice.delta.content)
+        reason = choice.finish_reason or reason
+    if not count:
+        return None, 0
+    spoken = events[:count] if keep_usage else [each.replace(_NO_USAGE, b"", 1) for each in events[:count]]
+    data = TOGETHER.join(spoken)
+    return Chunk(data=data, text="".join(texts), tokens=len(texts), finish_reason=reason), count
+
+
+def _words(wire: _ChunkWire) -> _ChunkChoice | None:
+    """The first choice of an event that says nothing else than words of it."""
+    if wire.error is not None or wire.usage is not None or wire.choices is None or len(wire.choices) != 1:
+        return None
+    choice = wire.choices[0]
+    delta = choice.delta
+    if choice.index != 0 or choice.logprobs is not None:
+        return None
+    if delta is not None and (delta.tool_calls or delta.reasoning_content or delta.refusal or delta.audio):
+        return None
+    return choice
 
 
 def error_text(error: object) -> str:

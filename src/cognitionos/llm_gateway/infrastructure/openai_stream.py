@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
-from cognitionos.llm_gateway.infrastructure.openai_schema import read_chunk
+from cognitionos.llm_gateway.infrastructure.openai_schema import read_chunk, read_words
 
 _DONE = b"[DONE]"
 
@@ -32,8 +32,17 @@ def read_arrived(events: Sequence[bytes], *, keep_usage: bool) -> Arrived:
     return Arrived(chunks=chunks)
 
 
-def given_together(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
-    """The same events in fewer chunks; one that carries usage and nothing else stays apart."""
+def read_together(events: Sequence[bytes], *, keep_usage: bool) -> Arrived:
+    """The same in as few chunks as may be; one that carries usage and nothing else stays apart."""
+    words, count = read_words(events, keep_usage=keep_usage)
+    if words is None:
+        read = read_arrived(events, keep_usage=keep_usage)
+        return Arrived(chunks=_given_together(read.chunks), is_last=read.is_last, failure=read.failure)
+    rest = read_arrived(events[count:], keep_usage=keep_usage)
+    return Arrived(chunks=[words, *_given_together(rest.chunks)], is_last=rest.is_last, failure=rest.failure)
+
+
+def _given_together(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
     if len(chunks) < 2:
         return chunks
     last = len(chunks) - 1 if chunks[-1].bare_usage else len(chunks)
