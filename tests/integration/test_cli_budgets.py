@@ -98,3 +98,28 @@ def test_usage_is_summed_up_grouped_and_exported(url: str, caller: Caller) -> No
     assert (lines[0].split(",")[0], len(lines)) == ("call_id", 3)
     assert nothing.strip() == "nothing was used"
     assert "--where takes COLUMN=VALUE" in refused
+
+
+def test_an_alert_is_shown_and_seen_once_with_who_and_why(url: str, caller: Caller) -> None:
+    with httpx.Client(base_url=url, headers=caller.headers, timeout=30) as client:
+        price = {"input_usd_per_million": "1", "output_usd_per_million": "2"}
+        client.put("/v1/prices/simulated/m", json=price).raise_for_status()
+        cognitionos(url, caller, "budgets", "open", "user:kay", "0.001", "--soft", "0.000001")
+        body = {"model": "simulated/m", "messages": [{"role": "user", "content": "hi"}], "user": "kay", "max_tokens": 9}
+        client.post("/v1/chat/completions", json=body).raise_for_status()
+    [alert] = json.loads(cognitionos(url, caller, "budgets", "alerts", "--json"))["items"]
+
+    before = cognitionos(url, caller, "budgets", "alerts")
+    seen = cognitionos(url, caller, "budgets", "ack", alert["id"], "--note", "limit raised")
+    again = json.loads(cognitionos(url, caller, "budgets", "ack", alert["id"], "--note", "too late", "--json"))
+    after = cognitionos(url, caller, "budgets", "alerts")
+    unknown = cognitionos(url, caller, "budgets", "ack", "00000000-0000-0000-0000-000000000000", status=1)
+    misspelt = cognitionos(url, caller, "budgets", "ack", "no such alert", status=1)
+
+    assert "user:kay (total)  soft: " in before
+    assert "(not seen yet)" in before
+    assert seen.strip() == f"{alert['id']} was seen by api_key:{caller.api_key_id}"
+    assert (again["note"], again["acknowledged_by"]) == ("limit raised", f"api_key:{caller.api_key_id}")
+    assert "(not seen yet)" not in after
+    assert "alert" in unknown
+    assert "no such alert" in misspelt or "not" in misspelt
