@@ -7,14 +7,26 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import psycopg
 import pytest
+import redis
+from psycopg import sql
 from tests.api.agent_stage import WRITES_A_NOTE, Rules, a_stage
 from tests.conftest import Run
 from tests.edge import a_caller
+from tests.servers import TestDatabase
+from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
 
+CANARY = "xylophonist of Zanzibar"
 RULES: Rules = [
+    {
+        "contains": [CANARY],
+        "tool_results": 0,
+        "call": [{"name": "remember", "arguments": {"content": f"Somebody is the {CANARY}."}}],
+    },
+    {"contains": [CANARY], "say": f"So you are the {CANARY}."},
     *WRITES_A_NOTE,
     {"contains": ["Straße"], "say": "The Königsallee, in the rain."},
     {"contains": ["I am"], "say": "Good to know you."},
@@ -119,3 +131,43 @@ async def test_a_users_history_is_deleted_with_journals_and_files(client: httpx.
         assert [(await client.get(f"{href}{rest}")).status_code for rest in ("", "/messages", "/steps")] == [404] * 3
     assert await found(client, "note.md", user=name) == []
     assert (await client.get(kept)).status_code == 200
+
+
+def tables_with(words: str, database: TestDatabase) -> set[str]:
+    """The tables that hold the words anywhere, as text or as bytes."""
+    seen = set()
+    with psycopg.connect(database.admin_url) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (table,) in tables:
+            rows = sql.SQL("SELECT FROM {table} AS t WHERE t::text ~* %s OR t::text ~* %s LIMIT 1")
+            asked = rows.format(table=sql.Identifier(table))
+            if connection.execute(asked, (words, words.encode().hex())).fetchone() is not None:
+                seen.add(table)
+    return seen
+
+
+async def test_what_was_said_in_a_deleted_conversation_is_kept_nowhere(
+    client: httpx.AsyncClient, database: TestDatabase, redis_url: str
+) -> None:
+    key = {"idempotency-key": "one"}
+    made = await client.post("/v1/conversations", json={"user": "ed", "title": f"The {CANARY}"}, headers=key)
+    href = f"/v1/conversations/{made.json()['id']}"
+    said = await client.post(f"{href}/messages", json={"content": f"I am the {CANARY}."}, headers=key)
+    assert CANARY in said.json()["answer"]
+    keeping = {"agent_steps", "cached_answers", "conversation_turns", "idempotency_keys", "memories"}
+    await eventually(lambda: tables_with(CANARY, database) >= keeping)
+
+    deleted = await client.delete(href)
+
+    assert deleted.status_code == 204
+    assert tables_with(CANARY, database) == set()
+    again = await client.post("/v1/conversations", json={"user": "ed", "title": f"The {CANARY}"}, headers=key)
+    assert again.json()["id"] != made.json()["id"]
+    answer = await client.post(
+        f"/v1/conversations/{again.json()['id']}/messages", json={"content": f"I am the {CANARY}."}
+    )
+    assert answer.json()["cost_usd"] != "0"
+    with redis.Redis.from_url(redis_url) as known:
+        for name in known.scan_iter():
+            kind = known.type(name)
+            assert kind != b"string" or CANARY.encode() not in (known.get(name) or b"") or 0 < known.ttl(name) <= 300

@@ -102,6 +102,13 @@ class FakeMemories:
         if memory_id in self._rows:
             self._rows[memory_id] = (self._rows[memory_id][0], embedding)
 
+    async def delete_from(self, run_id: UUID) -> list[tuple[UUID, UUID]]:
+        found = [item for item, _ in self._rows.values() if item.source.run_id == run_id]
+        gone = [(item.project_id, item.id) for item in found if item.tenant_id == self._tenant_id]
+        for _, memory_id in gone:
+            del self._rows[memory_id]
+        return gone
+
     async def delete(self, project_id: UUID, memory_id: UUID) -> bool:
         if await self.get(project_id, memory_id) is None:
             return False

@@ -232,6 +232,22 @@ async def test_what_is_deleted_is_gone(store: Store) -> None:
     assert item.id not in await ask(store, a_question("ephemeral ibex"))
 
 
+async def test_what_came_from_a_run_is_deleted_with_it(store: Store) -> None:
+    run_id = uuid4()
+    mine = [await add(store, an_item(f"Runaway reindeer {n}", source=Source(run_id=run_id))) for n in range(2)]
+    other = await add(store, an_item("Runaway reindeer elsewhere", source=Source(run_id=uuid4())))
+
+    async with store.begin(TENANT) as work:
+        deleted, again = await work.memories.delete_from(run_id), await work.memories.delete_from(run_id)
+    async with store.begin(uuid4()) as work:
+        by_a_stranger = await work.memories.delete_from(other.source.run_id or run_id)
+
+    assert sorted(deleted) == sorted((PROJECT, item.id) for item in mine)
+    assert (again, by_a_stranger) == ([], [])
+    known = {item.id for item in (*mine, other)}
+    assert known & set(await ask(store, a_question("runaway reindeer"))) == {other.id}
+
+
 async def test_an_item_without_an_embedding_is_offered_until_it_has_one(store: Store) -> None:
     item = await add(store, an_item("Waiting for a vector"), embedded=False)
 

@@ -97,7 +97,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         kit_of=tenants_kits.of,
         roster=roster,
     )
-    talking = conversing.build(base, memory, runs)
+    talking = conversing.build(base, gateway, memory, runs)
     return AgentsServices(
         agents=Agents(runs=runs, workspace=files, histories=PostgresHistories(base.database)),
         agent_admin=AgentAdmin(roster=roster, tools={tool.spec.name: tool for tool in tools}, kit_of=tenants_kits.of),

@@ -241,6 +241,7 @@ def _gateway(
         streaming=Streaming(completion=completion),
         embedding=embedding,
         budgets=budgets,
+        voids=caches.voids,
         default_model=providers.describe_default,
         table_cost=lambda model, usage: _table_cost(table, model, usage),
     )

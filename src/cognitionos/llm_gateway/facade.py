@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.budgets import Budgets
+from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.embedding import Embedding
 from cognitionos.llm_gateway.application.listening import Hear, Listening
 from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
 from cognitionos.llm_gateway.domain.budget import OWN_TERMS, SILENT_TERMS, Period, Spend
+from cognitionos.llm_gateway.domain.cached import run_scope
 from cognitionos.llm_gateway.domain.chat import (
     Caller,
     ChatRequest,
@@ -91,6 +93,7 @@ class Gateway:
     streaming: Streaming
     embedding: Embedding
     budgets: Budgets
+    voids: Voids
     default_model: Callable[[], DefaultModel]
     table_cost: Callable[[str, Usage], int | None]
 
@@ -132,6 +135,10 @@ class Gateway:
     async def spent(self, tenant_id: UUID, subject: str) -> Spend:
         """What `subject` has spent and still holds."""
         return await self.budgets.spent(tenant_id, subject)
+
+    async def forget(self, tenant_id: UUID, run_id: UUID) -> None:
+        """Give no answer again that this run was first to ask for, and delete what is kept of them for long."""
+        await self.voids.void(tenant_id, [run_scope(run_id)])
 
     def describe_default(self) -> DefaultModel:
         """Which model answers when nobody names one, and whether its words mean anything."""

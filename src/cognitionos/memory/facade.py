@@ -103,3 +103,7 @@ class Memory:
             valid_until=valid_until,
         )
         return (await self.writing.remember(scope, new)).item.id
+
+    async def forget_from(self, tenant_id: UUID, run_id: UUID) -> None:
+        """Erase what a run, or a conversation, was first to remember."""
+        await self.writing.forget_from(tenant_id, run_id)

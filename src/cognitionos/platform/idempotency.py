@@ -42,6 +42,10 @@ RETURNING true
 """
 _LOOK = "SELECT body_hash, status, headers, body FROM idempotency_keys WHERE route = %s AND key = %s"
 _KEEP = "UPDATE idempotency_keys SET status = %s, headers = %s, body = %s WHERE route = %s AND key = %s"
+_FORGET_BELOW = """
+DELETE FROM idempotency_keys
+WHERE starts_with(route, %s) OR (route = %s AND position(%s::bytea IN body) > 0)
+"""
 _RELEASE = "DELETE FROM idempotency_keys WHERE route = %s AND key = %s AND status IS NULL"
 
 
@@ -101,6 +105,12 @@ class IdempotencyStore:
         """Let the next request with this key run."""
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute(_RELEASE, (route, key))
+
+    async def forget(self, tenant_id: UUID, path: str) -> None:
+        """Keep no answer of a POST below `path` any more, nor of the one that made what is there."""
+        above, _, name = path.rpartition("/")
+        async with self._database.transaction(tenant_id) as connection:
+            await connection.execute(_FORGET_BELOW, (f"POST {path}/", f"POST {above}", name.encode()))
 
 
 class Idempotency(ASGIMiddleware):

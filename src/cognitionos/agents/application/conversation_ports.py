@@ -13,6 +13,9 @@ Remembered = Callable[[UUID, UUID, str, int], Awaitable[Sequence[str]]]
 Decisions = Callable[[UUID, UUID], Awaitable[Mapping[str, ToolDecision]]]
 """(tenant, turn): what was decided about its tool calls, by `ToolApproval.key`; raises where that ends the turn."""
 
+Forget = Callable[[UUID, UUID], Awaitable[None]]
+"""(tenant, conversation): delete what others keep of its words. Safe to repeat."""
+
 
 class Talks(Protocol):
     """Conversations and their turns. A lease says how long the process that works on a turn is believed to be alive."""

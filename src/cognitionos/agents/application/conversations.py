@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cognitionos.agents.application.assignment import Chat, Outcome
 from cognitionos.agents.application.conversation_feed import Feed
-from cognitionos.agents.application.conversation_ports import Decisions, Remembered, Talks
+from cognitionos.agents.application.conversation_ports import Decisions, Forget, Remembered, Talks
 from cognitionos.agents.application.ports import Roster
 from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.application.step_events import Told
@@ -64,6 +64,7 @@ class Conversations:
     roster: Roster
     recall: Remembered
     decisions: Decisions
+    forget: Forget
     now: Clock
     new_id: Callable[[], UUID]
     lease_s: float = 10.0
@@ -146,9 +147,15 @@ class Conversations:
         return turn
 
     async def delete(self, who: Principal, conversation_id: UUID) -> None:
-        """The conversation, what its agents did and the files they wrote."""
-        await self.cancel(who, conversation_id)
+        """The conversation, what its agents did, the files they wrote, and what else keeps its words.
+
+        That goes first: who repeats a deletion that broke off finds the conversation, and all of it goes.
+        """
+        turn = await self.cancel(who, conversation_id)
+        await self.forget(who.tenant_id, conversation_id)
         await self.talks.delete(who.tenant_id, conversation_id)
+        if turn is not None:  # what it said on until it knew that it was cancelled
+            await self.forget(who.tenant_id, conversation_id)
 
     def _start(self, talk: Talk, turn: Turn) -> Underway:
         task = asyncio.create_task(self._held(talk, turn))

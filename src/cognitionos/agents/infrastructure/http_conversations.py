@@ -98,7 +98,7 @@ class ConversationRoutes(Controller):
     async def remove(
         self, conversation_id: FromPath[UUID], conversations: NamedDependency[Conversations], who: Who
     ) -> None:
-        """Its messages, the journal of its agents and their files. What it cost stays in the ledger."""
+        """Its messages, and what its agents did, wrote and kept. What it cost stays in the ledger."""
         await conversations.delete(who, conversation_id)
 
     @get(

@@ -94,7 +94,7 @@ class HistoryRoutes(Controller):
         who: Who,
         user: ThisUser,
     ) -> Deleted:
-        """All in which the user spoke, with the journals and files of their agents. A turn under way is cancelled."""
+        """All in which the user spoke, with all that their agents did and kept. A turn under way is cancelled."""
         deleted = 0
         while rows := await talks.listed(who.tenant_id, limit=_PAGE, user=user):
             for row in rows:

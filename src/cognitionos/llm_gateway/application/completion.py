@@ -13,7 +13,7 @@ from cognitionos.llm_gateway.application.call import Prepare, Started
 from cognitionos.llm_gateway.application.ports import Answer, Encode, Monotonic, Provider
 from cognitionos.llm_gateway.domain.answer import finish_reason_of, may_be_kept, text_of, tool_calls_of
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
-from cognitionos.llm_gateway.domain.cached import Kept
+from cognitionos.llm_gateway.domain.cached import Kept, run_scope
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
 from cognitionos.llm_gateway.domain.fingerprint import Canonical, fingerprint
 from cognitionos.llm_gateway.domain.price import billed
@@ -98,6 +98,7 @@ class Completion:
                 f"key:{call.cache_key}",
                 *(f"model:{name}" for name in models),
                 *(f"tag:{tag}" for tag in wish.tags),
+                *([run_scope(call.caller.run_id)] if call.caller.run_id is not None else ()),
             ),
             wish=wish,
             flight=call.call_id.hex,

@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 LONGEST_KEPT_S = 7 * 86_400.0
 """No layer keeps an answer longer; older invalidations may be forgotten."""
 EVERYTHING = "all"
 """The scope of every answer of a tenant."""
+
+
+def run_scope(run_id: UUID) -> str:
+    """The scope of the answers that a run, or a conversation, was first to ask for."""
+    return f"run:{run_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,7 @@ class Kept:
     """A kept answer. `wire` is its JSON text in OpenAI's shape; times are seconds since the epoch.
 
     `epoch` is how many invalidations its tenant had made before the provider was asked; `scopes` are the words by which
-    it can be declared void (`model:NAME`, `tag:NAME`, `key:FINGERPRINT`). `layer` is where it was found.
+    it can be declared void (`model:NAME`, `tag:NAME`, `key:FINGERPRINT`, `run:ID`). `layer` is where it was found.
     """
 
     wire: bytes

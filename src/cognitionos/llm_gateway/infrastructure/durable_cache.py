@@ -58,6 +58,7 @@ _FOLD = """
 DELETE FROM cache_voids WHERE scope <> '' AND (SELECT count(*) FROM cache_voids) > %s
 """
 _DELETE = "DELETE FROM cached_answers WHERE %s OR scopes && %s::text[]"
+_DELETE_ALIKE = "DELETE FROM semantic_answers WHERE %s OR scopes && %s::text[]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,7 @@ class DurableCache:
                 names.add(EVERYTHING)
             await connection.execute(_VOID, (tenant_id, epoch, list(names)))
             deleted = (await connection.execute(_DELETE, (EVERYTHING in names, list(names)))).rowcount
+            await connection.execute(_DELETE_ALIKE, (EVERYTHING in names, list(names)))
             row = await (await connection.execute(_VOIDED)).fetchone()
         return _voided(cast("tuple[str, bool]", row)[0]), deleted
 

@@ -92,6 +92,10 @@ class Memories(Protocol):
         """Erase the row and everything derived from it; False when there was none."""
         ...
 
+    async def delete_from(self, run_id: UUID) -> list[tuple[UUID, UUID]]:
+        """Erase what came from this run, in whichever project; gives (project, item) of each."""
+        ...
+
 
 class Work(Protocol):
     """One transaction of one tenant."""

@@ -81,6 +81,14 @@ class Remember:
                 )
             )
 
+    async def forget_from(self, tenant_id: UUID, run_id: UUID) -> None:
+        """Erase every item that came from a run, or a conversation. What was known before it said so stays."""
+        async with self.begin(tenant_id) as work:
+            for project_id, memory_id in await work.memories.delete_from(run_id):
+                work.publish(
+                    MemoryForgotten(tenant_id=tenant_id, at=self.now(), project_id=project_id, memory_id=memory_id)
+                )
+
     def item(self, scope: Scope, new: NewMemory) -> MemoryItem:
         """`new` checked, as an item that is not stored yet. Raises `MemoryInvalid`."""
         now = self.now()

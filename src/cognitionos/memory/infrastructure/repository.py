@@ -38,6 +38,7 @@ _SAVE = text(
 _SET_EMBEDDING = text(
     "UPDATE memories SET embedding = CAST(CAST(:embedding AS text) AS halfvec), embedding_model = :model WHERE id = :id"
 )
+_DELETE_FROM = text("DELETE FROM memories WHERE source ->> 'run_id' = :run_id RETURNING project_id, id")
 _DELETE = text("DELETE FROM memories WHERE project_id = :project_id AND id = :id")
 
 
@@ -79,6 +80,11 @@ class MemoryRepository:
     async def delete(self, project_id: UUID, memory_id: UUID) -> bool:
         """Erase the row; its words and its embedding are columns of it."""
         return await self._changed(_DELETE, {"project_id": project_id, "id": memory_id}) == 1
+
+    async def delete_from(self, run_id: UUID) -> list[tuple[UUID, UUID]]:
+        """Erase what came from this run."""
+        rows = await self._session.execute(_DELETE_FROM, {"run_id": str(run_id)})
+        return [(row[0], row[1]) for row in rows]
 
     async def _one(self, statement: Any, values: dict[str, Any]) -> MemoryItem | None:
         row = (await self._session.execute(statement, values)).one_or_none()
