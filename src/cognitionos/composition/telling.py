@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from cognitionos.composition.base import Base, Resource
+from cognitionos.events.llm_gateway import BudgetThresholdReached
 from cognitionos.events.planning import WebhookDue
-from cognitionos.planning.application.webhooks import SUBSCRIBER, Webhooks, WebhookSending
+from cognitionos.planning.application.webhooks import BUDGETS, SUBSCRIBER, BudgetTelling, Webhooks, WebhookSending
 from cognitionos.planning.infrastructure.webhook_client import SealedSecrets, WebhookClient, observe
 from cognitionos.planning.infrastructure.webhook_queries import WebhookQueries
 from cognitionos.planning.infrastructure.webhook_store import PostgresWebhooks
@@ -32,6 +33,7 @@ def build(base: Base) -> WebhookServices:
     store = PostgresWebhooks(database=base.database)
     sending = WebhookSending(store=store, secrets=secrets, post=client.post, now=base.now, observe=observe)
     base.bus.subscribe(WebhookDue, SUBSCRIBER, sending.handle)
+    base.bus.subscribe(BudgetThresholdReached, BUDGETS, BudgetTelling(store=store).handle)
     return WebhookServices(
         webhooks=Webhooks(store=store, secrets=secrets, check_url=client.check, now=base.now, new_id=base.new_id),
         queries=WebhookQueries(database=base.database),

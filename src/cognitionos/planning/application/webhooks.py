@@ -9,10 +9,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from cognitionos.events.llm_gateway import BudgetThresholdReached
 from cognitionos.events.planning import WebhookDue
 from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.domain.webhook import (
+    BUDGET,
     LONGEST_URL,
     PING,
     Attempt,
@@ -28,6 +31,8 @@ from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
 SUBSCRIBER = "planning.webhooks"
+BUDGETS = "planning.webhooks_of_budgets"
+"""The durable subscribers: of what is due, and of budgets."""
 OLD_SECRET_FOR = timedelta(hours=24)
 AT_ONCE_EACH = 4
 AT_ONCE = 12
@@ -56,6 +61,9 @@ class WebhookStore(Protocol):
 
     async def enqueue(self, tenant_id: UUID, webhook_id: UUID, event: str, data: dict[str, str]) -> UUID:
         """A delivery that is due. Raises `WebhookNotFound`, `WebhookDisabled`."""
+
+    async def tell(self, tenant_id: UUID, event: str, data: dict[str, str | None], delivery: Delivery) -> None:
+        """A delivery that is due for each webhook that asked for `event`; the fact in `delivery` is settled with it."""
 
     async def replay(self, tenant_id: UUID, webhook_id: UUID, delivery_id: UUID) -> None:
         """Try an ended delivery from the start. Raises `DeliveryNotFound`, `DeliveryPending`, `WebhookDisabled`."""
@@ -160,6 +168,28 @@ class Webhooks:
             fault = {"url": f"must have at most {LONGEST_URL} characters"}
             raise BadWebhook(f"url: {fault['url']}", fields=fault)
         await self.check_url(url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetTelling:
+    """Subscriber of `BudgetThresholdReached`: each alert once to each webhook that asked for it."""
+
+    store: WebhookStore
+
+    async def handle(self, event: BudgetThresholdReached, delivery: Delivery) -> None:
+        """Enqueue the messages."""
+        data = {
+            "alert_id": str(event.alert_id),
+            "budget_id": str(event.budget_id),
+            "subject": event.subject,
+            "period": event.period,
+            "threshold": event.threshold,
+            "limit_usd": usd_text(event.limit_nanousd),
+            "spent_usd": usd_text(event.spent_nanousd),
+            "resets_at": event.resets_at,
+            "alerts_href": "/v1/budgets/alerts",
+        }
+        await self.store.tell(event.tenant_id, BUDGET, data, delivery)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

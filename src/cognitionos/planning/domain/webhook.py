@@ -16,11 +16,13 @@ from cognitionos.kernel.errors import Conflict, Invalid, LimitExceeded, NotFound
 
 PING = "webhook.ping"
 DISABLED = "webhook.disabled"
+BUDGET = "budget.threshold"
 EVENTS = (
     "run.queued", "run.planned", "run.started", "run.paused", "run.resumed", "run.retried", "run.signalled",
-    "run.succeeded", "run.failed", "run.cancelled", "task.failed", "approval.requested", "approval.decided", DISABLED,
+    "run.succeeded", "run.failed", "run.cancelled", "task.failed", "approval.requested", "approval.decided", BUDGET,
+    DISABLED,
 )  # fmt: skip
-"""What a webhook may ask for: what is rare in a run. Task by task is for the event stream."""
+"""What a webhook may ask for: what is rare in a run, and of budgets. Task by task is for the event stream."""
 
 MOST_WEBHOOKS = 20
 LONGEST_URL = 2_000

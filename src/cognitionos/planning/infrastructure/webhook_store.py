@@ -1,5 +1,6 @@
 """Webhooks and their deliveries in PostgreSQL. What is to be sent is an outbox row, due when the attempt is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -140,6 +141,12 @@ class PostgresWebhooks:
                 raise WebhookDisabled(f"The webhook {webhook_id} is disabled.")
         return found[0]
 
+    async def tell(self, tenant_id: UUID, event: str, data: dict[str, str | None], delivery: Delivery) -> None:
+        """See `WebhookStore.tell`."""
+        async with self.database.transaction(tenant_id) as connection:
+            await outbox.settle(connection, delivery)
+            await _enqueue(connection, None, event, data)
+
     async def replay(self, tenant_id: UUID, webhook_id: UUID, delivery_id: UUID) -> None:
         """See `WebhookStore.replay`."""
         async with self.database.transaction(tenant_id) as connection:
@@ -223,7 +230,9 @@ async def _disable(connection: Connection, message: Message, reason: str) -> Non
         await _enqueue(connection, None, DISABLED, data)
 
 
-async def _enqueue(connection: Connection, webhook_id: UUID | None, event: str, data: dict[str, str]) -> list[UUID]:
+async def _enqueue(
+    connection: Connection, webhook_id: UUID | None, event: str, data: Mapping[str, str | None]
+) -> list[UUID]:
     """To one webhook, or to all that asked for `event`."""
     values = {"event": event, "data": Jsonb(data), "webhook": webhook_id, "subscriber": SUBSCRIBER}
     return [row[0] for row in await (await connection.execute(_ENQUEUE, values)).fetchall()]
