@@ -11,7 +11,13 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ImproperlyConfiguredException, SerializationException
+from litestar.exceptions import (
+    HTTPException,
+    ImproperlyConfiguredException,
+    MethodNotAllowedException,
+    SerializationException,
+)
+from litestar.serialization import decode_json
 from psycopg import DataError as PsycopgDataError
 from sqlalchemy.exc import DataError as SqlDataError
 
@@ -34,6 +40,7 @@ VENDOR = "vendor"
 _PATH = re.compile(r" - at `(?:\$|key in \$)\.?([^`]*)`$")
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]+)`")
 _MISSING_FIELD = re.compile(r"missing required field `([^`]+)`")
+_NO_BODY = "'data'"
 _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
 # The first kind that matches wins: Unauthenticated is a Forbidden.
@@ -112,12 +119,15 @@ def problem_of(error: Exception) -> Problem:
         return _problem(400, "invalid-request", "A value cannot be stored: check for NUL characters and overlong text.")
     if isinstance(error, HTTPException) and not isinstance(error, ImproperlyConfiguredException):
         return _from_http(error)
+    if _is_of_the_body(error):
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "it is nested too deeply"
+        return _unreadable(why, error)
     return _problem(500, "internal-error", "Something went wrong on our side; the log has it under this request id.")
 
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything (`exception_handlers={Exception: handle}`)."""
-    return answer_to(request.scope, error, vendor=_vendor_of(request.scope))
+    return answer_to(request.scope, error, vendor=_vendor_of(request, error))
 
 
 def answer_to(scope: Any, error: Exception, *, vendor: VendorErrors | None) -> Response[bytes]:
@@ -154,8 +164,12 @@ def render(problem: Problem, *, path: str, request_id: str, vendor: VendorErrors
     return Response(msgspec.json.encode(document), status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _vendor_of(scope: Any) -> VendorErrors | None:
+def _vendor_of(request: Request[Any, Any, Any], error: Exception) -> VendorErrors | None:
+    scope: Any = request.scope
     handler = scope.get("route_handler")
+    if handler is None and isinstance(error, MethodNotAllowedException):
+        there = (route for route in request.app.routes if route.path == scope["path"])
+        handler = next((each for route in there for each in getattr(route, "route_handlers", ())), None)
     vendor = handler.opt.get(VENDOR) if handler is not None else None
     if not isinstance(vendor, VendorErrors):
         return None
@@ -206,14 +220,32 @@ def _invalid_request(error: HTTPException) -> Problem:
     if errors:
         detail = "; ".join(f"{each.field}: {each.message}" for each in errors)
     elif isinstance(error.__cause__, SerializationException):
-        errors = (FieldError(field="$", message="the body is not valid JSON"),)
-        detail = f"The body is not valid JSON: {error.__cause__.__cause__ or error.__cause__}"
+        return _unreadable(str(error.__cause__.__cause__ or error.__cause__), error)
     else:
         errors = (FieldError(field="$", message=error.detail),)
         detail = error.detail
     return Problem(
         status=400, slug="invalid-request", title="Invalid request", detail=detail, errors=errors, error=error
     )
+
+
+def _unreadable(why: str, error: Exception) -> Problem:
+    return Problem(
+        status=400,
+        slug="invalid-request",
+        title="Invalid request",
+        detail=f"The body is not valid JSON: {why}",
+        errors=(FieldError(field="$", message="the body is not valid JSON"),),
+        error=error,
+    )
+
+
+def _is_of_the_body(error: Exception) -> bool:
+    """Whether the framework's decoder met a body that it cannot read; it raises these as they are."""
+    frame = error.__traceback__ if isinstance(error, RecursionError | UnicodeDecodeError) else None
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_code is decode_json.__code__
 
 
 def _field_error(message: dict[str, Any]) -> FieldError:
@@ -228,6 +260,8 @@ def _field_error(message: dict[str, Any]) -> FieldError:
 
 
 def _remedy(text: str) -> str:
+    if text == _NO_BODY:
+        return "a JSON body is required"
     plain = text.replace("Object contains unknown field", "unknown field; remove")
     return plain.replace("Object missing required field", "is required; add").replace("`", "'")
 

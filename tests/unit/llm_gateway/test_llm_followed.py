@@ -11,6 +11,7 @@ from tests.fakes.llm_gateway_provider import ScriptedProvider
 from tests.unit.llm_gateway.test_llm_steps import CALLER, COST, Bench
 from tests.waiting import eventually
 
+from cognitionos.llm_gateway.application.listening import Listening
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage, tool
@@ -252,3 +253,40 @@ async def test_leaving_in_the_middle_of_a_read_waits_for_those_who_depend_on_it(
 
     assert await heard(begun) == "one two"
     assert {row.outcome for row in bench.store.ledger.values()} == {"ok"}
+
+
+async def test_a_listener_that_is_cancelled_in_the_middle_of_a_read_breaks_off_nobody(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    words: list[str] = []
+    provider.say(ROLE, ONE)
+    listening = asyncio.create_task(Listening(streaming=bench.streaming).complete(CALLER, a_request(), words.append))
+    await eventually(lambda: words == ["one "])  # and reads on: the provider is silent
+    begun = await bench.streaming.open(CALLER, a_request())
+    assert "one " in (await anext(begun.events)).decode()
+
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening  # at once, though nothing has come since
+    provider.say(TWO, STOP, None)
+
+    assert await heard(begun) == "two"
+    assert words == ["one "]
+    await eventually(lambda: len(bench.store.ledger) == 2)
+    assert {row.outcome for row in bench.store.ledger.values()} == {"ok"}
+
+
+async def test_a_listener_that_is_cancelled_while_nobody_follows_ends_the_providers_stream(
+    bench: Bench, provider: PacedProvider
+) -> None:
+    words: list[str] = []
+    provider.say(ROLE, ONE)
+    listening = asyncio.create_task(Listening(streaming=bench.streaming).complete(CALLER, a_request(), words.append))
+    await eventually(lambda: words == ["one "])
+
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+
+    await eventually(lambda: bench.store.ledger)
+    assert [(row.outcome, row.usage.completion) for row in bench.store.ledger.values()] == [("aborted", 1)]

@@ -88,6 +88,10 @@ class Streaming:
                 return await self._follow(call, request, ask, found.join(pieces=True))
             return await self._open(call, request, found)
 
+    def leave(self, stream: ChatStream, reading: "asyncio.Task[None]") -> None:
+        """Stop `reading` a stream as soon as nobody else depends on what is being read."""
+        self._spawn(_left(stream, reading))
+
     async def close(self) -> None:
         """End the streams that are read for those who follow them only."""
         for task in self._reading:
@@ -215,3 +219,12 @@ class Streaming:
     async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
             yield self.completion.encode(chunk)
+
+
+async def _left(stream: ChatStream, reading: "asyncio.Task[None]") -> None:
+    try:
+        if stream.released is not None:
+            await stream.released()
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)

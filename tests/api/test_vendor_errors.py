@@ -1,0 +1,65 @@
+"""What goes wrong before a handler runs has the vendor's shape too, on every route of the vendor's."""
+
+import httpx
+import pytest
+from tests.edge import Caller
+
+ROUTES = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
+    "/v1/responses": {"input": "hi"},
+    "/v1/embeddings": {"input": "hi"},
+    "/v1/messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9},
+    "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": "hi"}]},
+}
+JSON = {"content-type": "application/json"}
+BODIES = {
+    "no UTF-8": (b'{"model": "\xff"}', "it is not UTF-8"),
+    "deep": (b'{"a": ' + b"[" * 9000 + b"]" * 9000 + b"}", "it is nested too deeply"),
+    "cut": (b'{"model": ', "truncated"),
+    "NaN": (b'{"temperature": NaN}', "invalid character"),
+    "nothing": (b"", "a JSON body is required"),
+    "a list": (b"[]", "Expected 'object'"),
+}
+
+
+def error_of(answer: httpx.Response, path: str) -> dict[str, object]:
+    body = answer.json()
+    assert answer.headers["content-type"] == "application/json"
+    assert ("request_id" in body) == path.startswith("/v1/messages")
+    error: dict[str, object] = body["error"]
+    return error
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_a_body_that_cannot_be_read_is_a_400_that_says_why(url: str, caller: Caller, path: str) -> None:
+    with httpx.Client(base_url=url, headers=caller.headers | JSON, timeout=30) as client:
+        for name, (body, why) in BODIES.items():
+            answer = client.post(path, content=body)
+
+            error = error_of(answer, path)
+            assert (answer.status_code, error["type"], error["code"]) == (
+                400,
+                "invalid_request_error",
+                "invalid-request",
+            ), name
+            assert why in str(error["message"]), name
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_another_method_a_missing_key_and_a_reused_key_have_the_vendors_shape(
+    url: str, caller: Caller, path: str
+) -> None:
+    once = caller.headers | {"idempotency-key": f"once {path}"}
+    with httpx.Client(base_url=url, timeout=30) as client:
+        get = client.get(path, headers=caller.headers)
+        nobody = client.post(path, json=ROUTES[path])
+        client.post(path, json=ROUTES[path] | {"model": "simulated/m"}, headers=once)
+        other = client.post(path, json=ROUTES[path] | {"model": "simulated/n"}, headers=once)
+
+    assert (get.status_code, error_of(get, path)["code"], "POST" in get.headers["allow"]) == (
+        405,
+        "method-not-allowed",
+        True,
+    )
+    assert (nobody.status_code, error_of(nobody, path)["type"]) == (401, "authentication_error")
+    assert error_of(other, path)["code"] == "idempotency-key-reused"
