@@ -53,8 +53,9 @@ def test_another_method_a_missing_key_and_a_reused_key_have_the_vendors_shape(
     with httpx.Client(base_url=url, timeout=30) as client:
         get = client.get(path, headers=caller.headers)
         nobody = client.post(path, json=ROUTES[path])
-        client.post(path, json=ROUTES[path] | {"model": "simulated/m"}, headers=once)
-        other = client.post(path, json=ROUTES[path] | {"model": "simulated/n"}, headers=once)
+        model = {"model": "local/wordllama" if path == "/v1/embeddings" else "simulated/m"}
+        client.post(path, json=ROUTES[path] | model, headers=once).raise_for_status()
+        other = client.post(path, json=ROUTES[path] | model | {"user": "u"}, headers=once)
 
     assert (get.status_code, error_of(get, path)["code"], "POST" in get.headers["allow"]) == (
         405,

@@ -238,7 +238,7 @@ def hot_chat(gateway: Gateway) -> HotRoute:
     async def answer(who: Principal, body: bytes) -> ASGIApp:
         try:
             data, fields = _decode_chat(body), decode_object(body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotPlain from error
         caller, asked = caller_of(who, data.user), chat_request(fields, together=True)
         if data.stream:
