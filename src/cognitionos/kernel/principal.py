@@ -1,8 +1,9 @@
 """Who is asking: the answer of authentication, and what every use case takes first."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
+
+from cognitionos.kernel.value import value
 
 
 class Permission(StrEnum):
@@ -26,7 +27,7 @@ class Permission(StrEnum):
     TENANT_ADMIN = "tenant:admin"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Principal:
     """An authenticated caller. The tenant comes from the credential alone, never from the request."""
 

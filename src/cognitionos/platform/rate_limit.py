@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from prometheus_client import Counter
 
 from cognitionos.kernel.errors import LimitExceeded
+from cognitionos.kernel.value import value
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.redis import REDIS_ERRORS
 from cognitionos.platform.redis_scripts import RedisScripts, Script
@@ -56,7 +57,7 @@ class RateLimited(LimitExceeded):
     """The key has made its requests of this minute; `Retry-After` says when it may go on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Grant:
     """The outcome of one request: how many may pass, what is left, and seconds until there is (more) room."""
 

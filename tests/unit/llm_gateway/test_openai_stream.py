@@ -1,8 +1,11 @@
+import contextlib
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from cognitionos.llm_gateway.application.ports import TOGETHER
+from cognitionos.llm_gateway.infrastructure.openai_schema import _ChunkDelta, _more
 from cognitionos.llm_gateway.infrastructure.openai_stream import Arrived, read_arrived, read_together
 
 WORD = b'{"choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}'
@@ -57,6 +60,11 @@ SHAPES = {
     "two choices": b'{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}',
     "log probabilities": b'{"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[]}}]}',
     "thoughts": b'{"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}',
+    "thoughts by another name": b'{"choices":[{"index":0,"delta":{"content":"a","reasoning":"hm"}}]}',
+    "thoughts in parts": b'{"choices":[{"index":0,"delta":{"content":"a","reasoning_details":[{"text":"hm"}]}}]}',
+    "a call as it once was": b'{"choices":[{"index":0,"delta":{"content":"a","function_call":{"name":"f"}}}]}',
+    "sound": b'{"choices":[{"index":0,"delta":{"content":"a","audio":{"id":"x"}}}]}',
+    "a refusal": b'{"choices":[{"index":0,"delta":{"refusal":"no"}}]}',
     "no choice": b'{"choices":[]}',
     "no delta": b'{"choices":[{"index":0,"finish_reason":"length"}]}',
     "a dialect": b'{"choices":[{"index":"0","delta":"words"}]}',
@@ -75,7 +83,7 @@ def sums(read: Arrived) -> tuple[object, ...]:
         sum(each.tokens for each in chunks),
         [each.finish_reason for each in chunks if each.finish_reason],
         [each.usage for each in chunks if each.usage],
-        all(each.plain for each in chunks),
+        (all(each.plain for each in chunks), all(each.shared for each in chunks)),
         [each.data for each in chunks if each.bare_usage],
         read.is_last,
         str(read.failure),
@@ -93,6 +101,21 @@ def test_what_is_read_at_once_is_what_is_read_one_by_one(shape: bytes, *, place:
     at_once, by_one = (sums(read(events, keep_usage=keep_usage)) for read in (read_together, read_arrived))
 
     assert at_once == by_one
+
+
+def test_every_field_of_a_delta_but_its_words_is_known_to_be_more() -> None:
+    names = set(_ChunkDelta.__struct_fields__) - {"content"}
+
+    assert all(_more(msgspec.convert({name: value_of(name)}, _ChunkDelta)) for name in names)
+
+
+def value_of(name: str) -> object:
+    """Something that the field may hold."""
+    for said in ("words", [{}], {"a": 1}):
+        with contextlib.suppress(msgspec.ValidationError):
+            msgspec.convert({name: said}, _ChunkDelta)
+            return said
+    raise AssertionError(name)
 
 
 def test_words_are_one_chunk_until_something_else_comes() -> None:

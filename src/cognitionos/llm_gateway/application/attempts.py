@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.deployments import Deployments, Slot
 from cognitionos.llm_gateway.application.ports import Chance, Monotonic, Provider, Sleep
 from cognitionos.llm_gateway.domain.backoff import Backoff
@@ -30,7 +31,7 @@ T = TypeVar("T")
 Ask = Callable[[Provider, Candidate], Awaitable[T]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Attempted(Generic[T]):
     """What came back, from whom, at which attempt (1 is the first); `trail` says who did not answer, and why.
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.errors import DomainError
 from cognitionos.kernel.money import usd_text
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.call import Resolve, Started
 from cognitionos.llm_gateway.application.ports import BudgetStore, Encode, Monotonic, Observe, Prices, Refused
 from cognitionos.llm_gateway.domain.budget import Exposure, Held, Hold, Period, Spend, Terms, exposure
@@ -29,7 +30,7 @@ LONGEST_STREAM_S = 3600.0
 """A stream may go on beyond the deadline of its first piece; its hold must not count as abandoned meanwhile."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Granted:
     """A hold in place. `limit` is the completion limit to send upstream (None: the model's own).
 

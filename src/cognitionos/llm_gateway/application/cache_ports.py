@@ -1,18 +1,18 @@
 """Where the caches meet their stores. A layer forgets at will and never raises."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 from uuid import UUID
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.application.single_flight import Over
 from cognitionos.llm_gateway.domain.cached import CacheWish, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CacheAsk:
     """One request as the caches see it. `key` is its fingerprint, `model` the candidate it would be sent to first.
 
@@ -58,7 +58,7 @@ class Turn(Enum):
     EVERYBODYS = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Look:
     """What the shared layer says of a key. `epoch` None: it does not know how many invalidations there were.
 

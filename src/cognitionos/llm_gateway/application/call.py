@@ -1,9 +1,10 @@
 """What every kind of call has from its first step to its last: who, what, since when, and how its row is written."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import Monotonic
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, Usage
 from cognitionos.llm_gateway.domain.ledger import CHAT, Call
@@ -13,7 +14,7 @@ NOTED_S = 0.5
 """A shorter wait does not count against a deadline."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Started:
     """A call under way. `cache_key` None: its answer is neither looked up nor kept."""
 

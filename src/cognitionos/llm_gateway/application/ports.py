@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.domain.budget import Held, Hold, Period, Spend, Terms
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text, Usage
 from cognitionos.llm_gateway.domain.circuit import Circuit
@@ -13,7 +14,7 @@ from cognitionos.llm_gateway.domain.price import Price
 from cognitionos.llm_gateway.domain.route import Candidate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Answer:
     """A whole answer in OpenAI's wire shape. `usage` None: the provider did not say."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.domain.cached import Kept
 
@@ -20,7 +21,7 @@ class NotShared(Enum):
     ALONE = "alone"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Over:
     """How a stream ended that was followed piece by piece. `broken` says why it broke off.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.attempts import Attempted
 from cognitionos.llm_gateway.application.budgets import Granted
 from cognitionos.llm_gateway.application.cache import NOT_CACHED, Ticket
@@ -35,7 +36,7 @@ from cognitionos.platform.telemetry import tracer
 SILENCE_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ChatStream:
     """An answer on its way. The fields are what is known before its first byte; `events` are its JSON texts.
 
@@ -123,8 +124,15 @@ class Streaming:
                 events = late.events()
                 await anext(events)
                 first = call.route.candidates[0]
-                stream = self._stream(call, first, events, way=call.way(first, end="awaited"), cache=CACHE_PENDING)
-                return replace(stream, released=late.released, ended=late.ended)
+                return self._stream(
+                    call,
+                    first,
+                    events,
+                    way=call.way(first, end="awaited"),
+                    cache=CACHE_PENDING,
+                    released=late.released,
+                    ended=late.ended,
+                )
         except BaseException:
             await give_back(finding)
             raise
@@ -148,7 +156,7 @@ class Streaming:
         )
         events = flow.events()
         await anext(events)  # from here on closing it bills it, even before its first event is fetched
-        stream = self._stream(
+        return self._stream(
             call,
             done.candidate,
             events,
@@ -156,8 +164,9 @@ class Streaming:
             attempts=done.attempts,
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
+            released=flow.released,
+            ended=flow.ended,
         )
-        return replace(stream, released=flow.released, ended=flow.ended)
 
     def _spawn(self, reading: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(reading, name="llm_gateway.followed_stream")
@@ -177,6 +186,8 @@ class Streaming:
         simulated: bool = False,
         limit_lowered: bool = False,
         cost_nanousd: int | None = None,
+        released: Callable[[], Awaitable[None]] | None = None,
+        ended: Ended | None = None,
     ) -> ChatStream:
         return ChatStream(
             call_id=call.call_id,
@@ -191,6 +202,8 @@ class Streaming:
             downgraded=call.downgraded,
             cost_nanousd=cost_nanousd,
             events=events,
+            released=released,
+            ended=ended or Ended(),
         )
 
     async def _attempt(self, granted: Granted, request: ChatRequest) -> Attempted[Opened]:

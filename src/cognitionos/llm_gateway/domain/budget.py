@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.domain.fees import NO_FEES
 from cognitionos.llm_gateway.domain.ledger import Call
@@ -107,7 +108,7 @@ class Spend:
         return None if self.limit_nanousd is None else self.limit_nanousd - self.held_nanousd - self.spent_nanousd
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Hold:
     """A call's wish to hold `amount_nanousd` (None: its price is unknown) on every budget of its caller's subjects.
 
@@ -124,7 +125,7 @@ class Hold:
     sent: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Held:
     """The answer to a hold. Refused: which budget, what it has left now, and what once the other holds are gone.
 
@@ -142,7 +143,7 @@ class Held:
     resets_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Bound:
     """The most a call can use at one price. `limit` is the completion limit to send, None to leave it unsaid.
 
@@ -169,7 +170,7 @@ class Bound:
         return tokens // self.answers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Exposure:
     """What a call can cost at most, whichever candidate of its route answers."""
 

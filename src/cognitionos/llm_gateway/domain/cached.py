@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from cognitionos.kernel.value import value
+
 LONGEST_KEPT_S = 7 * 86_400.0
 """No layer keeps an answer longer; older invalidations may be forgotten."""
 EVERYTHING = "all"
@@ -15,7 +17,7 @@ def run_scope(run_id: UUID) -> str:
     return f"run:{run_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CacheWish:
     """What one request wishes of the caches. `look` False: ask the provider; `keep` False: forget the answer.
 
@@ -32,7 +34,7 @@ class CacheWish:
 USUAL = CacheWish()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Kept:
     """A kept answer. `wire` is its JSON text in OpenAI's shape; times are seconds since the epoch.
 

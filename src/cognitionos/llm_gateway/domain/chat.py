@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.domain.cached import USUAL, CacheWish
 
 Message = Mapping[str, Any]
@@ -23,7 +24,7 @@ CACHE_PENDING = "pending"
 """Of a stream that began before it was known where its answer would come from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Caller:
     """On whose behalf a call is made: what its ledger row names and which budgets it is held against.
 
@@ -58,7 +59,7 @@ class Caller:
         return tuple(f"{kind}:{value}" for kind, value in named if value is not None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ChatRequest:
     """What to ask a model. `model` None means the default; `extra` holds every further field, passed on unchanged.
 
@@ -121,7 +122,7 @@ class ChatRequest:
         return body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ToolCall:
     """A model's wish to call a function. `arguments` is the model's JSON text, which may be malformed."""
 
@@ -141,7 +142,7 @@ class ToolCall:
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Usage:
     """Tokens of one call. Those cached, written to a cache and of audio and images sent are parts of `prompt`, those of
     reasoning and of audio and images made are parts of `completion`; `cache_write_1h` is a part of `cache_write`,
@@ -173,7 +174,7 @@ class Usage:
         return self.prompt + self.completion
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ChatResult:
     """One answer, and where it came from. `wire` is the whole answer in OpenAI's shape.
 

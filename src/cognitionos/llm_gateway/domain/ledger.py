@@ -1,15 +1,15 @@
 """The ledger row of one call: append-only, the source of every sum of money."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.domain.chat import Caller, Usage
 
 CHAT = "chat"
 EMBEDDING = "embedding"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Call:
     """What one call asked, used, cost and took. `outcome`: ok, error, aborted (the client went away), lost.
 

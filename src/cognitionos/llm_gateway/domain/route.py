@@ -4,12 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from cognitionos.kernel.value import value
+
 DEFAULT = "default"
 FOR_MONEY = "budget"
 """The reason of a route that a budget past its soft share chose."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Candidate:
     """A model at a provider, under the name the provider knows it by. `owner` is the tenant whose provider it is.
 
@@ -66,7 +68,7 @@ def own_home(owner: UUID, provider: str) -> str:
     return f"{OWN}{owner}/{provider}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Route:
     """Candidates in the order they are tried. `asked` is the caller's own word for the model."""
 

@@ -5,7 +5,7 @@ Look-ups that come together share one call of a function, and so do stores, whic
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
@@ -33,6 +33,7 @@ MOST_SCOPES = 1000
 """A tenant that voids more single scopes than this within a week has everything voided instead."""
 _Asked = tuple[UUID, str]
 _Found = tuple[Kept | None, int | None]
+_ToStore = tuple[UUID, str, Kept, float]
 
 _GET = "SELECT answer, epoch FROM llm_kept_answers(%s::uuid[], %s::text[])"
 _PUT = """
@@ -77,7 +78,7 @@ class DurableCache:
         self._database = database
         self._kept_s = kept_s
         self._lookups: GroupCommit[_Asked, _Found] = GroupCommit(self._look_up)
-        self._stores: GroupCommit[tuple[UUID, str, Kept], None] = GroupCommit(self._store, gather_s=GATHER_S)
+        self._stores: GroupCommit[_ToStore, None] = GroupCommit(self._store, gather_s=GATHER_S)
 
     async def get(self, tenant_id: UUID, key: str) -> _Found:
         """The answer, and how many invalidations there were; nothing where the database does not answer."""
@@ -87,7 +88,7 @@ class DurableCache:
         """Keep an answer in the background; a very large one is left out."""
         until = min(kept.expires_at, time.time() + self._kept_s)
         if self._kept_s and len(kept.wire) <= LARGEST_BYTES:
-            self._stores.submit((tenant_id, key, replace(kept, expires_at=until)))
+            self._stores.submit((tenant_id, key, kept, until))
 
     async def voided(self, tenant_id: UUID) -> tuple[Voided, bool] | None:
         """The tenant's invalidations, and whether anything of it is kept; None where the database does not answer."""
@@ -137,7 +138,7 @@ class DurableCache:
             return [(None, None)] * len(asked)
         return [(read_kept(answer, layer=CACHE_DURABLE) if answer else None, epoch) for answer, epoch in rows]
 
-    async def _store(self, answers: list[tuple[UUID, str, Kept]]) -> list[None]:
+    async def _store(self, answers: list[_ToStore]) -> list[None]:
         rows = [
             {
                 "tenant": tenant_id,
@@ -145,10 +146,10 @@ class DurableCache:
                 "epoch": kept.epoch,
                 "scopes": [_clean(each) for each in kept.scopes],
                 "stored": kept.stored_at,
-                "expires": kept.expires_at,
-                "answer": write_kept(kept).decode(),
+                "expires": until,
+                "answer": write_kept(kept, expires_at=until).decode(),
             }
-            for tenant_id, key, kept in answers
+            for tenant_id, key, kept, until in answers
         ]
         try:
             async with self._database.connection() as connection:

@@ -8,11 +8,12 @@ and since when every answer has a mark, so that a plain call asks PostgreSQL for
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from redis.asyncio import Redis
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.cache_ports import Look, Turn
 from cognitionos.llm_gateway.domain.cached import LONGEST_KEPT_S, Kept
 from cognitionos.llm_gateway.domain.chat import CACHE_EXACT
@@ -110,7 +111,7 @@ else redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 """)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Landing:
     """One answer to keep, or none; `flight` empty: no flight ends with it."""
 
@@ -172,7 +173,7 @@ class ExactCache:
         now = time.time()
         left_s = max(kept.expires_at - now, 0.0)
         life_s, mark_s = min(self._kept_s, left_s), min(self._durable_s, left_s)
-        answer = write_kept(replace(kept, expires_at=now + life_s))
+        answer = write_kept(kept, expires_at=now + life_s)
         if len(answer) > LARGEST_BYTES:
             answer = _GONE
         landing = _Landing(

@@ -19,12 +19,12 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Stored).decode
 
 
-def write_kept(kept: Kept) -> bytes:
-    """The bytes of an answer; where it was found is not part of it."""
+def write_kept(kept: Kept, *, expires_at: float) -> bytes:
+    """The bytes of an answer as it lives in one store; where it was found is not part of it."""
     stored = _Stored(
         epoch=kept.epoch,
         stored_at=kept.stored_at,
-        expires_at=kept.expires_at,
+        expires_at=expires_at,
         cost_nanousd=kept.cost_nanousd,
         model=kept.model,
         scopes=kept.scopes,

@@ -180,9 +180,7 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
     for choice in wire.choices:
         delta = choice.delta
         if delta is not None:
-            unshared = delta.tool_calls or delta.audio or delta.function_call
-            thoughts = delta.reasoning_content or delta.reasoning or delta.reasoning_details
-            more = unshared or thoughts or delta.refusal
+            unshared, more = _unshared(delta), _more(delta)
             if delta.content or more:
                 tokens += 1
                 text += delta.content or ""
@@ -232,9 +230,18 @@ def _words(wire: _ChunkWire) -> _ChunkChoice | None:
     delta = choice.delta
     if choice.index != 0 or choice.logprobs is not None:
         return None
-    if delta is not None and (delta.tool_calls or delta.reasoning_content or delta.refusal or delta.audio):
-        return None
-    return choice
+    return None if delta is not None and _more(delta) else choice
+
+
+def _more(delta: _ChunkDelta) -> bool:
+    """Whether it says more than words."""
+    thoughts = delta.reasoning_content or delta.reasoning or delta.reasoning_details
+    return bool(thoughts or delta.refusal or _unshared(delta))
+
+
+def _unshared(delta: _ChunkDelta) -> bool:
+    """Whether it carries what is nobody else's: the call of a tool, sound."""
+    return bool(delta.tool_calls or delta.audio or delta.function_call)
 
 
 def error_text(error: object) -> str:

@@ -1,8 +1,8 @@
 """Events of a stream that arrived at one moment, given on as one: a send for each costs more than all else about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
 from cognitionos.llm_gateway.infrastructure.openai_schema import read_chunk, read_words
@@ -10,7 +10,7 @@ from cognitionos.llm_gateway.infrastructure.openai_schema import read_chunk, rea
 _DONE = b"[DONE]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Arrived:
     """What arrived at one moment; `failure` came after `chunks`, `is_last` says that nothing follows."""
 

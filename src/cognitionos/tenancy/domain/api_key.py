@@ -10,6 +10,7 @@ from cognitionos.events.tenancy import ApiKeyCreated, ApiKeyRevoked, ApiKeyRotat
 from cognitionos.kernel.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from cognitionos.kernel.event import Event
 from cognitionos.kernel.principal import Permission, Principal
+from cognitionos.kernel.value import value
 from cognitionos.tenancy.domain.tenant import valid_name
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -93,7 +94,7 @@ class ApiKey:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class KeyText:
     """A key as its holder has it. Never stored, never logged."""
 
