@@ -4,6 +4,8 @@ Revision ID: 0006
 Revises: 0005
 """
 
+from pathlib import Path
+
 from alembic import op
 
 from cognitionos.platform.schema import dispatch_policy, drop_functions, install_function, tenant_table
@@ -13,11 +15,12 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+_MIGRATIONS = Path(__file__).resolve().parents[1]
 _FUNCTIONS = (
-    "planning/infrastructure/claim_tasks.sql",
+    str(_MIGRATIONS / "before_0018" / "claim_tasks.sql"),
     "planning/infrastructure/renew_leases.sql",
     "planning/infrastructure/hand_back_tasks.sql",
-    "planning/infrastructure/pure_waiting.sql",
+    str(_MIGRATIONS / "before_0013" / "pure_waiting.sql"),
     "planning/infrastructure/run_heads.sql",
 )
 

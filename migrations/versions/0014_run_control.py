@@ -4,6 +4,8 @@ Revision ID: 0014
 Revises: 0013
 """
 
+from pathlib import Path
+
 from alembic import op
 
 from cognitionos.platform.schema import install_function, tenant_table
@@ -15,7 +17,7 @@ depends_on = None
 
 # they know a run that is paused; what they read is there without this migration too
 _FUNCTIONS = (
-    "planning/infrastructure/claim_tasks.sql",
+    str(Path(__file__).resolve().parents[1] / "before_0018" / "claim_tasks.sql"),
     "planning/infrastructure/hand_back_tasks.sql",
 )
 

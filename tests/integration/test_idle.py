@@ -20,6 +20,13 @@ AT_THE_EDGES = 2
 CLAIM = "SELECT * FROM claim_fairly($1, $2, $3, $4)"
 CLAIMS = 10
 """The worker's engine looks every two seconds."""
+STARTED = {
+    CLAIM: 3,
+    "SELECT * FROM open_turns($1, $2)": 3,
+    "SELECT * FROM lead_schedules($1, $2, $3)": 2,
+    "SELECT delivery_id, tenant FROM due_deliveries($1)": 1,
+}
+"""What each loop of the worker has asked at least when its start is over."""
 
 
 @dataclass(kw_only=True)
@@ -35,6 +42,11 @@ class Idle:
     def begin(self) -> None:
         """Forget what was."""
         self.began, self.statements, self.cpu_s = time.monotonic(), self.door.total, cpu_s_of(self.session)
+
+    def rates(self) -> str:
+        """What was sent, for whoever wants to know."""
+        seconds = time.monotonic() - self.began
+        return f"{(self.door.total - self.statements) / seconds:.2f} statements a second"
 
     def check(self) -> None:
         """Nothing was done too often, and nothing cost too much."""
@@ -58,6 +70,9 @@ async def test_idle_processes_ask_at_most_once_a_second_and_take_under_a_hundred
         port = free_port("127.0.0.1", 0)
         api = await product.api(port)
         await eventually(lambda: asyncio.to_thread(answers_ready, f"http://127.0.0.1:{port}"), timeout_s=40)
+        await eventually(
+            lambda: all(of_worker.statements[each] >= times for each, times in STARTED.items()), timeout_s=40
+        )
         idle = [Idle(session=worker.pid, door=of_worker), Idle(session=api.pid, door=of_api)]
 
         for each in idle:
@@ -66,4 +81,5 @@ async def test_idle_processes_ask_at_most_once_a_second_and_take_under_a_hundred
         await eventually(lambda: of_worker.statements[CLAIM] >= until, timeout_s=50)
 
         for each in idle:
+            print(each.rates())
             each.check()

@@ -66,5 +66,7 @@ def build(base: Base, gateway: Gateway, memory: Memory, runs: AgentRuns) -> Conv
             attend=far.attend,
         ),
         far=far,
-        sweeper=TurnSweeper(conversations=conversations, every_s=max(settings.sweep_s, settings.lease_s / 2)),
+        sweeper=TurnSweeper(
+            conversations=conversations, signals=base.signals, every_s=max(settings.sweep_s, settings.lease_s / 2)
+        ),
     )

@@ -1,21 +1,24 @@
 """The worker's loops that look for what a crash left behind: messages in the outbox, turns of conversations."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
-from cognitionos.agents.application.conversations import Conversations
+from cognitionos.agents.application.conversations import GRACE_S, Conversations
 from cognitionos.kernel.errors import Unavailable
+from cognitionos.planning.application.approvals import DECISIONS
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.outbox import Outbox
+from cognitionos.platform.signals import Signals
 
 log = get_logger(__name__)
-CALM = 5
+CALM = 10
 """Where nothing was found, the next look comes after so many times the pause: messages are rarely lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxSweeper:
-    """Looks for due deliveries: every `every_s` seconds while there are some, else every fifth time."""
+    """Looks for due deliveries: every `every_s` seconds while there are some, else every tenth time."""
 
     outbox: Outbox
     every_s: float
@@ -35,16 +38,30 @@ class OutboxSweeper:
 
 @dataclass(frozen=True, kw_only=True)
 class TurnSweeper:
-    """Goes on with turns of conversations that nobody works on: looks every `every_s` seconds."""
+    """Goes on with turns of conversations that nobody works on: looks every `every_s` seconds while any is open.
+
+    Where none is, the next look comes within a lease: whoever begins one meanwhile has it for as long. `DECISIONS`
+    wake it: what waited for people may go on.
+    """
 
     conversations: Conversations
+    signals: Signals
     every_s: float
 
     async def run(self) -> None:
         """Sweep until cancelled; a database that is gone is tried again at the next round."""
-        while True:
-            try:
-                await self.conversations.sweep()
-            except Unavailable as error:
-                log.warning("turn_sweep_failed", reason=str(error))
-            await asyncio.sleep(self.every_s)
+        is_calm = False
+        with self.signals.listen(DECISIONS) as decided:
+            while True:
+                try:
+                    if not is_calm or await self.conversations.any_open():
+                        await self.conversations.sweep()
+                        is_calm = not await self.conversations.any_open()
+                except Unavailable as error:
+                    log.warning("turn_sweep_failed", reason=str(error))
+                pause_s = max(self.every_s, self.conversations.lease_s) if is_calm else self.every_s
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await decided.wait()
+                        await asyncio.sleep(GRACE_S)
+                decided.clear()

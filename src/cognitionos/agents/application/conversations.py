@@ -139,6 +139,10 @@ class Conversations:
         untended = await self.talks.untended(grace_s=GRACE_S, most=room)
         return sum([await self.go_on(*each) is not None for each in untended])
 
+    async def any_open(self) -> bool:
+        """Whether a turn of any tenant is worked on, or soon has to be."""
+        return bool(await self.talks.untended(grace_s=-self.lease_s, most=1))
+
     async def cancel(self, who: Principal, conversation_id: UUID) -> Turn | None:
         """End the turn under way, in whichever process; None: there is none."""
         turn = await self.talks.cancel(who.tenant_id, conversation_id)

@@ -19,6 +19,8 @@ from cognitionos.platform.signals import Signals
 
 log = get_logger(__name__)
 DECIDED = declare("approvals.decided")
+DECISIONS = "decisions"
+"""The signal that somebody has decided."""
 
 LONGEST_COMMENT = 4_000
 _PREFIX = "cogap_"
@@ -90,8 +92,8 @@ class Approvals:
         crash_point(DECIDED)
         if is_new:
             log.info("approval_decided", approval_id=str(approval_id), decision=decision.status.value)
-        await self.signals.send(TASKS)
-        await self.signals.send(run_channel(approval.run_id))
+        for channel in (TASKS, run_channel(approval.run_id), DECISIONS):
+            await self.signals.send(channel)
 
     def _decision(self, by: str, comment: str | None, *, approved: bool) -> Decision:
         if comment is not None and len(comment) > LONGEST_COMMENT:

@@ -16,6 +16,8 @@ log = get_logger(__name__)
 LEASE_S = 8.0
 LOOK_S = 5.0
 """Leader and others look this often, so a dead leader is replaced within `LEASE_S + LOOK_S` seconds."""
+CALM_S = 1.0
+"""A leader that has no schedule to fire keeps its lease until so long before its end, instead of looking as often."""
 AGAIN_S = 0.5
 """What could not be fired is tried again after this."""
 
@@ -93,6 +95,8 @@ class Scheduler:
         except Unavailable as error:
             log.warning("schedules_not_looked_at", reason=str(error))
             return self.look_s
+        if not lead.coming:
+            return max(self.look_s, self.lease_s - CALM_S)
         soonest = min([self.look_s, *(each.in_s for each in lead.coming)])
         return max(0.0 if all(fired) else AGAIN_S, soonest)
 
