@@ -198,7 +198,10 @@ async def test_the_ledger_cannot_be_changed_or_read_by_another_tenant(
 
 
 async def test_texts_that_postgresql_cannot_store_do_not_fail_the_batch(store: PostgresBudgetStore) -> None:
-    caller = a_caller(user="a\0b")
+    caller, other = a_caller(user="a\0b"), a_caller()
+
+    held = await asyncio.gather(store.hold(a_hold(caller, 100)), store.hold(a_hold(other, 100)))
+    assert [each.granted for each in held] == [True, True]
 
     await store.settle(a_call(caller, model_asked="gpt\0"))
 

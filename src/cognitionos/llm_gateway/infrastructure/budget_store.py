@@ -184,7 +184,7 @@ class PostgresBudgetStore:
             {
                 "call_id": hold.row.call_id,
                 "tenant_id": hold.row.caller.tenant_id,
-                "subjects": hold.row.caller.subjects,
+                "subjects": [subject.replace("\0", "") for subject in hold.row.caller.subjects],
                 "amount": hold.amount_nanousd,
                 "owner": self._owner,
                 "expires_s": hold.deadline_s + GRACE_S,
