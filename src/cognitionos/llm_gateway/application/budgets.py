@@ -146,8 +146,15 @@ class Budgets:
             )
 
     async def bill(self, call: Call, candidate: Candidate) -> Call:
-        """Price the call at `candidate` and settle it; the call as it was booked."""
-        price = await self.prices.price(call.caller.tenant_id, candidate)
+        """Price the call at `candidate` and settle it; the call as it was booked.
+
+        Goes on to its end although whoever waits for it is cancelled.
+        """
+        try:
+            price = await self.prices.price(call.caller.tenant_id, candidate)
+        except asyncio.CancelledError:
+            self.bill_later(call, candidate)
+            raise
         cost, priced = billed(price, call.usage)
         booked = replace(call, cost_nanousd=cost, priced=priced)
         await self.settle(booked)

@@ -1,7 +1,9 @@
 """One chat call, whole: route, fingerprint, cache, hold, attempt, price, settle, record."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -157,20 +159,23 @@ class Completion:
     ) -> ChatResult:
         wire, candidate = done.value.wire, done.candidate
         usage = done.value.usage or self._estimate(request, wire)
-        price = await self.budgets.price(call.caller.tenant_id, candidate)
-        cost, priced = billed(price, usage)
-        row = call.row(
+        row = partial(
+            call.row,
             outcome="ok",
             candidate=candidate,
             usage=usage,
-            cost_nanousd=cost,
-            priced=priced,
             attempts=done.attempts,
             finish_reason=finish_reason_of(wire),
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
         )
-        await self.budgets.settle(row)
+        try:
+            price = await self.budgets.price(call.caller.tenant_id, candidate)
+        except asyncio.CancelledError:
+            self.budgets.bill_later(row(), candidate)
+            raise
+        cost, priced = billed(price, usage)
+        await self.budgets.settle(row(cost_nanousd=cost, priced=priced))
         self.share(ticket, wire if may_be_kept(wire) else None, granted=granted, done=done, cost_nanousd=cost)
         return result_of(
             call,

@@ -275,9 +275,9 @@ class Flow:
         self.done.slot.end()
         over, budgets, row = Over(broken=broken or NOT_BOOKED), self.steps.budgets, self._row(outcome)
         try:
-            await self._rest.aclose()
             if outcome == ABORTED:
                 budgets.bill_later(row, self.done.candidate)
+                await self._rest.aclose()
             else:
                 booked = await budgets.bill(row, self.done.candidate)
                 self.ended.usage, self.ended.cost_nanousd = booked.usage, booked.cost_nanousd
