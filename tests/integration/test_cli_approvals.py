@@ -8,7 +8,7 @@ from tests.servers import scratch_dir
 from tests.stacks import RunningStack, running_stack
 from tests.waiting import eventually_sync
 
-from cognitionos.cli.approvals import UnreadableFile, read_workflow
+from cognitionos.cli.workflow_file import UnreadableFile, read_workflow
 
 SHIP = """
 name: ship
@@ -49,7 +49,14 @@ def test_a_workflow_is_put_started_approved_and_signalled(stack: RunningStack, t
 
 
 def test_a_file_that_says_no_workflow_is_named(tmp_path: Path) -> None:
-    for name, text in (("list.yaml", "- 1"), ("broken.yaml", "a: ["), ("empty.yaml", "")):
+    task = "tasks: {a: {kind: value, input: %s}}"
+    texts = {"list.yaml": "- 1", "broken.yaml": "a: [", "empty.yaml": "", "twice.yaml": "tasks: {a: {}, a: {}}"}
+    texts |= {
+        "bytes.yaml": task % "!!binary aGk=",
+        "endless.yaml": task % ".inf",
+        "itself.yaml": f"x: &x {{x: *x}}\n{task % 1}",
+    }
+    for name, text in texts.items():
         (tmp_path / name).write_text(text)
         with pytest.raises(UnreadableFile, match=name):
             read_workflow(tmp_path / name)

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,11 +9,7 @@ from urllib.parse import quote
 from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, say
 from cognitionos.cli.client import server_of
 from cognitionos.cli.subject import an_id, subject_of
-from cognitionos.kernel.errors import Invalid
-
-
-class UnreadableFile(Invalid):
-    """The file is not there, or neither YAML nor JSON, or does not say a workflow."""
+from cognitionos.cli.workflow_file import read_workflow
 
 
 def register(commands: Commands) -> None:
@@ -68,27 +62,6 @@ def start_workflow(args: argparse.Namespace) -> int:
         body["version"] = args.version
     run = server_of(args).post("/v1/runs", body)
     return say(args, run, f"run {run['id']} is {run['status']}")
-
-
-def read_workflow(path: Path) -> dict[str, Any]:
-    """`{"name", "tasks"}` from a file (`-`: standard input); without a name, the file's own. YAML includes JSON."""
-    import yaml  # type: ignore[import-untyped]  # here: a command that reads none should not pay for it
-
-    class Plain(yaml.SafeLoader):  # type: ignore[misc]
-        """JSON's types only: a day stays a text."""
-
-    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.items()
-    Plain.yaml_implicit_resolvers = {
-        first: [each for each in those if not each[0].endswith(":timestamp")] for first, those in resolvers
-    }
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-        found = yaml.load(text, Loader=Plain)  # noqa: S506 - a safe loader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnreadableFile(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(found, Mapping) or not isinstance(found.get("tasks"), Mapping):
-        raise UnreadableFile(f"{path} has no 'tasks': an object of tasks by key")
-    return {"name": path.stem, **found}
 
 
 def _payload(text: str | None) -> Any:

@@ -1,0 +1,50 @@
+"""A workflow in a file: YAML (which includes JSON), of JSON's types only."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cognitionos.kernel.errors import Invalid
+
+
+class UnreadableFile(Invalid):
+    """The file is not there, or neither YAML nor JSON, or does not say a workflow."""
+
+
+def read_workflow(path: Path) -> dict[str, Any]:
+    """`{"name", "tasks"}` from a file (`-`: standard input); without a name, its own. Raises `UnreadableFile`."""
+    import yaml  # type: ignore[import-untyped]  # here: a command that reads none should not pay for it
+
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        found = yaml.load(text, Loader=_loader(yaml))  # noqa: S506 - a safe loader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UnreadableFile(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(found, Mapping) or not isinstance(found.get("tasks"), Mapping):
+        raise UnreadableFile(f"{path} has no 'tasks': an object of tasks by key")
+    try:
+        json.dumps(found, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnreadableFile(f"{path} holds what JSON cannot say: {error}") from error
+    return {"name": path.stem, **found}
+
+
+def _loader(yaml: Any) -> Any:
+    """A safe loader to whom a day is a text, and a key that comes twice an error."""
+
+    class Plain(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's
+            seen = set()
+            for key, _ in node.value:
+                if key.value in seen and isinstance(key, yaml.ScalarNode):
+                    raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' twice", key.start_mark)
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            return super().construct_mapping(node, deep=deep)
+
+    Plain.yaml_implicit_resolvers = {
+        first: [each for each in those if not each[0].endswith(":timestamp")]
+        for first, those in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    return Plain
