@@ -17,6 +17,15 @@ GRAMMAR = QUESTION | words("""
         s t m re ve ll d out up get got go going
         """)
 """Carries no content of its own; what it changes (negation, direction, condition) other guards read."""
+FOREIGN = words("""
+    der die das und ist ich wie nicht ein eine mein meine mit auf warum kann wo wer oder auch sich werden wird
+    le la les une est je que pour dans comment pourquoi mon ma mes quel quelle sont pas avec sur du des puis peut
+    el los las como para por mi es un una cual cuando donde porque puedo hacer del al con
+    il lo gli che di per non sono come perche quando dove posso della het een van hoe waarom mijn ik niet kan
+    o os um uma meu minha posso fazer qual quais onde jak co je na nie czy co jest
+    """) - words("die as do in on no a to me we so is was am be at i co je")
+"""Small words of other languages: who writes with them is not judged by English rules."""
+
 NUMBERS = dict(
     pair.split("=")
     for pair in words(

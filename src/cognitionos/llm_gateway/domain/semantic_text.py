@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cognitionos.kernel.english import GRAMMAR, NUMBERS, UNITS, stem, words
+from cognitionos.kernel.english import FOREIGN, GRAMMAR, NUMBERS, UNITS, stem, words
 from cognitionos.llm_gateway.domain.semantic_words import (
     DATES,
     DIRECTIONS,
     FILLERS,
-    FOREIGN,
     MARKERS,
     MODALS,
     NEGATIONS,

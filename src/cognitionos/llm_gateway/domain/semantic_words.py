@@ -14,15 +14,6 @@ LIGHT = words("""
     """)
 """Adds little to a question that is otherwise the same."""
 NEGATIONS = words("not no never none nobody nothing neither nor cannot without unable fail fails failed")
-FOREIGN = words("""
-    der die das und ist ich wie nicht ein eine mein meine mit auf warum kann wo wer oder auch sich werden wird
-    le la les une est je que pour dans comment pourquoi mon ma mes quel quelle sont pas avec sur du des puis peut
-    el los las como para por mi es un una cual cuando donde porque puedo hacer del al con
-    il lo gli che di per non sono come perche quando dove posso della het een van hoe waarom mijn ik niet kan
-    o os um uma meu minha posso fazer qual quais onde jak co je na nie czy co jest
-    """) - words("die as do in on no a to me we so is was am be at i co je")
-"""Small words of other languages: who writes with them is not judged by English rules."""
-
 DATES = {
     date: names[0]
     for names in (
