@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run up down doctor test test-long check format lock bench bench-engine bench-gateway bench-semantic clean
+.PHONY: help setup dev run up down doctor test test-long check format lock bench bench-engine bench-gateway bench-grounding bench-semantic clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ bench: dev ## measure: gateway overhead, a 1,000-task run, memory search
 
 bench-semantic: dev ## hits and false hits of the semantic cache: PAIRS=FILE of {"text_a", "text_b", "label"} lines
 	@$(BIN)/python -m tests.bench.semantic $(PAIRS)
+
+bench-grounding: dev ## planted falsehoods found in answers: ANSWERS=FILE of {"evidence", "answer", "false_claims"} lines
+	@$(BIN)/python -m tests.bench grounding $(ANSWERS)
 
 bench-gateway: dev $(STAMPS)/litellm ## measure the gateway beside LiteLLM's proxy; SOAK=200000: and its memory
 	@$(BIN)/python -m tests.bench gateway --litellm=$(LITELLM) --hanging $(if $(SOAK),--soak=$(SOAK))

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from cognitionos.agents.application.definitions import BUILT_IN, Definitions, ShippedRoster
 from cognitionos.agents.application.folding import Folding
+from cognitionos.agents.application.grounding import Claims
 from cognitionos.agents.application.loop import Loop
 from cognitionos.agents.application.ports import Files, Journal, KitOf, Models, Observer, Roster, Tool, no_kit
 from cognitionos.agents.application.review import Review
@@ -150,6 +151,7 @@ def agent_runs(
         loop=Loop(thinking=thinking, folding=Folding(thinking=thinking, roster=roster), toolbox=toolbox, roster=roster),
         thinking=thinking,
         review=Review(thinking=thinking, files=files, observe=observe, roster=roster),
+        claims=Claims(now=now),
         observe=observe,
         now=now,
         new_id=new_id,

@@ -8,6 +8,7 @@ from uuid import UUID
 from cognitionos.agents.domain.approval import ToolDecision
 from cognitionos.agents.domain.consensus import DEADLINE_S
 from cognitionos.agents.domain.conversation import Exchange
+from cognitionos.agents.domain.grounding import Check, told
 from cognitionos.agents.domain.workspace import Artifact
 from cognitionos.platform.database import Write
 
@@ -95,7 +96,10 @@ class Chat(Identity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A task done. `artifacts` are the files that this task wrote; figures are sums over the whole journal."""
+    """A task done. `artifacts` are the files that this task wrote; figures are sums over the whole journal.
+
+    `check`: its claims, where its agent's were to be looked up.
+    """
 
     text: str
     artifacts: tuple[Artifact, ...]
@@ -107,6 +111,7 @@ class Outcome:
     completion_tokens: int
     steps: int
     rounds: int
+    check: Check | None = None
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -119,6 +124,7 @@ class Outcome:
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "steps": self.steps,
+            **({} if self.check is None else {"grounding": told(self.check)}),
         }
 
 

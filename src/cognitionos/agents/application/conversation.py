@@ -59,9 +59,11 @@ def judged_by(
     draft: str,
     files: Sequence[Artifact],
     evidence: Sequence[Step],
+    doubts: str = "",
     characters: int | None = None,
 ) -> Messages:
-    """What a critic sees of a draft: the task, the result, its files, and what tools answered on the way.
+    """What a critic sees of a draft: the task, the result, its files, and what tools answered on the way;
+    `doubts`, claims that nothing supports.
 
     `characters` is what a small model has room for.
     """
@@ -77,6 +79,10 @@ def judged_by(
         ("The result", draft if characters is None else clipped(draft, characters // 2)),
         ("Files it wrote", _listed(files)),
         ("What its tools answered", shown),
+        (
+            "Claims of the result that are in nothing it was given (found by rules; some may still follow from it)",
+            doubts,
+        ),
     ]
     return [system(prompt), user(_labelled(parts))]
 

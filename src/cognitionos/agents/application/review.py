@@ -9,6 +9,7 @@ from typing import Any
 
 from cognitionos.agents.application.assignment import Assignment
 from cognitionos.agents.application.conversation import judged_by
+from cognitionos.agents.application.grounding import Draft, as_lines
 from cognitionos.agents.application.ports import Files, Observer, Roster
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
@@ -27,30 +28,30 @@ class Review:
     observe: Observer
     roster: Roster
 
-    async def judge(self, session: Session, *, assignment: Assignment, draft: str, number: int) -> Verdict:
-        """The verdict on draft `number` (from 0). Raises `AgentFailed` when there is none: a single critic that cannot
+    async def judge(self, session: Session, *, assignment: Assignment, draft: Draft) -> Verdict:
+        """The verdict on a draft. Raises `AgentFailed` when there is none: a single critic that cannot
         be understood, several of whom too few answered in time.
         """
         critics = [session.agent(name) for name in assignment.critics]
         if len(critics) == 1:
-            place, was_known = f"{critics[0].role}/{number}", len(session.steps)
+            place, was_known = f"{critics[0].role}/{draft.number}", len(session.steps)
             verdict = await self._vote(session, critics[0], place, assignment=assignment, draft=draft)
             if len(session.steps) > was_known:
-                await self._tell(session, verdict, number)
+                await self._tell(session, verdict, draft.number)
             return verdict
-        return await self._agree(session, critics, assignment=assignment, draft=draft, number=number)
+        return await self._agree(session, critics, assignment=assignment, draft=draft)
 
     async def _agree(
-        self, session: Session, critics: Sequence[AgentDefinition], *, assignment: Assignment, draft: str, number: int
+        self, session: Session, critics: Sequence[AgentDefinition], *, assignment: Assignment, draft: Draft
     ) -> Verdict:
         """What they agree on is journaled: a late vote changes nothing, in a replay neither."""
-        key = f"consensus/{number}"
+        key = f"consensus/{draft.number}"
         done = session.done(key)
         if done is None:
-            consensus = await self._votes(session, critics, assignment=assignment, draft=draft, number=number)
+            consensus = await self._votes(session, critics, assignment=assignment, draft=draft)
             done = _settled(key, consensus, at=self.thinking.now())
             verdict = consensus.verdict()
-            told = {**_told(verdict, number), "critics": len(critics), "votes": len(consensus.votes)}
+            told = {**_told(verdict, draft.number), "critics": len(critics), "votes": len(consensus.votes)}
             await session.record(done, told=("agent.verdict", told))
             self.observe.verdict(accepted=verdict.accepted)
         consensus = _consensus(done)
@@ -63,7 +64,7 @@ class Review:
         return consensus.verdict()
 
     async def _votes(
-        self, session: Session, critics: Sequence[AgentDefinition], *, assignment: Assignment, draft: str, number: int
+        self, session: Session, critics: Sequence[AgentDefinition], *, assignment: Assignment, draft: Draft
     ) -> Consensus:
         """Every vote that comes before the deadline or before it is decided; a critic not understood has none."""
         for critic in critics:
@@ -73,7 +74,7 @@ class Review:
                 self._vote(
                     session,
                     critic,
-                    f"{critic.role}/{number}.{each}",
+                    f"{critic.role}/{draft.number}.{each}",
                     assignment=assignment,
                     draft=draft,
                     apart=stance(each, len(critics)),
@@ -99,7 +100,7 @@ class Review:
         place: str,
         *,
         assignment: Assignment,
-        draft: str,
+        draft: Draft,
         apart: str = "",
     ) -> Verdict:
         prompt = await self.roster.prompt(assignment.tenant_id, session.prompts[critic.role])
@@ -112,8 +113,9 @@ class Review:
             messages=judged_by(
                 system,
                 assignment,
-                draft=draft,
+                draft=draft.text,
                 files=files,
+                doubts=as_lines(draft.doubts),
                 evidence=_evidence(session),
                 characters=(await self.thinking.room(session, critic)).characters,
             ),

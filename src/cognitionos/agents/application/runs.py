@@ -19,6 +19,7 @@ from cognitionos.agents.application.assignment import (
     Question,
 )
 from cognitionos.agents.application.conversation import asked, objections, opening_of
+from cognitionos.agents.application.grounding import Claims, Draft, sent_back
 from cognitionos.agents.application.hand_off import Stage
 from cognitionos.agents.application.loop import Loop
 from cognitionos.agents.application.ports import Files, Journal, Models, Observer, Roster
@@ -47,6 +48,7 @@ class AgentRuns:
     loop: Loop
     thinking: Thinking
     review: Review
+    claims: Claims
     observe: Observer
     now: Clock
     new_id: Callable[[], UUID]
@@ -60,8 +62,9 @@ class AgentRuns:
         prompt = await self.roster.prompt(assignment.tenant_id, roles[0].prompt)
         opening = opening_of(prompt.text, assignment, files, characters=await self._characters(assignment, lead))
         async with self._session(assignment, roles, opening) as session:
-            text, rounds = await self._drafts(session, assignment)
-            return await self._outcome(session, text, rounds=rounds)
+            stage = Stage(definition=session.agent(assignment.role), opening=session.state.opening, rest=[])
+            draft, rounds = await self._drafts(session, stage, judged=assignment if assignment.review else None)
+            return await self._outcome(session, draft, rounds=rounds)
 
     async def converse(self, chat: Chat) -> Outcome:
         """Answer a message, or go on with it where its journal ends. Raises as `perform`."""
@@ -73,8 +76,8 @@ class AgentRuns:
         async with self._session(chat, roles, opening) as session:
             stage = Stage(definition=session.agent(chat.role), opening=session.state.opening, rest=[])
             stage.opening = await self.loop.folding.talk(session, stage, chat.exchange, limit=half)
-            text, _ = await self.loop.draft(session, stage, number=0)
-            return await self._outcome(session, text, rounds=0)
+            draft, _ = await self._drafts(session, stage, judged=None)
+            return await self._outcome(session, draft, rounds=0)
 
     async def ask(self, question: Question) -> Answer:
         """One structured answer. The facade names what it raises."""
@@ -124,18 +127,24 @@ class AgentRuns:
         """The agents of these names as they are now, each once."""
         return [await self.roster.agent(identity.tenant_id, name) for name in dict.fromkeys(names)]
 
-    async def _drafts(self, session: Session, assignment: Assignment) -> tuple[str, int]:
-        """The text that stands, and how often critics looked at it."""
-        stage = Stage(definition=session.agent(assignment.role), opening=session.state.opening, rest=[])
+    async def _drafts(self, session: Session, stage: Stage, *, judged: Assignment | None) -> tuple[Draft, int]:
+        """The draft that stands, and how often critics looked at it; without critics, an agent that is asked about
+        claims of its own is asked once.
+        """
         for number in range(MOST_ROUNDS):
-            draft, stage = await self.loop.draft(session, stage, number=number)
-            if not assignment.review:
-                return draft, 0
-            verdict = await self.review.judge(session, assignment=assignment, draft=draft, number=number)
-            if verdict.accepted:
-                return draft, number + 1
-            stage.rest.append(user(send_back(verdict)))
-        raise _rejected(assignment, verdict)
+            text, stage = await self.loop.draft(session, stage, number=number)
+            draft = await self.claims.checked(session, stage, text, number=number)
+            if judged is not None:
+                verdict = await self.review.judge(session, assignment=judged, draft=draft)
+                if not verdict.accepted:
+                    stage.rest.append(user(send_back(verdict)))
+                    continue
+            elif draft.doubts and number == 0:
+                stage.rest.append(user(sent_back(draft)))
+                continue
+            await self.claims.must_stand(session, draft)
+            return draft, 0 if judged is None else number + 1
+        raise _rejected(session.identity, verdict)
 
     @asynccontextmanager
     async def _session(
@@ -199,12 +208,12 @@ class AgentRuns:
             return role
         return await self.roster.agent(identity.tenant_id, role.role, version=version)
 
-    async def _outcome(self, session: Session, text: str, *, rounds: int) -> Outcome:
+    async def _outcome(self, session: Session, draft: Draft, *, rounds: int) -> Outcome:
         model, simulated = session.last_model
         totals = session.totals
         artifacts = await self.files.of_agent_run(session.identity.tenant_id, session.state.agent_run_id)
         return Outcome(
-            text=text,
+            text=draft.text,
             artifacts=tuple(artifacts),
             model=model,
             simulated=simulated,
@@ -214,6 +223,7 @@ class AgentRuns:
             completion_tokens=totals.completion_tokens,
             steps=totals.steps,
             rounds=rounds,
+            check=draft.check,
         )
 
 
@@ -224,8 +234,8 @@ def _reason(content: Any) -> str:
     return "; ".join(words)[-2_000:] or "it did not say why"
 
 
-def _rejected(assignment: Assignment, verdict: Verdict) -> AgentFailed:
+def _rejected(identity: Identity, verdict: Verdict) -> AgentFailed:
     reasons = "; ".join(verdict.reasons)
     return AgentFailed(
-        f"The critic rejected the result of task '{assignment.task_key}' {MOST_ROUNDS} times; at last: {reasons}"
+        f"The critic rejected the result of task '{identity.task_key}' {MOST_ROUNDS} times; at last: {reasons}"
     )

@@ -23,6 +23,8 @@ def event_of(step: Step) -> Told | None:
         return Told(kind="agent.tool_called", data=_called(step))
     if step.kind is StepKind.DECISION and "from" in step.content:
         return Told(kind="agent.handed_off", data=_handed_off(step))
+    if step.kind is StepKind.DECISION and "unsupported" in step.content:
+        return Told(kind="agent.checked", data=_checked(step))
     return Told(kind="agent.answered", data=_answered(step)) if "tool_calls" in step.content else None
 
 
@@ -51,6 +53,10 @@ def _called(step: Step) -> dict[str, Any]:
         "result": clipped(step.content["result"], _LONGEST_CALL),
         "files": step.content["files"],
     }
+
+
+def _checked(step: Step) -> dict[str, Any]:
+    return {name: step.content[name] for name in ("draft", "checked", "unsupported")}
 
 
 def _handed_off(step: Step) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _DATE = re.compile(
     | (?P<d1>{_DAY})\.?\s(?:of\s)?(?P<m1>{_MONTH})(?:,?\s(?P<y1>{_YEAR}))?\b
     | (?P<m2>{_MONTH})\s(?P<d2>{_DAY})\b(?!:)(?:,?\s(?P<y2>{_YEAR})\b)?
     | (?P<m3>{_MONTH})\s(?P<y3>{_YEAR})\b
-    | (?P<a>\d{{1,2}})(?P<mark>[./-])(?P<b>\d{{1,2}})(?P=mark)(?P<y4>{_YEAR}|\d\d)(?![\w./-])
+    | (?P<a>\d{{1,2}})(?P<mark>[./-])(?P<b>\d{{1,2}})(?P=mark)(?P<y4>{_YEAR}|\d\d)(?![\w/-]|\.\d)
     | (?P<m5>(?-i:January|February|March|April|June|July|August|September|October|November|December|(?<=\bin\ )May))\b
     | (?P<weekday>(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day)s?\b
     )

@@ -6,12 +6,13 @@ Not seen: a wrong relation between right facts, a negation, a cause or an event 
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 from cognitionos.agents.domain.dates import Moment, agrees, later, moments
 from cognitionos.agents.domain.evidence import BLANK, Evidence, blanked
@@ -22,6 +23,8 @@ from cognitionos.agents.domain.quantities import CURRENCIES, Quantity, quantitie
 
 MOST_ANSWER_CHARACTERS = 50_000
 MOST_CLAIMS = 400
+MOST_UNSUPPORTED = 50
+_LONGEST_CLAIM = 200
 _MOST_SPANS = 30
 _MOST_APART = 40_000
 _LIST_ITEM = "•"
@@ -55,10 +58,14 @@ class Claim:
     start: int
     end: int
 
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored and shown; `start` and `end` count characters of the answer."""
+        return {"kind": self.kind.value, "text": self.text, "start": self.start, "end": self.end}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """How many claims were looked up, and those that nothing supports, in the order of the answer."""
+    """How many claims were looked up, and the first of those that nothing supports, in the order of the answer."""
 
     checked: int
     unsupported: tuple[Claim, ...]
@@ -67,7 +74,19 @@ class Check:
 def check(answer: str, evidence: Sequence[str]) -> Check:
     """Look up the claims of `answer` in `evidence` (texts, plain or JSON). Takes milliseconds to a second of CPU."""
     judged = sorted(_Reading(answer[:MOST_ANSWER_CHARACTERS], Evidence(evidence)).judged(), key=_place)[:MOST_CLAIMS]
-    return Check(checked=len(judged), unsupported=tuple(claim for claim, is_supported in judged if not is_supported))
+    unsupported = [claim for claim, is_supported in judged if not is_supported]
+    return Check(checked=len(judged), unsupported=tuple(unsupported[:MOST_UNSUPPORTED]))
+
+
+def told(found: Check) -> dict[str, Any]:
+    """As it is stored and shown."""
+    return {"checked": found.checked, "unsupported": [each.as_json() for each in found.unsupported]}
+
+
+def check_of(stored: Mapping[str, Any]) -> Check:
+    """From `told`."""
+    claims = (Claim(**{**each, "kind": ClaimKind(each["kind"])}) for each in stored["unsupported"])
+    return Check(checked=stored["checked"], unsupported=tuple(claims))
 
 
 @dataclass
@@ -113,7 +132,7 @@ class _Reading:
 
     def _take(self, judged: Iterable[tuple[ClaimKind, int, int, bool]]) -> None:
         new = [
-            (Claim(kind=kind, text=self.answer[start:end], start=start, end=end), is_supported)
+            (Claim(kind=kind, text=self.answer[start:end][:_LONGEST_CLAIM], start=start, end=end), is_supported)
             for kind, start, end, is_supported in islice(judged, MOST_CLAIMS)
         ]
         self.found += new

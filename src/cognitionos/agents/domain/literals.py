@@ -122,6 +122,7 @@ def is_repeated(literal: Literal, evidence: str) -> bool:
             evidence[found + len(said) : found + len(said) + 1],
         )
         is_part = literal.kind is ClaimKind.ADDRESS and before in _IN_ADDRESSES
+        is_part = is_part and not evidence.endswith("www.", 0, found)
         if not (is_part or _joins(before, said[:1]) or _joins(after, said[-1:])):
             return True
         found = evidence.find(said, found + 1)

@@ -24,8 +24,9 @@ _TITLES = words(
 )
 _NEVER = words("""
     i ok okay utc gmt cet cest est pst am pm ad bc api apis http https url urls json xml csv pdf html css sql yaml toml
-    md ai ml it hr pr faq id ids ui ux usd eur gbp usa us uk eu un english german french spanish italian european
-    american asian african internet web january february march april may june july august september october november december
+    md ai ml it hr pr faq id ids ui ux usd eur gbp usa us uk eu un english german french spanish italian
+    european american asian african internet web january february march april may june july august september october
+    november december
     monday tuesday wednesday thursday friday saturday sunday q1 q2 q3 q4 vat rsvp ps nb tbd todo ceo cto cfo coo cpu gpu
     ram ssd os vpn ip tcp udp dns tls ssl ssh gb mb kb tb kwh monday's yes no note summary recommendation conclusion
     total overview result results option options step steps figure table section appendix part page

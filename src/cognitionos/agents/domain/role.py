@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from cognitionos.agents.domain.grounding import Grounding
 from cognitionos.kernel.errors import NotFound
 from cognitionos.kernel.money import NANOUSD_PER_USD
 
@@ -30,7 +31,7 @@ class AgentDefinition:
 
     `temperature` None is the model's own: several models refuse any other. `prompt_name` None is the role's own prompt.
     `version` 0 is built in, others are a tenant's. `capabilities` say what it is good for, `hand_off_to` names the
-    agents that it may give its task to.
+    agents that it may give its task to. `grounding`: what is done with claims of its answers that nothing supports.
     """
 
     role: str
@@ -44,6 +45,7 @@ class AgentDefinition:
     limits: Limits = field(default_factory=Limits)
     model: str | None = None
     temperature: float | None = None
+    grounding: Grounding = Grounding.OFF
 
     @property
     def prompt(self) -> str:

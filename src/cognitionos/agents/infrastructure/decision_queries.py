@@ -12,6 +12,7 @@ from cognitionos.platform.database import Database
 
 MOST_DECISIONS = 1000
 _MOST_SHOWN = 1_000
+_GROUNDING = ("draft", "checked", "unsupported")
 _MEMORIES = "## Known from memory\n"
 _DECISIONS = """
 SELECT s.number, r.task_key, s.key, s.role, s.kind, s.content, r.prompts ->> s.role, s.model, s.simulated, s.ended_at,
@@ -23,7 +24,9 @@ WHERE s.run_id = %s AND s.kind <> 'tool' ORDER BY s.number LIMIT %s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One answer of a model. `call_id` names its row in the ledger; `verdict` is a critic's, None for others."""
+    """One answer of a model. `call_id` names its row in the ledger; `verdict` is a critic's, `grounding` what a check
+    of claims found, None for others.
+    """
 
     task: str
     step: str
@@ -38,6 +41,7 @@ class Decision:
     tools: list[str]
     memories: list[str]
     verdict: Mapping[str, Any] | None
+    grounding: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ def _decision(row: tuple[Any, ...]) -> Decision:
         tools=[call["function"]["name"] for call in content.get("tool_calls", ())],
         memories=_memories(row[10]) if row[4] == "model" else [],
         verdict=_verdict(content["text"]) if row[4] == "verdict" else None,
+        grounding={name: content[name] for name in _GROUNDING} if "unsupported" in content else None,
     )
 
 

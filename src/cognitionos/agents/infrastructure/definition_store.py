@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from cognitionos.agents.application.definitions import Definitions
+from cognitionos.agents.domain.grounding import Grounding
 from cognitionos.agents.domain.prompt import Prompt, PromptNotFound, own_label, own_version
 from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound, Limits, OwnAgent
 from cognitionos.platform.database import Database
@@ -70,6 +71,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     hand_off_to: tuple[str, ...] = ()
+    grounding: Grounding = Grounding.OFF
     tokens: int
     cost_nanousd: int
     seconds: float
@@ -224,6 +226,7 @@ def _definition(name: str, version: int, content: Content, prompt_version: str) 
         limits=_limits(content),
         model=content.model,
         temperature=content.temperature,
+        grounding=content.grounding,
     )
 
 

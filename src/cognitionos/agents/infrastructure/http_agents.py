@@ -11,6 +11,7 @@ from litestar.params import FromPath, JSONBody
 
 from cognitionos.agents.application.ports import Tool
 from cognitionos.agents.application.toolbox import Toolbox
+from cognitionos.agents.domain.grounding import Grounding
 from cognitionos.agents.domain.prompt import Prompt, own_label
 from cognitionos.agents.infrastructure.agent_admin import AgentAdmin, BadAgentDefinition
 from cognitionos.agents.infrastructure.definition_store import ActivePrompt, AgentRow, Content, PromptRow
@@ -66,6 +67,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[ToolView]
     capabilities: list[str]
     hand_off_to: list[str]
+    grounding: Grounding
     limits: LimitsView
 
 
@@ -103,7 +105,7 @@ class SetLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 class SetAgent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A definition. `prompt` null is the prompt of the agent's own name; `prompt_version` null is the one that counts
-    when a run begins.
+    when a run begins. `grounding` says what is done with claims of its answers that nothing it was given supports.
     """
 
     description: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000, pattern=r"^[^\x00]*\Z")]
@@ -114,6 +116,7 @@ class SetAgent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tools: Names = []
     capabilities: Names = []
     hand_off_to: Names = []
+    grounding: Grounding = Grounding.OFF
     limits: SetLimits = SetLimits()
 
 
@@ -285,6 +288,7 @@ async def _view(admin: AgentAdmin, toolbox: Toolbox, who: Who, name: str) -> Age
         tools=[_tool(each) for each in tools if each is not None],
         capabilities=list(agent.capabilities),
         hand_off_to=list(agent.hand_off_to),
+        grounding=agent.grounding,
         limits=LimitsView(
             tokens=limits.tokens,
             cost_usd=usd_text(limits.cost_nanousd),
@@ -320,6 +324,7 @@ def _content(name: str, data: SetAgent) -> Content:
         tools=tuple(data.tools),
         capabilities=tuple(data.capabilities),
         hand_off_to=tuple(data.hand_off_to),
+        grounding=data.grounding,
         tokens=limits.tokens,
         cost_nanousd=_cost(limits.cost_usd),
         seconds=limits.seconds,

@@ -44,6 +44,8 @@ class Decided(Protocol):
     def memories(self) -> list[str]: ...
     @property
     def verdict(self) -> Mapping[str, Any] | None: ...
+    @property
+    def grounding(self) -> Mapping[str, Any] | None: ...
 
 
 class Paid(Protocol):
@@ -109,6 +111,23 @@ class VerdictView(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[str]
 
 
+class UnsupportedClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of an answer that is in nothing its agent was given; `start` and `end` count characters of the answer."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+class GroundingView(msgspec.Struct, frozen=True, kw_only=True):
+    """The claims of a draft (from 1) looked up: how many, and which were not found."""
+
+    draft: int
+    checked: int
+    unsupported: list[UnsupportedClaim]
+
+
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of a model. `budget_left_usd`: what the goal had left when it was asked, null without a goal.
 
@@ -124,6 +143,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[str]
     memories: list[str]
     verdict: VerdictView | None
+    grounding: GroundingView | None
     call: CallView | None
     budget_left_usd: str | None
 
@@ -199,6 +219,7 @@ def _view(decided: Decided, call: Paid | None, left: Mapping[UUID, str]) -> Deci
         tools=decided.tools,
         memories=decided.memories,
         verdict=None if decided.verdict is None else VerdictView(**decided.verdict),
+        grounding=None if decided.grounding is None else msgspec.convert(decided.grounding, GroundingView),
         call=None if call is None else _call_view(call),
         budget_left_usd=None if call is None else left.get(call.call_id),
     )
