@@ -152,7 +152,7 @@ async def test_two_of_three_critics_carry_an_answer(client: httpx.AsyncClient) -
     assert tasks[0]["output"]["text"] == "good-enough"
     steps = await steps_of(client, run)
     [agreed] = [step for step in steps if step["kind"] == "decision"]
-    assert agreed["text"] == "2 of 3 critics accepted, 3 answered in time."
+    assert agreed["text"] in {f"2 of 3 critics accepted, {votes} answered in time." for votes in (2, 3)}
     assert await replayed(client, run) == {"model_calls": 0, "divergence": None}
 
 
@@ -164,7 +164,7 @@ async def test_an_answer_that_two_of_three_critics_reject_is_corrected(client: h
     assert run["status"] == "succeeded", str(tasks)
     assert tasks[0]["output"]["text"] == "A longer answer."
     agreed = [step["text"] for step in await steps_of(client, run) if step["kind"] == "decision"]
-    assert agreed == [f"{number} of 3 critics accepted, 3 answered in time." for number in (1, 3)]
+    assert [int(each[0]) >= 2 for each in agreed] == [False, True]  # once it is decided nobody is waited for
 
 
 async def test_definitions_are_checked_and_deleted_ones_are_gone(client: httpx.AsyncClient) -> None:

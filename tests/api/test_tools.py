@@ -338,6 +338,19 @@ async def test_a_database_that_does_not_let_us_in_is_not_kept(
     assert (await tenant.client.get("/v1/tools/databases/wrong")).status_code == 404
 
 
+async def test_a_database_that_works_stays_when_its_replacement_does_not_let_us_in(
+    tenant: Tenant, database: TestDatabase, door: int
+) -> None:
+    url = f"postgresql://{ROLE}:{PASSWORD}@127.0.0.1:{door}/{database_name(database)}"
+    made = await tenant.client.post("/v1/tools/databases", json={"name": "kept", "url": url, "description": "Orders."})
+    wrong = url.replace(ROLE, "nobody_at_all")
+
+    refused = await tenant.client.post("/v1/tools/databases", json={"name": "kept", "url": wrong})
+
+    assert (made.status_code, refused.status_code) == (201, 503), refused.text
+    assert (await tenant.client.get("/v1/tools/databases/kept")).json() == made.json()
+
+
 async def test_rules_are_set_listed_and_deleted(tenant: Tenant) -> None:
     rule = {
         "allowed": True,

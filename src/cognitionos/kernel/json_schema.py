@@ -55,12 +55,18 @@ def faults_of(value: Any, schema: Mapping[str, Any]) -> dict[str, str]:
 def with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
     """`value` with the `default` of each property that it leaves out, in a copy."""
     if isinstance(value, dict):
-        properties = schema.get("properties", {})
+        properties = {name: inner for name, inner in _inner(schema, "properties").items() if isinstance(inner, Mapping)}
         filled = {name: inner["default"] for name, inner in properties.items() if "default" in inner} | value
         return {name: with_defaults(each, properties.get(name, {})) for name, each in filled.items()}
     if isinstance(value, list):
-        return [with_defaults(each, schema.get("items", {})) for each in value]
+        return [with_defaults(each, _inner(schema, "items")) for each in value]
     return value
+
+
+def _inner(schema: Mapping[str, Any], word: str) -> Mapping[str, Any]:
+    """The schemas below `word`; none where it stands for anything (`true`) or is no object."""
+    inner = schema.get(word)
+    return inner if isinstance(inner, Mapping) else {}
 
 
 def form_faults(schema: Any) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.agents_bench import Bench, Recorder, a_tool, an_assignment
 from tests.fakes.agents_gateway import calls, says
 
-from cognitionos.agents.application.ports import Kit
+from cognitionos.agents.application.ports import Kit, Tool
 from cognitionos.agents.domain.approval import ToolDecision
 from cognitionos.agents.domain.tool import Effect, ToolSpec
 from cognitionos.agents.domain.tool_rule import Approval, Comparison, Condition, ToolRule, rule_for
@@ -169,6 +169,25 @@ def test_conditions_say_which_calls_wait(condition: Condition, arguments: dict[s
     rule = ToolRule(tool="t", approval=Approval.WHEN, conditions=(condition,))
 
     assert rule.needs_approval(arguments) is waits
+
+
+async def test_what_a_call_leaves_out_counts_as_its_default() -> None:
+    recorder = Recorder()
+    parameters = {"type": "object", "properties": {"n": {"type": "integer", "default": 500}}}
+    spec = ToolSpec(name=ORDERS, description="Orders.", parameters=parameters, effect=Effect.UNSAFE)
+    large = Condition(path="n", op=Comparison.MORE, value=100)
+
+    async def kit_of(_tenant_id: UUID) -> Kit:
+        return Kit(
+            tools={ORDERS: Tool(spec=spec, run=recorder.run)},
+            rules=a_rule(approval=Approval.WHEN, conditions=(large,)),
+        )
+
+    bench = Bench.of(calls(("shop__order", {})), recorder=recorder, kit_of=kit_of)
+    with pytest.raises(NeedsApproval) as waiting:
+        await bench.agents.perform(an_assignment())
+
+    assert (waiting.value.requests[0].arguments, recorder.calls) == ({}, [])
 
 
 def test_a_tool_s_own_rule_goes_before_its_family_s() -> None:

@@ -104,12 +104,15 @@ def _key(number: int) -> str:
 
 
 def _evidence(session: Session) -> list[str]:
-    """What the agents of the task began with, and what their tools answered; of what they asked with, addresses."""
-    texts = [str(message.get("content") or "") for message in session.state.opening]
+    """What their tools answered and what the agents of the task began with (last: that is read in any case); of what
+    they asked tools with, addresses.
+    """
+    texts: list[str] = []
     for step in session.steps.values():
         if step.kind is StepKind.TOOL:
             texts.append(" ".join([*step.content["files"], *_addresses(step.content)]))
             texts.append(step.content["result"])
+    texts += (str(message.get("content") or "") for message in session.state.opening)
     return [text for text in texts if text]
 
 

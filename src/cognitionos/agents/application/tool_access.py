@@ -9,7 +9,7 @@ from cognitionos.agents.application.ports import Kit, Tool
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, Access, Effect
 from cognitionos.agents.domain.tool_rule import ToolRule, rule_for
-from cognitionos.kernel.json_schema import faults_of
+from cognitionos.kernel.json_schema import faults_of, with_defaults
 from cognitionos.llm_gateway.facade import ToolCall
 
 ADDED_FOR = ("executor",)
@@ -54,7 +54,7 @@ def is_offered(tool: Tool, kit: Kit) -> bool:
 
 
 def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCall | Refusal:
-    """The call, ready to be made, or why it is not."""
+    """The call, ready to be made, or why it is not. What it leaves out counts as its default to the rule."""
     chosen = permitted.get(call.name)
     if chosen is None:
         return Refusal(f"There is no tool {call.name[:100]!r}. There are: {', '.join(permitted) or 'none'}.")
@@ -68,7 +68,7 @@ def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCal
         return Refusal(str(error), spec.name)
     effect = chosen.effect(arguments)
     rule = rule_for(kit.rules, spec.rule_name)
-    waits = rule is not None and rule.needs_approval(arguments)
+    waits = rule is not None and rule.needs_approval(with_defaults(arguments, spec.parameters))
     return CheckedCall(tool=chosen, arguments=arguments, effect=effect, rule=rule if waits else None)
 
 

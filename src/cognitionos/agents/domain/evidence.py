@@ -15,7 +15,7 @@ from cognitionos.agents.domain.names import initials_of, words_of
 from cognitionos.agents.domain.quantities import Quantity, measured, quantities, unit_named
 
 MOST_CHARACTERS = 100_000
-"""Of evidence that is read; beyond it lies what an agent was given first."""
+"""Of evidence that is read, the last text first."""
 BLANK = "¤"
 """Stands for each character of what was read already."""
 _MOST_DEPTH = 12

@@ -9,7 +9,7 @@ command. The text: no function that the catalogue calls volatile. Each call has 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -128,7 +128,7 @@ class SqlDatabases:
     async def query(self, row: DatabaseRow, sql: str) -> ToolAnswer:
         """The rows of one query. Raises `QueryRefused`, `AccountTooPowerful`, `SqlDatabaseUnavailable`."""
         query = prepared(sql)
-        async with self._transaction(row) as connection:
+        async with self._opened(row) as connection:
             named = await connection.execute(_EFFECTFUL, (called_names(query), list(HARMLESS)))
             effectful = [each[0] for each in await named.fetchall()]
             if effectful:
@@ -140,7 +140,7 @@ class SqlDatabases:
 
     async def describe(self, row: DatabaseRow, table: str | None) -> ToolAnswer:
         """The tables that the account may read, with their columns."""
-        async with self._transaction(row) as connection:
+        async with self._opened(row) as connection:
             values = {"table": table, "most": _TABLES_SHOWN}
             found = await (await connection.execute(_TABLES, values)).fetchall()
         tables = [
@@ -150,10 +150,14 @@ class SqlDatabases:
             return ToolAnswer(content={"error": "There is no such table, or none that may be read."}, is_error=True)
         return ToolAnswer(content={"tables": tables, "is_whole": len(tables) < _TABLES_SHOWN})
 
-    async def check(self, row: DatabaseRow) -> None:
+    async def check(self, address: DatabaseAddress, *, name: str, timeout_s: float) -> None:
         """Raise what a query would raise before it is run."""
-        async with self._transaction(row):
+        async with self._transaction(address, name=name, timeout_s=timeout_s):
             pass
+
+    def _opened(self, row: DatabaseRow) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        sealed = unseal(self.sealing_key, row.sealed, about=sealed_about(row.name, row.tenant_id))
+        return self._transaction(DatabaseAddress.parse(sealed), name=row.name, timeout_s=row.timeout_s)
 
     async def _row(self, context: ToolContext, name: str) -> DatabaseRow:
         rows = await self.store.databases(context.tenant_id, name)
@@ -162,37 +166,33 @@ class SqlDatabases:
         return rows[0]
 
     @asynccontextmanager
-    async def _transaction(self, row: DatabaseRow) -> AsyncIterator[AsyncConnection[Any]]:
-        address = opened_address(self.sealing_key, row)
+    async def _transaction(
+        self, address: DatabaseAddress, *, name: str, timeout_s: float
+    ) -> AsyncIterator[AsyncConnection[Any]]:
         options = address.connect_options(await address.tested(self.allowed))
         try:
-            async with asyncio.timeout(row.timeout_s + CONNECT_S):
+            async with asyncio.timeout(timeout_s + CONNECT_S):
                 connection = await AsyncConnection.connect(**options, autocommit=True, prepare_threshold=None)
                 try:
-                    ms = int(row.timeout_s * 1000)
+                    ms = int(timeout_s * 1000)
                     await connection.execute(_BEGIN.format(ms=ms, idle_ms=ms + 5_000).encode())
                     await _require_a_modest_account(connection)
                     yield connection
                 finally:
                     await connection.close()  # whatever was begun is rolled back
         except TimeoutError as error:
-            raise QueryRefused(f"The query did not end within {row.timeout_s:g} s.") from error
+            raise QueryRefused(f"The query did not end within {timeout_s:g} s.") from error
         except psycopg.errors.QueryCanceled as error:
             raise QueryRefused(f"The query was stopped: {_in_short(error)}") from error
         except psycopg.Error as error:
             if error.sqlstate is None or error.sqlstate[:2] in {"08", "28", "3D", "53", "57"}:
-                raise SqlDatabaseUnavailable(f"The database '{row.name}' refuses: {_in_short(error)}") from error
+                raise SqlDatabaseUnavailable(f"The database '{name}' refuses: {_in_short(error)}") from error
             raise QueryRefused(f"PostgreSQL says: {_in_short(error)}") from error
 
 
 def sealed_about(row_name: str, tenant_id: Any) -> str:
     """What an address is bound to: elsewhere it does not open."""
     return f"tool-database:{tenant_id}:{row_name}"
-
-
-def opened_address(key: bytes, row: DatabaseRow) -> DatabaseAddress:
-    """Where the database is."""
-    return DatabaseAddress.parse(unseal(key, row.sealed, about=sealed_about(row.name, row.tenant_id)))
 
 
 async def _require_a_modest_account(connection: AsyncConnection[Any]) -> None:

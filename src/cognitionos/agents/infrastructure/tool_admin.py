@@ -103,11 +103,14 @@ class ToolAdmin:
     async def put_database(
         self, tenant_id: UUID, name: str, *, url: str, description: str, timeout_s: float, max_rows: int
     ) -> DatabaseRow:
-        """A database, tried out. Raises what a question to it would: `AccountTooPowerful`, `SqlDatabaseUnavailable`."""
+        """A database, tried out before anything is kept of it.
+
+        Raises what a question to it would: `AccountTooPowerful`, `SqlDatabaseUnavailable`.
+        """
         address = DatabaseAddress.parse(url)
-        await address.tested(self.databases.allowed)
+        await self.databases.check(address, name=_checked(name), timeout_s=timeout_s)
         values = {
-            "name": _checked(name),
+            "name": name,
             "description": description,
             "host": f"{address.host}:{address.port}",
             "database": address.database,
@@ -116,13 +119,7 @@ class ToolAdmin:
             "timeout_s": timeout_s,
             "max_rows": max_rows,
         }
-        row = await self.store.put_database(tenant_id, values)
-        try:
-            await self.databases.check(row)
-        except BaseException:
-            await self.store.delete(tenant_id, "tool_databases", name)
-            raise
-        return row
+        return await self.store.put_database(tenant_id, values)
 
     async def delete(self, tenant_id: UUID, table: Table, name: str) -> None:
         """Take it away. Raises what says that it is not there."""
