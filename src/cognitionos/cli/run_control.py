@@ -81,6 +81,8 @@ def explain(args: argparse.Namespace) -> int:
     lines = []
     for each in told["decisions"]:
         lines.append(f"{each['task']}  {each['step']}  {each['role']} ({each['prompt']}){_judged(each['verdict'])}")
+        if each["grounding"] is not None:
+            lines += [f"    unsupported: {claim['text']}" for claim in each["grounding"]["unsupported"]]
         call = each["call"]
         if call is not None:
             cost = "" if call["cost_usd"] is None else f", ${call['cost_usd']}"

@@ -191,6 +191,18 @@ def _verdict(data: dict[str, Any]) -> tuple[str, str, str]:
     return "~", "yellow", f"critic sends draft {data['round']} back: {'; '.join(data['reasons'])}"
 
 
+def _checked(data: dict[str, Any]) -> tuple[str, str, str]:
+    if not data["unsupported"]:
+        return "+", "green", f"draft {data['draft']}: all {data['checked']} claims are in what the agent was given"
+    claims = "; ".join(claim["text"] for claim in data["unsupported"])
+    count = f"{len(data['unsupported'])} of {data['checked']} claims"
+    return (
+        "~",
+        "yellow",
+        _shortened(f"draft {data['draft']}: {count} are in nothing it was given: {claims}", 2 * MOST_SHOWN),
+    )
+
+
 def _failure(data: dict[str, Any]) -> str:
     return str((data.get("error") or {}).get("detail", ""))
 
@@ -205,6 +217,7 @@ _LINES: dict[str, Line] = {
     "agent.answered": _answered,
     "agent.tool_called": _tool_called,
     "agent.verdict": _verdict,
+    "agent.checked": _checked,
     "memory.recalled": _recalled,
     "plan.rejected": _rejected,
     "approval.requested": _asked,

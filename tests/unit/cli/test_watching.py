@@ -47,6 +47,16 @@ def test_a_plan_that_is_sent_back_says_why(capsys: pytest.CaptureFixture[str]) -
     assert "the plan is sent back: t2: must be an object" in line
 
 
+def test_claims_that_nothing_supports_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [{"kind": "number", "text": "1,840", "start": 0, "end": 5}]
+
+    flagged = shown(capsys, "agent.checked", draft=1, checked=9, unsupported=found)
+    passed = shown(capsys, "agent.checked", draft=2, checked=9, unsupported=[])
+
+    assert "~ draft 1: 1 of 9 claims are in nothing it was given: 1,840" in flagged
+    assert "+ draft 2: all 9 claims are in what the agent was given" in passed
+
+
 def test_the_words_about_the_simulated_model_fit_into_80_columns() -> None:
     assert max(len(line) for line in watching._SIMULATED.splitlines()) <= 78
 
