@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import time
+from collections import deque
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -320,22 +321,25 @@ async def test_of_exact_hits_95_of_100_take_less_than_5_ms(
     headers = {**dict(clients[0].headers), "content-type": "application/json"}
     body = json.dumps(asking("how soon"))
 
-    def p95_ms() -> float:
-        connection, taken = http.client.HTTPConnection(urls[0].removeprefix("http://"), timeout=10), []
-        for _ in range(40):
+    connection = http.client.HTTPConnection(urls[0].removeprefix("http://"), timeout=10)
+    taken_ms: deque[float] = deque(maxlen=40)
+
+    def ask_twenty_times() -> None:
+        for _ in range(20):
             started = time.perf_counter()
             connection.request("POST", CHAT, body, headers)
             answer = connection.getresponse()
             answer.read()
-            taken.append((time.perf_counter() - started) * 1000)
+            taken_ms.append((time.perf_counter() - started) * 1000)
             assert answer.headers[LAYER] == "exact"
-        connection.close()
-        return sorted(taken)[37]
 
     async def is_fast() -> bool:
-        return await asyncio.to_thread(p95_ms) < 5
+        await asyncio.to_thread(ask_twenty_times)
+        return len(taken_ms) == 40 and sorted(taken_ms)[37] < 5
 
-    assert await eventually(is_fast, timeout_s=60)  # others use this machine: once has to be as fast as the code is
+    # others use this machine: once it has to be as fast as the code is
+    assert await eventually(is_fast, timeout_s=120)
+    connection.close()
 
 
 async def test_the_figures_say_what_each_layer_did(clients: list[httpx.AsyncClient], upstream: Upstream) -> None:
