@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from cognitionos.llm_gateway.application.cache import Ticket
 from cognitionos.llm_gateway.application.call import Started
@@ -16,8 +16,9 @@ from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.chat import CACHE_COALESCED, ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import StreamBroken
 
-Finding = asyncio.Future[Kept | Ticket | Feed]
+Found = Kept | Ticket | Feed
 """What a call comes to that waits for an identical one."""
+F = TypeVar("F")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +90,12 @@ class OpenStream(Protocol):
 
 
 @dataclass(slots=True)
-class Late:
-    """A stream that began before anybody knew where its events would come from."""
+class Late(Generic[F]):
+    """A stream that began before anybody knew where its events would come from. `give_back` ends a vain search."""
 
-    finding: Finding
-    open: Callable[[Kept | Ticket | Feed], Awaitable[OpenStream]]
+    finding: asyncio.Future[F]
+    open: Callable[[F], Awaitable[OpenStream]]
+    give_back: Callable[[asyncio.Future[F]], Awaitable[None]]
     ended: Ended = field(default_factory=Ended)
     _opened: OpenStream | None = None
 
@@ -103,7 +105,7 @@ class Late:
             yield NOT_SENT
             await asyncio.wait({self.finding})
         except BaseException:
-            await give_back(self.finding)
+            await self.give_back(self.finding)
             raise
         self._opened = await self.open(self.finding.result())
         async with aclosing(self._opened.events) as events:
@@ -117,14 +119,23 @@ class Late:
             await self._opened.released()
 
 
-async def give_back(finding: Finding) -> None:
+async def give_back(finding: asyncio.Future[Found]) -> None:
     """What a call came to that nobody waits for any more."""
-    finding.cancel()
-    await asyncio.wait({finding})
-    if finding.cancelled() or finding.exception() is not None:
-        return
-    found = finding.result()
+    found = await _vain(finding)
     if isinstance(found, Ticket):
         found.close()
     elif isinstance(found, Feed):
         found.leave()
+
+
+async def shut(opening: asyncio.Future[Any]) -> None:
+    """A stream that nobody waits for any more."""
+    stream = await _vain(opening)
+    if stream is not None:
+        await stream.events.aclose()
+
+
+async def _vain(future: asyncio.Future[F]) -> F | None:
+    future.cancel()
+    await asyncio.wait({future})
+    return None if future.cancelled() or future.exception() is not None else future.result()

@@ -14,7 +14,7 @@ from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Started
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.flow import Ended, Flow, Opened
-from cognitionos.llm_gateway.application.following import Following, Late, give_back
+from cognitionos.llm_gateway.application.following import Following, Late, give_back, shut
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight
 from cognitionos.llm_gateway.domain.answer import as_chunks
@@ -66,11 +66,12 @@ class ChatStream:
 class Streaming:
     """Opens streams. Shares every step with `Completion` but the attempt and the end.
 
-    `silence_s`: a stream that follows an identical call begins after that long, though nothing was said yet.
+    `silence_s`: a stream begins after that long though nothing was said yet, and has signs of life until something is;
+    None: never, for callers who want to know from the start who answers.
     """
 
     completion: Completion
-    silence_s: float = SILENCE_S
+    silence_s: float | None = SILENCE_S
     _reading: set["asyncio.Task[None]"] = field(default_factory=set)
 
     async def open(self, caller: Caller, request: ChatRequest) -> ChatStream:
@@ -83,11 +84,11 @@ class Streaming:
             call, request = await steps.start(caller, request, streamed=True)
             ask = steps.ask(call, request)
             if ask is None:
-                return await self._open(call, request, NOT_CACHED)
+                return await self._begun(call, request, NOT_CACHED)
             found = await steps.caches.seek(ask)
             if isinstance(found, Flight):
                 return await self._follow(call, request, ask, found.join(pieces=True))
-            return await self._open(call, request, found)
+            return await self._begun(call, request, found)
 
     def leave(self, stream: ChatStream, reading: "asyncio.Task[None]") -> None:
         """Stop `reading` a stream as soon as nobody else depends on what is being read."""
@@ -114,29 +115,36 @@ class Streaming:
             found.close()
             raise
 
+    async def _begun(self, call: Started, request: ChatRequest, found: Kept | Ticket | Feed) -> ChatStream:
+        """A stream; of a provider that is silent for long one that begins before the first piece is there."""
+        if self.silence_s is None or not isinstance(found, Ticket):
+            return await self._open(call, request, found)
+        opening = asyncio.ensure_future(self._open(call, request, found))
+        try:
+            await asyncio.wait({opening}, timeout=self.silence_s)
+            return opening.result() if opening.done() else await self._late(call, Late(opening, _itself, shut))
+        except BaseException:
+            await shut(opening)
+            raise
+
+    async def _late(self, call: Started, late: Late[Any]) -> ChatStream:
+        events = late.events()
+        await anext(events)
+        first = call.route.candidates[0]
+        way = call.way(first, end="awaited")
+        return self._stream(call, first, events, way=way, cache=CACHE_PENDING, released=late.released, ended=late.ended)
+
     async def _follow(self, call: Started, request: ChatRequest, ask: CacheAsk, feed: Feed) -> ChatStream:
         """The stream of an identical call as it goes on, or what this one comes to when that one brings nothing."""
         finding = asyncio.ensure_future(self.completion.caches.follow(ask, feed))
         try:
             await asyncio.wait({finding}, timeout=self.silence_s)
             if not finding.done():
-                late = Late(finding, lambda found: self._open(call, request, found))
-                events = late.events()
-                await anext(events)
-                first = call.route.candidates[0]
-                return self._stream(
-                    call,
-                    first,
-                    events,
-                    way=call.way(first, end="awaited"),
-                    cache=CACHE_PENDING,
-                    released=late.released,
-                    ended=late.ended,
-                )
+                return await self._late(call, Late(finding, lambda found: self._open(call, request, found), give_back))
         except BaseException:
             await give_back(finding)
             raise
-        return await self._open(call, request, finding.result())
+        return await self._begun(call, request, finding.result())
 
     def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult) -> ChatStream:
         chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]
@@ -232,6 +240,10 @@ class Streaming:
     async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
             yield self.completion.encode(chunk)
+
+
+async def _itself(stream: ChatStream) -> ChatStream:
+    return stream
 
 
 async def _left(stream: ChatStream, reading: "asyncio.Task[None]") -> None:
