@@ -136,6 +136,18 @@ async def test_over_http_a_page_is_json_and_a_stream_is_resumed_by_its_header(ap
     ]
 
 
+async def test_a_number_beyond_the_end_is_the_end(app: PlanningApp) -> None:
+    app.script([a_plan(t1=[])])
+    goal = await submitted(app)
+    whole = await app.client.get(goal["events_href"], headers={"accept": "text/event-stream"})
+
+    beyond = {"accept": "text/event-stream", "last-event-id": "99999"}
+    told = await app.client.get(goal["events_href"], headers=beyond)
+
+    assert told.text.strip() == whole.text.strip().rpartition("\n\n")[2]
+    assert told.text.startswith("event: end")
+
+
 async def test_a_bad_last_event_id_and_an_unknown_run_are_named(app: PlanningApp) -> None:
     app.script([a_plan(t1=[])])
     goal = await submitted(app)

@@ -98,6 +98,8 @@ async def test_what_cannot_be_forked_is_refused_by_name(app: PlanningApp) -> Non
         ({"changes": {"left": {"instructions": ""}}}, 422, "changes.left.instructions"),
         ({"changes": {"left": {"instructions": {"$ref": "tasks.both.output"}}}}, 422, "changes.left"),
         ({"changes": {"nobody": 1}}, 422, "changes.nobody"),
+        ({"changes": {"left": {"instructions": {"$ref": "run.input.age"}}}}, 422, "changes.left"),
+        ({"changes": {"left": {"instructions": {"$ref": "run.input.name"}}}, "input": {}}, 422, "changes.left"),
         ({"snapshot": "none"}, 404, ""),
     ]
 

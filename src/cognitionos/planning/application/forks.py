@@ -59,7 +59,8 @@ class Forks:
             specs = await work.runs.specs_of(run_id, start.changes)
             goal = None if source.goal_id is None else await work.goals.get(source.goal_id)
         first = [*start.changes, *([start.task] if start.task is not None else [])]
-        made = changed_specs(tasks, specs, start.changes)
+        run_input = source.input if start.run_input is SAME else start.run_input
+        made = changed_specs(tasks, specs, start.changes, run_input=run_input)
         kept, again = done_again(tasks, start=first, input_changed=start.run_input is not SAME)
         if not again:
             raise InvalidFork("All of it had ended well; say from which task on it is to be done again.")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
 from cognitionos.planning.domain.kinds import KINDS, input_faults
-from cognitionos.planning.domain.reference import STATE, references_in
+from cognitionos.planning.domain.reference import STATE, UnresolvedReference, followed, references_in
 from cognitionos.planning.domain.replan import PLANNED
 
 
@@ -157,11 +157,11 @@ def _with_what_follows(first: Sequence[OldTask], tasks: Mapping[UUID, OldTask]) 
 
 
 def changed_specs(
-    tasks: Sequence[OldTask], specs: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Any]
+    tasks: Sequence[OldTask], specs: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Any], *, run_input: Any
 ) -> dict[str, Mapping[str, Any]]:
     """The new spec of each changed task: the changed fields in the old input; of a `value` the whole input.
 
-    Raises `InvalidFork` naming every fault; what an input refers to must come before its task.
+    Raises `InvalidFork` naming every fault; what an input refers to must come before its task, or be in `run_input`.
     """
     by_key = {task.key: task for task in tasks}
     faults: dict[str, str] = {}
@@ -178,22 +178,28 @@ def changed_specs(
             made[key] = {"input": change} if task.kind == "value" else {**specs.get(key, {}), **change}
             ours = PLANNED - (change.keys() if isinstance(change, Mapping) else set())
             given = {name: value for name, value in made[key].items() if name not in ours}
-            faults |= _faults_of(task, given, tasks)
+            faults |= _faults_of(task, given, tasks, run_input)
     if faults:
         raise InvalidFork("; ".join(f"{name}: {fault}" for name, fault in faults.items()), fields=faults)
     return made
 
 
-def _faults_of(task: OldTask, spec: Mapping[str, Any], tasks: Sequence[OldTask]) -> dict[str, str]:
+def _faults_of(task: OldTask, spec: Mapping[str, Any], tasks: Sequence[OldTask], run_input: Any) -> dict[str, str]:
     at = f"changes.{task.key}"
     given = {name: value for name, value in spec.items() if name != STATE}
     faults = {}
     if task.kind != "value":
         faults = {f"{at}{'.' if name else ''}{name}": fault for name, fault in input_faults(task.kind, given).items()}
     try:
-        wanted = {reference.task for reference in references_in(given) if reference.task is not None}
+        references = list(references_in(given))
+        for reference in references:
+            if reference.task is None and reference.local is None:
+                followed(run_input, reference)
     except ValueError as fault:
         return {at: str(fault)}
+    except UnresolvedReference as fault:
+        return {at: fault.detail}
+    wanted = {reference.task for reference in references if reference.task is not None}
     for key in wanted - _before(task, tasks):
         faults[at] = f"'{key}' does not come before '{task.key}'"
     return faults

@@ -50,9 +50,9 @@ class EventStreams:
     feed: EventFeed
 
     async def page(self, tenant_id: UUID, run_id: UUID, *, after: int, limit: int) -> EventPage:
-        """Some events after number `after`."""
+        """Some events after number `after`; a number that no event has yet counts as the last one's."""
         head, events = await self.queries.events(tenant_id, run_id, after=after, limit=limit)
-        last = events[-1].seq if events else after
+        last = events[-1].seq if events else min(after, head.last_seq)
         return EventPage(items=events, next_after=last, is_final=head.status.is_final and last >= head.last_seq)
 
     async def stream(self, tenant_id: UUID, run_id: UUID, *, after: int) -> AsyncIterator[bytes]:
