@@ -143,7 +143,7 @@ def test_any_text_can_be_checked(answer: str, evidence: list[str]) -> None:
 def test_a_long_answer_of_one_kind_is_read_in_seconds_of_cpu(piece: str) -> None:
     started = time.process_time()
 
-    found = check(piece * 5_000, [piece * 20_000])
+    found = check(piece * 2_500, [piece * 10_000])
 
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 10
     assert len(found.unsupported) <= MOST_UNSUPPORTED
