@@ -106,6 +106,7 @@ def test_a_number_follows_only_where_the_sentence_speaks_of_it() -> None:
         "```python\nretries = 99\n```\nThat is the code.",
         "A good text answers two questions, however long it is.",
         "Overall this looks good. Shipping is free of charge.",
+        "In any case I'm glad, and I'll say that It's good.",
     ],
 )
 def test_structure_code_and_plain_words_claim_nothing(answer: str) -> None:

@@ -61,7 +61,8 @@ class _Word:
 
     @property
     def is_capital(self) -> bool:
-        return self.text[0].isupper() and self.lower not in _NEVER and self.lower not in GRAMMAR
+        word = self.lower.partition("'")[0]  # "I'm", "It's"
+        return self.text[0].isupper() and word not in _NEVER and word not in GRAMMAR
 
 
 def words_of(text: str) -> list[str]:
