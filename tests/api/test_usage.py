@@ -280,6 +280,12 @@ async def test_what_cannot_be_summed_is_refused(client: httpx.AsyncClient, param
     assert refused.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_wrong_bound_is_named_as_it_was_sent(client: httpx.AsyncClient) -> None:
+    refused = await client.get("/v1/usage", params={"from": "yesterday"})
+
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "from")
+
+
 async def test_calls_are_listed_newest_first_by_page(client: httpx.AsyncClient, upstream: Upstream) -> None:
     ids = []
     for number in range(3):

@@ -15,8 +15,8 @@ from cognitionos.kernel.money import usd_text
 from cognitionos.platform.database import Database
 
 GroupBy = Literal[
-    "model", "model_asked", "provider", "goal", "workflow", "run", "task", "user", "api_key", "project", "agent_run",
-    "kind", "outcome", "cache", "route_reason", "finish_reason", "service_tier", "streamed", "simulated",
+    "model", "model_asked", "provider", "goal", "workflow", "run", "task", "user", "api_key", "project", "tenant",
+    "agent_run", "kind", "outcome", "cache", "route_reason", "finish_reason", "service_tier", "streamed", "simulated",
     "hour", "day", "week", "month",
 ]  # fmt: skip
 BUCKETS = frozenset({"hour", "day", "week", "month"})
@@ -28,6 +28,7 @@ _TEXT_OF: Mapping[str, str] = {
     "user": "user_id",
     "api_key": "api_key_id::text",
     "project": "project_id::text",
+    "tenant": "tenant_id::text",
     "agent_run": "agent_run_id::text",
     "streamed": "streamed::text",
     "simulated": "simulated::text",
