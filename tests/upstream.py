@@ -26,7 +26,7 @@ DIMENSIONS = 8
 class Say:
     """One scripted answer. `cut_after` ends a stream after that many pieces; `delay_s` passes before the first byte.
 
-    `gates`: a stream waits for the event before it sends the piece of that number (0 is the role).
+    `gates`: a stream waits for the event before it sends the piece of that number (0 is the role); a failure for 0.
     """
 
     text: str = ""
@@ -126,6 +126,8 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     if say.delay_s:
         await asyncio.sleep(say.delay_s)
     if say.status != 200:
+        if 0 in say.gates:
+            await say.gates[0].wait()
         error = say.error or {"message": f"scripted {say.status}", "type": "server_error", "param": None, "code": None}
         return web.json_response({"error": error}, status=say.status, headers=say.headers)
     number = len(upstream.calls)

@@ -10,7 +10,6 @@ from typing import Any
 
 import anthropic
 import httpx
-import pytest
 import redis
 from tests.api_process import api_process
 from tests.edge import Caller
@@ -24,7 +23,6 @@ USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 COST = Decimal("0.0012")
 """Of USAGE at 1 dollar per million prompt tokens and 2 per million completion tokens."""
 WORDS = "one two three four"
-HI = {"role": "user", "content": "silent"}
 
 
 @dataclass
@@ -224,24 +222,6 @@ async def test_a_killed_process_breaks_off_what_was_begun_and_hands_over_what_wa
     assert begun.text in {"one two three ", WORDS}
     assert silent.text == "by the living"
     assert silent.layer == "none"
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses"])
-async def test_a_stream_of_a_provider_that_is_silent_begins_with_signs_of_life(
-    clients: list[httpx.AsyncClient], upstream: Upstream, path: str
-) -> None:
-    upstream.then(Say(text=WORDS, usage=USAGE, delay_s=21))
-    asked: dict[str, Any] = {"input": "silent"} if path == "/v1/responses" else {"messages": [HI], "max_tokens": 100}
-    async with clients[0].stream("POST", path, json={"model": "m", "stream": True} | asked) as answer:
-        assert (answer.status_code, answer.headers["x-cognitionos-cache"]) == (200, "pending")
-        lines = [line async for line in answer.aiter_lines()]
-
-    first = next(line for line in lines if line)
-    assert "ping" in first
-    assert "four" in "".join(lines)
-    [call] = await rows(clients[0], 1)
-    assert (call["outcome"], Decimal(call["cost_usd"])) == ("ok", COST)
 
 
 async def test_nothing_is_told_in_redis_of_a_stream_that_nobody_follows(

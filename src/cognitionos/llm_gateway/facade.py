@@ -9,7 +9,7 @@ from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.embedding import Embedding
 from cognitionos.llm_gateway.application.listening import Hear, Listening
-from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
+from cognitionos.llm_gateway.application.streaming import Begun, ChatStream, Streaming
 from cognitionos.llm_gateway.domain.budget import OWN_TERMS, SILENT_TERMS, Period, Spend
 from cognitionos.llm_gateway.domain.cached import run_scope
 from cognitionos.llm_gateway.domain.chat import (
@@ -44,6 +44,7 @@ COUNTERFACTUAL_MODEL = "gpt-4o-mini"
 
 __all__ = [
     "COUNTERFACTUAL_MODEL",
+    "Begun",
     "BudgetExhausted",
     "BudgetHalted",
     "Caller",
@@ -104,9 +105,9 @@ class Gateway:
         """
         return await self.completion.complete(caller, request)
 
-    async def stream(self, caller: Caller, request: ChatRequest) -> ChatStream:
+    async def stream(self, caller: Caller, request: ChatRequest, begun: Begun | None = None) -> ChatStream:
         """The answer piece by piece; raises what `complete` raises before the first piece."""
-        return await self.streaming.open(caller, request)
+        return await self.streaming.open(caller, request, begun)
 
     async def listen(self, caller: Caller, request: ChatRequest, hear: Hear) -> ChatResult:
         """`complete`, with the words given to `hear` as they come. Raises `StreamBroken` too, after the first words."""

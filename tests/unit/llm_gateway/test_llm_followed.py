@@ -13,9 +13,9 @@ from tests.waiting import eventually
 
 from cognitionos.llm_gateway.application.listening import Listening
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
-from cognitionos.llm_gateway.application.streaming import ChatStream, Streaming
+from cognitionos.llm_gateway.application.streaming import ChatStream
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage, tool
-from cognitionos.llm_gateway.domain.errors import ProviderFailure, ProviderUnavailable, StreamBroken
+from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
 
 
@@ -120,74 +120,17 @@ async def test_events_given_together_are_parted_for_who_wants_them_one_by_one(
     await first.events.aclose()
 
 
-async def test_a_follower_begins_with_signs_of_life_after_a_silence(bench: Bench, provider: PacedProvider) -> None:
-    streaming = Streaming(completion=bench.completion, silence_s=0.01)
-    first = asyncio.create_task(streaming.open(CALLER, a_request()))
-    await eventually(lambda: provider.asked)
-
-    late = await streaming.open(CALLER, a_request())
-    provider.say(ROLE, ONE, STOP, None)
-
-    assert (late.cache, late.cost_nanousd) == ("pending", None)
-    assert await asyncio.gather(heard(await first), heard(late)) == ["one ", "one "]
-    assert len(provider.asked) == 1
-
-
-async def test_a_stream_of_a_silent_provider_begins_with_signs_of_life_and_ends_as_any_other(
+async def test_a_follower_that_got_no_words_asks_when_the_first_one_fails(
     bench: Bench, provider: PacedProvider
 ) -> None:
-    streaming = Streaming(completion=bench.completion, silence_s=0.01)
-
-    late = await streaming.open(CALLER, a_request())
-    provider.say(ROLE, ONE, STOP, None)
-
-    assert (late.cache, late.cost_nanousd, late.provider) == ("pending", None, "first")
-    assert await heard(late) == "one "
-    assert (bench.row.outcome, bench.row.cost_nanousd, late.ended.cost_nanousd) == ("ok", COST, COST)
-
-
-async def test_a_silent_provider_that_fails_after_its_stream_has_begun_ends_it_in_an_error(
-    bench: Bench, provider: PacedProvider
-) -> None:
-    late = await Streaming(completion=bench.completion, silence_s=0.01).open(CALLER, a_request())
-    provider.say(ProviderFailure("gone", again=False))
-
-    with pytest.raises(ProviderUnavailable):
-        await heard(late)
-    assert (bench.row.outcome, bench.row.cost_nanousd) == ("error", 0)
-
-
-@pytest.mark.parametrize("has_asked", [True, False])
-async def test_who_leaves_before_a_silent_provider_has_said_anything_is_billed_for_the_prompt(
-    bench: Bench,
-    provider: PacedProvider,
-    has_asked: bool,  # noqa: FBT001 - a parameter of the test
-) -> None:
-    late = await Streaming(completion=bench.completion, silence_s=0.01).open(CALLER, a_request())
-    assert provider.asked
-    if has_asked:
-        reading = asyncio.create_task(heard(late))
-        await asyncio.sleep(0)
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-
-    await late.events.aclose()
-
-    await eventually(lambda: bench.store.ledger)
-    assert (bench.row.outcome, bench.row.usage.completion, bench.row.usage.estimated) == ("aborted", 0, True)
-    assert bench.row.usage.prompt > 0
-
-
-async def test_a_follower_that_began_and_got_no_words_asks_when_the_first_one_fails(
-    bench: Bench, provider: PacedProvider
-) -> None:
-    streaming = Streaming(completion=bench.completion, silence_s=0.01)
     provider.say(ROLE)
-    first = await streaming.open(CALLER, a_request())
+    first = await bench.streaming.open(CALLER, a_request())
     broken = asyncio.create_task(heard(first))
-    late = await streaming.open(CALLER, a_request())
+    following = asyncio.create_task(bench.streaming.open(CALLER, a_request()))
+    await eventually(lambda: first.released is not None and provider.says.empty())
     provider.say(ProviderFailure("gone"), ROLE, TWO, STOP, None)
 
+    late = await following
     assert await heard(late) == "two"
     with pytest.raises(StreamBroken):
         await broken

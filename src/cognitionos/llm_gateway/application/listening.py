@@ -48,8 +48,7 @@ class Listening:
         """The answer, as `Completion.complete` gives it. Raises what that raises, and `StreamBroken` after words."""
         steps = self.streaming.completion
         started = steps.monotonic()
-        streaming = replace(self.streaming, silence_s=None)
-        stream = await streaming.open(caller, replace(request, include_usage=True, together=False))
+        stream = await self.streaming.open(caller, replace(request, include_usage=True, together=False))
         listener = _Listener(steps=steps, stream=stream, hear=hear)
         reading = asyncio.create_task(listener.read(), name="llm_gateway.listener")
         try:

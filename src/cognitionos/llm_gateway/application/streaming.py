@@ -10,11 +10,10 @@ from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.attempts import Attempted
 from cognitionos.llm_gateway.application.budgets import Granted
 from cognitionos.llm_gateway.application.cache import NOT_CACHED, Ticket
-from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Started
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.flow import Ended, Flow, Opened
-from cognitionos.llm_gateway.application.following import Following, Late, give_back, shut
+from cognitionos.llm_gateway.application.following import Following
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight
 from cognitionos.llm_gateway.domain.answer import as_chunks
@@ -23,7 +22,6 @@ from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.chat import (
     CACHE_COALESCED,
     CACHE_NONE,
-    CACHE_PENDING,
     Caller,
     ChatRequest,
     ChatResult,
@@ -33,7 +31,8 @@ from cognitionos.llm_gateway.domain.errors import ProviderFailure
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
 
-SILENCE_S = 10.0
+Begun = Callable[[Started], None]
+"""Hears of a call once it is known who asks whom: long before its first piece, where the provider is slow."""
 
 
 @value
@@ -64,31 +63,28 @@ class ChatStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streaming:
-    """Opens streams. Shares every step with `Completion` but the attempt and the end.
-
-    `silence_s`: a stream begins after that long though nothing was said yet, and has signs of life until something is;
-    None: never, for callers who want to know from the start who answers.
-    """
+    """Opens streams. Shares every step with `Completion` but the attempt and the end."""
 
     completion: Completion
-    silence_s: float | None = SILENCE_S
     _reading: set["asyncio.Task[None]"] = field(default_factory=set)
 
-    async def open(self, caller: Caller, request: ChatRequest) -> ChatStream:
-        """A stream whose first piece is there. Raises what `Completion.complete` raises, before any byte went out.
+    async def open(self, caller: Caller, request: ChatRequest, begun: Begun | None = None) -> ChatStream:
+        """A stream whose first piece is there. Raises what `Completion.complete` raises.
 
-        Of one that began before its first piece `events` raises that.
+        Cancelled before, it stops the provider and bills what is known; an identical call that follows asks itself.
         """
         steps = self.completion
         with tracer.start_as_current_span("llm.call", attributes={"llm.stream": True}):
             call, request = await steps.start(caller, request, streamed=True)
+            if begun is not None:
+                begun(call)
             ask = steps.ask(call, request)
             if ask is None:
-                return await self._begun(call, request, NOT_CACHED)
+                return await self._open(call, request, NOT_CACHED)
             found = await steps.caches.seek(ask)
             if isinstance(found, Flight):
-                return await self._follow(call, request, ask, found.join(pieces=True))
-            return await self._begun(call, request, found)
+                return await self._open(call, request, await steps.caches.follow(ask, found.join(pieces=True)))
+            return await self._open(call, request, found)
 
     def leave(self, stream: ChatStream, reading: "asyncio.Task[None]") -> None:
         """Stop `reading` a stream as soon as nobody else depends on what is being read."""
@@ -114,37 +110,6 @@ class Streaming:
         except BaseException:
             found.close()
             raise
-
-    async def _begun(self, call: Started, request: ChatRequest, found: Kept | Ticket | Feed) -> ChatStream:
-        """A stream; of a provider that is silent for long one that begins before the first piece is there."""
-        if self.silence_s is None or not isinstance(found, Ticket):
-            return await self._open(call, request, found)
-        opening = asyncio.ensure_future(self._open(call, request, found))
-        try:
-            await asyncio.wait({opening}, timeout=self.silence_s)
-            return opening.result() if opening.done() else await self._late(call, Late(opening, _itself, shut))
-        except BaseException:
-            await shut(opening)
-            raise
-
-    async def _late(self, call: Started, late: Late[Any]) -> ChatStream:
-        events = late.events()
-        await anext(events)
-        first = call.route.candidates[0]
-        way = call.way(first, end="awaited")
-        return self._stream(call, first, events, way=way, cache=CACHE_PENDING, released=late.released, ended=late.ended)
-
-    async def _follow(self, call: Started, request: ChatRequest, ask: CacheAsk, feed: Feed) -> ChatStream:
-        """The stream of an identical call as it goes on, or what this one comes to when that one brings nothing."""
-        finding = asyncio.ensure_future(self.completion.caches.follow(ask, feed))
-        try:
-            await asyncio.wait({finding}, timeout=self.silence_s)
-            if not finding.done():
-                return await self._late(call, Late(finding, lambda found: self._open(call, request, found), give_back))
-        except BaseException:
-            await give_back(finding)
-            raise
-        return await self._begun(call, request, finding.result())
 
     def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult) -> ChatStream:
         chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]
@@ -240,10 +205,6 @@ class Streaming:
     async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
             yield self.completion.encode(chunk)
-
-
-async def _itself(stream: ChatStream) -> ChatStream:
-    return stream
 
 
 async def _left(stream: ChatStream, reading: "asyncio.Task[None]") -> None:

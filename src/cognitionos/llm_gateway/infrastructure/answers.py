@@ -7,6 +7,8 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation
 
 from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Principal
+from cognitionos.llm_gateway.application.call import Started
+from cognitionos.llm_gateway.domain.chat import CACHE_PENDING
 from cognitionos.llm_gateway.facade import Caller, ChatResult, ChatStream, Embeddings
 
 JSON = "application/json"
@@ -44,6 +46,20 @@ def stream_headers(stream: ChatStream) -> dict[str, str]:
     if stream.cost_nanousd is not None:
         headers["x-cognitionos-cost-usd"] = usd_text(stream.cost_nanousd)
     return headers
+
+
+def begun_headers(call: Started) -> dict[str, str]:
+    """What is known of a stream before its first piece: who was asked first, not yet who answers."""
+    first = call.route.candidates[0]
+    headers = {
+        "x-cognitionos-call-id": str(call.call_id),
+        "x-cognitionos-provider": first.provider,
+        "x-cognitionos-model": _ascii(first.name),
+        "x-cognitionos-cache": CACHE_PENDING,
+        "x-cognitionos-attempts": "0",
+        "x-cognitionos-route": _ascii(call.way(first, end="awaited")),
+    }
+    return headers if call.cache_key is None else headers | {"x-cognitionos-cache-key": call.cache_key}
 
 
 def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:

@@ -1,18 +1,22 @@
 """A stream of server-sent events as plain ASGI: sent one by one, closed at once when the client goes away.
 
-While the provider is silent, a sign of life goes out every `PING_S`, so that nobody on the way gives the stream up.
+While the provider is silent, before its first word too, a sign of life goes out every `PING_S`, so that nobody on the
+way gives the stream up.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
+from uuid import UUID
 
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from cognitionos.kernel.errors import DomainError
-from cognitionos.llm_gateway.facade import ChatStream
+from cognitionos.llm_gateway.application.call import Started
+from cognitionos.llm_gateway.facade import Begun, ChatStream
+from cognitionos.llm_gateway.infrastructure.answers import begun_headers, stream_headers
 from cognitionos.llm_gateway.infrastructure.openai_errors import render
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode
 from cognitionos.platform.http_problems import problem_of
@@ -61,21 +65,22 @@ class OpenAIFraming:
 
 
 OPENAI_FRAMING = OpenAIFraming()
+NO_HEADERS: Mapping[str, str] = {}
+Open = Callable[[Begun], Awaitable[ChatStream]]
+"""Opens a stream; tells what is known of the call as soon as it is."""
+
+
+def openai_framing(_call_id: UUID) -> Framing:
+    """The same for every stream."""
+    return OPENAI_FRAMING
 
 
 class EventStream(Response[bytes]):
     """The answer of a handler that streams."""
 
-    def __init__(
-        self,
-        stream: ChatStream,
-        headers: Mapping[str, str],
-        *,
-        framing: Framing = OPENAI_FRAMING,
-        ping_s: float = PING_S,
-    ) -> None:
+    def __init__(self, events: "Events") -> None:
         super().__init__(b"", media_type="text/event-stream")
-        self._events = Events(stream, headers, framing=framing, ping_s=ping_s)
+        self._events = events
 
     def to_asgi_response(self, app: Any, request: Any, **_: Any) -> ASGIApp:  # type: ignore[override]
         """The ASGI application that sends it."""
@@ -83,38 +88,56 @@ class EventStream(Response[bytes]):
 
 
 class Events:
-    """The ASGI application that sends a stream."""
+    """The ASGI application that opens a stream with `open_` and sends it; `headers` are said beside its own.
+
+    Where the first piece is not there after `ping_s`, what is known of the call is said then, and what opening the
+    stream raises is said inside of it. Before that it is raised.
+    """
 
     def __init__(
         self,
-        stream: ChatStream,
-        headers: Mapping[str, str],
+        open_: Open,
         *,
-        framing: Framing = OPENAI_FRAMING,
+        headers: Mapping[str, str] = NO_HEADERS,
+        framing: Callable[[UUID], Framing] = openai_framing,
         ping_s: float = PING_S,
     ) -> None:
-        self._stream = stream
+        self._open = open_
         self._headers = headers
         self._framing = framing
         self._ping_s = ping_s
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end or until the client is gone; either way the stream is closed and thereby billed."""
-        watch = _Watch(receive, self._stream.released)
+        sender = _Sender(send, self._headers, self._framing, self._ping_s)
+        watch = _Watch(receive)
         try:
-            await self._send_events(_Sender(send, self._framing.ping, self._ping_s))
+            stream = await self._opened(sender)
+            if stream is not None:
+                watch.released = stream.released
+                await self._send_events(stream, sender)
         except asyncio.CancelledError:
             if not watch.cancelled_sending():
                 raise
         finally:
+            sender.stop()
             watch.end()
 
-    async def _send_events(self, sender: "_Sender") -> None:
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-        headers += [(name.encode(), value.encode()) for name, value in self._headers.items()]
-        framing = self._framing
-        async with aclosing(self._stream.events) as events:
-            await sender.start(headers)
+    async def _opened(self, sender: "_Sender") -> ChatStream | None:
+        """None: it could not be opened, and that was said inside of a stream that had begun."""
+        try:
+            return await self._open(sender.begins)
+        except DomainError as error:
+            sender.stop()
+            if not sender.started:
+                raise
+            await sender.send(sender.framing.error(error), more=False)
+            return None
+
+    async def _send_events(self, stream: ChatStream, sender: "_Sender") -> None:
+        async with aclosing(stream.events) as events:
+            await sender.start(stream)
+            framing = sender.framing
             try:
                 async for event in events:
                     framed = framing.event(event)
@@ -129,20 +152,37 @@ class Events:
 
 
 class _Sender:
-    """Sends bodies, and pings in between where nothing was sent for `ping_s`. A timer, not a task: it is rarely due."""
+    """Sends headers once, then bodies, and pings in between where nothing was sent for `ping_s`, headers included.
 
-    def __init__(self, send: Send, ping: bytes, ping_s: float) -> None:
+    A timer, not a task: it is rarely due.
+    """
+
+    def __init__(
+        self, send: Send, headers: Mapping[str, str], framing: Callable[[UUID], Framing], ping_s: float
+    ) -> None:
+        self.started = False
+        self.framing: Framing = OPENAI_FRAMING
         self._send = send
-        self._ping = ping
+        self._headers = headers
+        self._frames = framing
         self._ping_s = ping_s
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = self._loop.call_at(self._sent_at + ping_s, self._due)
+        self._call: Started | None = None
         self._pinging: asyncio.Future[None] | None = None
 
-    async def start(self, headers: list[tuple[bytes, bytes]]) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        self._timer = self._loop.call_at(self._sent_at + self._ping_s, self._due)
+    def begins(self, call: Started) -> None:
+        """So much is known of it before its first piece."""
+        self._call = call
+        self.framing = self._frames(call.call_id)
+
+    async def start(self, stream: ChatStream) -> None:
+        if not self.started:
+            self.started = True
+            self._sent_at = self._loop.time()
+            self.framing = self._frames(stream.call_id) if self._call is None else self.framing
+            await self._begin(stream_headers(stream))
 
     async def send(self, data: bytes, *, more: bool = True) -> None:
         if self._pinging is not None:
@@ -154,27 +194,41 @@ class _Sender:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _due(self) -> None:
         now = self._loop.time()
         if now >= self._sent_at + self._ping_s:
             self._sent_at = now
-            body: Any = {"type": "http.response.body", "body": self._ping, "more_body": True}
-            self._pinging = asyncio.ensure_future(self._send(body))
+            if self.started:
+                self._pinging = asyncio.ensure_future(self._ping())
+            elif self._call is not None:
+                self.started = True
+                self._pinging = asyncio.ensure_future(self._ping(begun_headers(self._call)))
         self._timer = self._loop.call_at(self._sent_at + self._ping_s, self._due)
+
+    async def _ping(self, headers: Mapping[str, str] | None = None) -> None:
+        if headers is not None:
+            await self._begin(headers)
+        await self._send({"type": "http.response.body", "body": self.framing.ping, "more_body": True})
+
+    async def _begin(self, own: Mapping[str, str]) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        headers += [(name.encode(), value.encode()) for said in (own, self._headers) for name, value in said.items()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
 class _Watch:
     """Cancels the task that made it when the client goes away, as a time-out does when its time has come.
 
-    Not before it is `released`: others may depend on what it reads. Listens without a task of its own where the server
-    answers `receive` with a future, as granian does.
+    Not before it is `released`, where that is told: others may depend on what it reads. Listens without a task of its
+    own where the server answers `receive` with a future, as granian does.
     """
 
-    def __init__(self, receive: Receive, released: Callable[[], Awaitable[None]] | None) -> None:
+    def __init__(self, receive: Receive) -> None:
+        self.released: Callable[[], Awaitable[None]] | None = None
         self._sending = asyncio.current_task()
         self._receive = receive
-        self._released = released
         self._gone = False
         self._listening: asyncio.Future[Any] | None = None
         self._listen()
@@ -204,10 +258,10 @@ class _Watch:
         broken = said.exception() is not None  # a connection that cannot be read from is gone as well
         if not broken and said.result()["type"] != "http.disconnect":
             self._listen()
-        elif broken or self._released is None:
+        elif broken or self.released is None:
             self._left(said)
         else:
-            self._wait(self._released(), self._left)
+            self._wait(self.released(), self._left)
 
     def _left(self, waited: "asyncio.Future[Any]") -> None:
         if not waited.cancelled():

@@ -1,7 +1,9 @@
 """Anthropic's own route: any Anthropic client works unchanged against it, whichever provider answers."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, Response, Router, post
@@ -17,13 +19,12 @@ from cognitionos.llm_gateway.infrastructure.answers import (
     StreamedOperation,
     answer_headers,
     caller_of,
-    stream_headers,
 )
 from cognitionos.llm_gateway.infrastructure.anthropic_errors import ANTHROPIC_ERRORS
 from cognitionos.llm_gateway.infrastructure.anthropic_provider import AnthropicProvider
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
-from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
+from cognitionos.llm_gateway.infrastructure.event_stream import Events, EventStream
 from cognitionos.llm_gateway.infrastructure.messages_answer import MessageEvents, message_of
 from cognitionos.llm_gateway.infrastructure.messages_schema import messages_request
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
@@ -117,9 +118,11 @@ class AnthropicRoutes(Controller):
         request_id = request.scope["state"].get("request_id", "")
         named = {"request-id": request_id}
         if data.stream:
-            stream = await gateway.stream(caller, asked)
-            framing = MessageEvents(f"msg_{stream.call_id.hex}", request_id=request_id)
-            return EventStream(stream, stream_headers(stream) | named, framing=framing)
+
+            def framing(call_id: UUID) -> MessageEvents:
+                return MessageEvents(f"msg_{call_id.hex}", request_id=request_id)
+
+            return EventStream(Events(partial(gateway.stream, caller, asked), headers=named, framing=framing))
         result = await gateway.complete(caller, asked)
         message = message_of(result.wire, message_id=f"msg_{result.call_id.hex}")
         return Response(encode(message), media_type=JSON, headers=answer_headers(result) | named)

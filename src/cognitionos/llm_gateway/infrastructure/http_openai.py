@@ -3,6 +3,7 @@
 import base64
 from array import array
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -22,7 +23,6 @@ from cognitionos.llm_gateway.infrastructure.answers import (
     answer_headers,
     caller_of,
     embedding_headers,
-    stream_headers,
 )
 from cognitionos.llm_gateway.infrastructure.anthropic_errors import ANTHROPIC_ERRORS
 from cognitionos.llm_gateway.infrastructure.anthropic_models import (
@@ -154,8 +154,7 @@ class OpenAIRoutes(Controller):
         asked = wished(chat_request(decode_object(await request.body())), request.scope["headers"])
         caller = caller_of(who, data.user)
         if data.stream:
-            stream = await gateway.stream(caller, asked)
-            return EventStream(stream, stream_headers(stream))
+            return EventStream(Events(partial(gateway.stream, caller, asked)))
         result = await gateway.complete(caller, asked)
         return Response(encode(result.wire), media_type=JSON, headers=answer_headers(result))
 
@@ -242,8 +241,7 @@ def hot_chat(gateway: Gateway) -> HotRoute:
             raise NotPlain from error
         caller, asked = caller_of(who, data.user), chat_request(fields, together=True)
         if data.stream:
-            stream = await gateway.stream(caller, asked)
-            return Events(stream, stream_headers(stream))
+            return Events(partial(gateway.stream, caller, asked))
         result = await gateway.complete(caller, asked)
         headers = [(name.encode(), value.encode()) for name, value in answer_headers(result).items()]
         return Whole(encode(result.wire), [_JSON, *headers])

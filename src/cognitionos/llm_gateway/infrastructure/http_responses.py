@@ -1,6 +1,8 @@
 """OpenAI's Responses API, stateless: nothing is stored, so a call carries all that it builds on."""
 
+from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, Response, Router, post
@@ -16,10 +18,9 @@ from cognitionos.llm_gateway.infrastructure.answers import (
     StreamedOperation,
     answer_headers,
     caller_of,
-    stream_headers,
 )
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
-from cognitionos.llm_gateway.infrastructure.event_stream import EventStream
+from cognitionos.llm_gateway.infrastructure.event_stream import Events, EventStream
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
 from cognitionos.llm_gateway.infrastructure.responses_answer import ResponseEvents, response_of
@@ -84,9 +85,11 @@ class ResponsesRoutes(Controller):
         asked = wished(responses_request(body), request.scope["headers"])
         caller, created_at = caller_of(request.user, data.user), int(now().timestamp())
         if data.stream:
-            stream = await gateway.stream(caller, asked)
-            framing = ResponseEvents(call_id=stream.call_id.hex, created_at=created_at, asked=body)
-            return EventStream(stream, stream_headers(stream), framing=framing)
+
+            def framing(call_id: UUID) -> ResponseEvents:
+                return ResponseEvents(call_id=call_id.hex, created_at=created_at, asked=body)
+
+            return EventStream(Events(partial(gateway.stream, caller, asked), framing=framing))
         result = await gateway.complete(caller, asked)
         response = response_of(result.wire, call_id=result.call_id.hex, created_at=created_at, asked=body)
         return Response(encode(response), media_type=JSON, headers=answer_headers(result))
