@@ -29,7 +29,7 @@ def api_process(settings: Settings, environment: Mapping[str, str]) -> Iterator[
     process = subprocess.Popen(command, env=kept | own | dict(environment), start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        eventually_sync(lambda: process.poll() is not None or answers_ready(url), timeout_s=40)
+        eventually_sync(lambda: process.poll() is not None or answers_ready(url), timeout_s=90)
         assert process.poll() is None, "the API ended before it was ready"
         yield url
     finally:

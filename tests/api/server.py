@@ -34,7 +34,7 @@ def running_server(settings: Settings, log: Path, **variables: str) -> Iterator[
         command = [sys.executable, "-m", "cognitionos", "serve"]
         process = subprocess.Popen(command, env=env, stdout=out, stderr=out)
         try:
-            eventually_sync(lambda: _is_ready(url, process, log), timeout_s=40)
+            eventually_sync(lambda: _is_ready(url, process, log), timeout_s=90)
             yield url
         finally:
             process.terminate()

@@ -47,7 +47,7 @@ async def test_each_threshold_is_told_once_to_who_asked_for_it(settings: Setting
         await product.api(port)
         await product.worker()
         url = f"http://127.0.0.1:{port}"
-        await eventually(lambda: asyncio.to_thread(answers_ready, url), timeout_s=40)
+        await eventually(lambda: asyncio.to_thread(answers_ready, url), timeout_s=90)
         async with httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30) as client:
             price = {"input_usd_per_million": "0", "output_usd_per_million": "100"}
             (await client.put("/v1/prices/simulated/m", json=price)).raise_for_status()

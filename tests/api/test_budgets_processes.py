@@ -61,7 +61,7 @@ async def a_pair(settings: Settings, **more: str) -> AsyncIterator[Pair]:
             await product.api(port)
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         for url in urls:
-            await eventually(lambda url=url: asyncio.to_thread(answers_ready, url), timeout_s=40)
+            await eventually(lambda url=url: asyncio.to_thread(answers_ready, url), timeout_s=90)
         yield Pair(product=product, upstream=upstream, urls=urls)
 
 
@@ -167,7 +167,7 @@ async def test_what_a_killed_process_had_sent_is_booked_and_what_still_queued_is
     pair.product.environment["COGNITIONOS_DEPLOYMENT_CALLS"] = "1"
     doomed = await pair.product.api(port)
     url = f"http://127.0.0.1:{port}"
-    await eventually(lambda: asyncio.to_thread(answers_ready, url), timeout_s=40)
+    await eventually(lambda: asyncio.to_thread(answers_ready, url), timeout_s=90)
     async with client_of(url, caller) as client:
         calls = [asyncio.create_task(client.post(CHAT, json=asking(f"hang {uuid4()}")))]
         await eventually(lambda: len(pair.upstream.calls) == 1)
@@ -198,7 +198,7 @@ async def test_on_default_settings_what_a_killed_process_held_is_closed_within_a
         port = free_port("127.0.0.1", 0)
         doomed = await pair.product.api(port)
         url = f"http://127.0.0.1:{port}"
-        await eventually(lambda: asyncio.to_thread(answers_ready, url), timeout_s=40)
+        await eventually(lambda: asyncio.to_thread(answers_ready, url), timeout_s=90)
         async with client_of(url, caller) as to_doomed:
             calls = [asyncio.create_task(to_doomed.post(CHAT, json=asking(f"words {uuid4()}", stream=True)))]
             await eventually(lambda: pair.upstream.open_streams == 1)

@@ -14,7 +14,7 @@ ROUTES = {
 JSON = {"content-type": "application/json"}
 BODIES = {
     "no UTF-8": (b'{"model": "\xff"}', "it is not UTF-8"),
-    "deep": (b'{"a": ' + b"[" * 9000 + b"]" * 9000 + b"}", "it is nested too deeply"),
+    "deep": (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "it is nested too deeply"),
     "cut": (b'{"model": ', "truncated"),
     "NaN": (b'{"temperature": NaN}', "invalid character"),
     "nothing": (b"", "a JSON body is required"),
