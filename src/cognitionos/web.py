@@ -118,7 +118,7 @@ def _agent_routes(services: Services) -> list[ControllerRouterHandler]:
 def _gateway_routes(services: Services) -> list[ControllerRouterHandler]:
     gateway = services.llm_gateway
     return [
-        http_default_model.routes(gateway.gateway, gateway.catalogue),
+        http_default_model.routes(gateway.gateway, gateway.catalogue, gateway.prices),
         http_openai.routes(gateway.gateway, gateway.catalogue),
         http_prices.routes(gateway.prices, gateway.catalogue),
         http_usage.routes(gateway.usage, services.base.now),

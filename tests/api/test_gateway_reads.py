@@ -53,7 +53,7 @@ async def test_the_default_model_is_that_of_the_tenants_own_route(client: httpx.
     after = (await client.get("/v1/default-model")).json()
 
     assert before["model"] != "openai/mine"
-    assert after == {"model": "openai/mine", "provider": "openai", "simulated": False, "hint": ""}
+    assert after == {"model": "openai/mine", "provider": "openai", "simulated": False, "hint": "", "price": "free"}
 
 
 async def test_a_circuit_that_opened_is_listed(client: httpx.AsyncClient, upstream: Upstream) -> None:

@@ -35,7 +35,8 @@ def environment(upstream: Upstream, second: Upstream, tmp_path_factory: pytest.T
     providers = Path(tmp_path_factory.mktemp("providers")) / "providers.json"
     entry = {"name": "second", "base_url": second.base_url, "api_key_env": "SECOND_KEY", "models": ["backup"]}
     price = {"input_usd_per_million": 1, "output_usd_per_million": 2}
-    providers.write_text(json.dumps([entry | {"price": price}]))
+    dear = entry | {"name": "dear", "models": ["nobody-knows"]}
+    providers.write_text(json.dumps([entry | {"price": price}, dear]))
     return {
         "OPENAI_BASE_URL": upstream.base_url,
         "OPENAI_API_KEY": upstream.api_key or "",
@@ -194,16 +195,29 @@ async def test_what_is_left_of_a_budget_lowers_the_completion_limit(
 async def test_an_unpriced_model_is_refused_under_a_budget_and_free_to_use_without(
     client: httpx.AsyncClient, caller: Caller
 ) -> None:
-    without = await client.post(CHAT, json=asking("unpriced", model="nobody-knows"))
+    without = await client.post(CHAT, json=asking("unpriced", model="dear/nobody-knows"))
     await _open_budget(client, f"api_key:{caller.api_key_id}", Decimal(1))
-    under = await client.post(CHAT, json=asking("unpriced, again", model="nobody-knows"))
+    under = await client.post(CHAT, json=asking("unpriced, again", model="dear/nobody-knows"))
 
     assert without.status_code == 200
     assert without.headers["x-cognitionos-cost-usd"] == "unknown"
     assert (await client.get("/v1/usage")).json()["groups"][0]["unpriced_calls"] == 1
     assert under.status_code == 400
     assert under.json()["error"]["code"] == "price-unknown"
-    assert "PUT /v1/prices/openai/nobody-knows" in under.json()["error"]["message"]
+    assert "PUT /v1/prices/dear/nobody-knows" in under.json()["error"]["message"]
+    assert "cognitionos prices set dear/nobody-knows --input USD --output USD" in under.json()["error"]["message"]
+
+
+async def test_a_model_without_a_price_at_ones_own_base_url_is_free_with_or_without_a_key(
+    client: httpx.AsyncClient, caller: Caller
+) -> None:
+    await _open_budget(client, f"api_key:{caller.api_key_id}", Decimal(1))
+
+    answer = await client.post(CHAT, json=asking("mine", model="b-own"))
+
+    assert (answer.status_code, answer.headers["x-cognitionos-cost-usd"]) == (200, "0")
+    assert (await client.get("/v1/prices/openai/b-own")).json()["source"] == "free"
+    assert (await client.get("/v1/prices/openai/gpt-4o-mini")).json()["source"] == "public"
 
 
 async def test_a_client_that_goes_away_is_billed_for_what_was_produced(

@@ -196,14 +196,14 @@ async def test_prices_are_versioned_listed_and_have_a_history(client: httpx.Asyn
     assert [each["version"] for each in earlier.json()["items"]] == [1]
 
 
-async def test_the_public_price_and_an_unknown_one_say_so(client: httpx.AsyncClient) -> None:
+async def test_the_public_price_and_that_of_ones_own_server_say_so(client: httpx.AsyncClient) -> None:
     public = (await client.get("/v1/prices/openai/gpt-4o-mini")).json()
-    unknown = (await client.get("/v1/prices/openai/nobody-knows-this")).json()
+    own = (await client.get("/v1/prices/openai/nobody-knows-this")).json()
 
     assert public["source"] == "public"
     assert public["price"]["input_usd_per_million"] == "0.15"
     assert Decimal(public["price"]["tiers"]["priority"]["output_usd_per_million"]) == 1
-    assert (unknown["source"], unknown["price"]) == ("unknown", None)
+    assert (own["source"], Decimal(own["price"]["input_usd_per_million"])) == ("free", 0)
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,15 @@ def test_an_alert_is_shown_and_seen_once_with_who_and_why(url: str, caller: Call
     assert "(not seen yet)" not in after
     assert "alert" in unknown
     assert "no such alert" in misspelt or "not" in misspelt
+
+
+def test_a_price_is_set_and_shown(url: str, caller: Caller) -> None:
+    told = cognitionos(url, caller, "prices", "set", "openai/b-own", "--input", "0.5", "--output", "1.5")
+    shown = cognitionos(url, caller, "prices", "show", "openai/b-own")
+    listed = cognitionos(url, caller, "prices", "list")
+    refused = cognitionos(url, caller, "prices", "set", "openai/b-own", "--input", "much", "--output", "1", status=1)
+
+    assert "openai/b-own costs $0.5 and $1.5 per million tokens in and out (version 1)" in told
+    assert "(by: own)" in shown
+    assert "openai/b-own" in listed
+    assert "input_usd_per_million" in refused

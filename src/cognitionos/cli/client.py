@@ -69,6 +69,10 @@ class Api:
         with self._open("POST", path, body, timeout_s=REQUEST_TIMEOUT_S, is_kept=False) as answer:
             return json.load(answer)
 
+    def put(self, path: str, body: Any) -> Any:
+        """The JSON answer of PUT `path`."""
+        return self._json("PUT", path, body)
+
     def patch(self, path: str, body: Any) -> Any:
         """The JSON answer of PATCH `path`."""
         return self._json("PATCH", path, body)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox
+from cognitionos.cli.client import Api
 from cognitionos.cli.listening import PortTaken, free_port
-from cognitionos.cli.model_server import examine_model_server
+from cognitionos.cli.model_server import examine_model_server, examine_running
+from cognitionos.cli.note import KEY_FILE, running_stack
 from cognitionos.cli.stack import LOCK_FILE
 from cognitionos.kernel.errors import DomainError
 from cognitionos.platform.config import Settings
@@ -42,7 +44,11 @@ def examine(settings: Settings, data_dir: Path) -> Iterator[Finding]:
     yield _port(settings, supervisor)
     yield _secret(settings)
     yield _sandbox(settings)
-    yield _providers(settings, our_port=settings.port if supervisor else None)
+    running, key = running_stack(data_dir), data_dir / KEY_FILE
+    if running and key.is_file() and os.access(key, os.R_OK):
+        yield examine_running(Api(running["url"], key.read_text().strip()))
+    else:
+        yield _providers(settings, our_port=settings.port if supervisor else None)
 
 
 def _python() -> Finding:

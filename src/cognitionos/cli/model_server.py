@@ -1,12 +1,17 @@
-"""Whether the model server of OPENAI_BASE_URL answers, and which of its models is the default."""
+"""Which model answers: that of the stack that runs, or of the model server of OPENAI_BASE_URL, and what it costs."""
 
 import http.client
 import json
 import urllib.error
 import urllib.request
 
+from cognitionos.cli.client import Api
+from cognitionos.cli.watching import price_note
+from cognitionos.kernel.errors import DomainError
+from cognitionos.llm_gateway.infrastructure.price_table import PriceTable
 from cognitionos.platform.config import Settings
 from cognitionos.platform.diagnosis import Finding
+from cognitionos.platform.http_address import leads_inside
 
 _ANSWER_WITHIN_S = 2.0
 _MOST_BYTES = 4 * 2**20
@@ -35,7 +40,32 @@ def examine_model_server(settings: Settings) -> Finding:
     if model.removeprefix("openai/") not in models:
         listed = f"; it lists {', '.join(models[:5])}" if models else ""
         return _unfit(f"{base} does not list COGNITIONOS_MODEL={model}{listed}", "name one of these, or load it there")
-    return Finding(name=_NAME, ok=True, detail=f"OPENAI_BASE_URL: {base} answers, default model {model}")
+    return _priced(f"OPENAI_BASE_URL: {base} answers, default model {model}", model.removeprefix("openai/"), base, key)
+
+
+def examine_running(api: Api) -> Finding:
+    """Which model answers in the stack that runs, whatever the environment of this command says."""
+    try:
+        default = api.get("/v1/default-model")
+    except DomainError as error:
+        return _unfit(f"the stack at {api.url} does not say which model answers: {error.detail}", "look at its logs")
+    if not default["model"]:
+        return _unfit(f"the stack at {api.url} has none", default["hint"])
+    if default["simulated"]:
+        return _unfit(f"the stack at {api.url} has none: the simulated model answers, and says so", default["hint"])
+    detail = f"the stack at {api.url} answers with {default['model']}{price_note(default)}"
+    return Finding(name=_NAME, ok=default["price"] != "unknown", detail=detail, required=False)
+
+
+def _priced(detail: str, model: str, base: str, key: object) -> Finding:
+    """Say what calls to `model` will cost where no tenant has told its price."""
+    table = PriceTable()
+    if table.price(f"openai/{model}") or table.price(model):
+        return Finding(name=_NAME, ok=True, detail=detail)
+    set_it = f"cognitionos prices set openai/{model} --input USD --output USD"
+    if key is None or leads_inside(base):
+        return Finding(name=_NAME, ok=True, detail=f"{detail}, free unless a price is set: {set_it}")
+    return _unfit(f"{detail}: nobody knows what it costs, so it is refused under a budget, as goals have one", set_it)
 
 
 def _models(base: str, key: str | None) -> list[str]:

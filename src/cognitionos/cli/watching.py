@@ -45,7 +45,7 @@ class Watcher:
         self.note(f"CognitionOS {__version__} at {api.url} (documentation: {api.url}/docs)")
         default = api.get("/v1/default-model")
         standing_in = " stands in: no model is connected" if default["simulated"] else ""
-        self.note(f"model {default['model'] or 'none: ' + default['hint']}{standing_in}")
+        self.note(f"model {default['model'] or 'none: ' + default['hint']}{standing_in}{price_note(default)}")
 
     def submitted(self, goal: dict[str, Any], inputs: list[dict[str, str]]) -> None:
         """The goal was accepted."""
@@ -122,6 +122,16 @@ class Watcher:
         text.truncate(_LONGEST_LINE, overflow="ellipsis")
         line = Text.assemble((f"{seconds:6.1f} s  {key or '':<8} {mark} ", "dim"), text)
         self._console.print(line, soft_wrap=True)
+
+
+def price_note(default: dict[str, Any]) -> str:
+    """What to say about a default model that nobody has told the price of; empty where somebody has."""
+    set_it = f"cognitionos prices set {default['model']} --input USD --output USD"
+    if default["price"] == "free":
+        return f" (nobody has told its price, and it is a server of your own: it counts as free; else: {set_it})"
+    if default["price"] == "unknown" and default["model"]:
+        return f" (nobody has told its price, so it is refused under a budget, as goals have one; set it: {set_it})"
+    return ""
 
 
 def _cost(goal: dict[str, Any]) -> str:

@@ -129,7 +129,9 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         sealing_key=keys.sealing_key,
         chance=random.random,
     )
-    prices = PriceBook(base.database, base.signals, table=table, stated=catalogue.price, keyless=catalogue.is_keyless)
+    prices = PriceBook(
+        base.database, base.signals, table=table, stated=catalogue.price, unmetered=catalogue.is_unmetered
+    )
     alerts = BudgetAlerts(base.database, begin=_begin(base))
     store = PostgresBudgetStore(base.database, owner=base.new_id(), raised=alerts.look)
     circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))

@@ -37,6 +37,7 @@ _UNICAST_6 = ip_network("2000::/3")
 _NOT_PUBLIC_6 = tuple(
     ip_network(block) for block in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 )
+_INSIDE = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
 _NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\Z")
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
 
@@ -164,6 +165,16 @@ def is_public(text: str) -> bool:
         return not any(address in block for block in _NOT_PUBLIC_4)
     # Mapped, compatible and NAT64 forms of IPv4, loopback, local and multicast addresses are all outside 2000::/3.
     return address is not None and address in _UNICAST_6 and not any(address in block for block in _NOT_PUBLIC_6)
+
+
+def leads_inside(url: str) -> bool:
+    """Whether the host of `url` is an address that is not public, or a name that only one's own network knows: one
+    without a dot, or below a suffix kept for such (RFC 6761, 6762, 8375, and `internal`). Nothing is resolved.
+    """
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    if _address(host.partition("%")[0]) is not None:
+        return not is_public(host)
+    return bool(host) and ("." not in host or host.endswith(_INSIDE)) and not _looks_like_a_number(host)
 
 
 def _address(host: str) -> Address | None:

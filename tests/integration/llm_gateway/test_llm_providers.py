@@ -93,7 +93,24 @@ async def test_a_base_url_alone_is_enough_and_its_first_chat_model_is_the_defaul
 
     assert found.describe_default().model == "openai/llama3.2"
     assert found.resolve("anything").candidates[0].name == "openai/anything"
-    assert found.is_keyless("openai")
+    assert found.is_unmetered("openai")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "free"),
+    [
+        ("http://mock/v1", True), ("http://127.0.0.1:1/v1", True), ("http://10.0.0.5:8000", True),
+        ("http://[fd00::1]:8000/v1", True), ("http://models.svc.cluster.local", True), (None, False),
+        ("https://api.openai.com/v1", False), ("https://models.example.com/v1", False), ("http://8.8.8.8/v1", False),
+        ("http://134744072/v1", False), ("http:///v1", False),
+    ],
+)  # fmt: skip
+async def test_a_server_with_a_key_is_free_unless_priced_only_where_its_address_is_not_public(
+    http: HttpClient, base_url: str | None, *, free: bool
+) -> None:
+    found = await providers(http, openai_base_url=base_url, openai_api_key="k", model="b-own")
+
+    assert found.is_unmetered("openai") is free
 
 
 async def test_the_named_model_is_the_default_and_goes_to_the_default_provider_unchanged(http: HttpClient) -> None:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 from tests.upstream import running_upstream
 
+from cognitionos.cli import model_server
 from cognitionos.cli.model_server import examine_model_server
 from cognitionos.platform.config import Settings
 from cognitionos.platform.diagnosis import Finding
@@ -24,7 +25,20 @@ async def test_a_server_that_answers_names_the_default_model() -> None:
     found = await examined("nomic-embed-text", "qwen3:8b")
 
     assert found.ok
-    assert found.detail.endswith("answers, default model qwen3:8b")
+    assert "answers, default model qwen3:8b, free unless a price is set: cognitionos prices set" in found.detail
+
+
+async def test_a_model_with_a_public_price_needs_no_word_about_it() -> None:
+    found = await examined("gpt-4o-mini")
+
+    assert found.detail.endswith("answers, default model gpt-4o-mini")
+
+
+def test_a_model_at_a_public_address_that_nobody_knows_the_price_of_is_a_warning() -> None:
+    found = model_server._priced("it answers", "b-own", "https://models.example.com/v1", key=True)
+
+    assert (found.ok, found.required) == (False, False)
+    assert found.remedy == "cognitionos prices set openai/b-own --input USD --output USD"
 
 
 async def test_a_default_that_the_server_does_not_have_is_a_warning_with_what_it_has() -> None:

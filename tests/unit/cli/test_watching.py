@@ -82,3 +82,13 @@ def test_a_new_plan_says_what_it_replaces_and_why(capsys: pytest.CaptureFixture[
 
     assert "planned anew (time 1), after: t2 cannot be done this way" in again
     assert "plan in place of t2" in plan
+
+
+@pytest.mark.parametrize(
+    ("price", "says"),
+    [("public", ""), ("own", ""), ("free", "it counts as free"), ("unknown", "cognitionos prices set openai/b-own ")],
+)
+def test_a_default_model_that_nobody_knows_the_price_of_is_named_before_the_goal_starts(price: str, says: str) -> None:
+    note = watching.price_note({"model": "openai/b-own", "price": price})
+
+    assert says in note if says else note == ""

@@ -141,7 +141,7 @@ class Budgets:
         candidates = (await self.resolve(tenant_id, model)).candidates
         if None in await self._prices(tenant_id, candidates):
             raise PriceUnknown(
-                f"Nobody knows what {model} costs, so it cannot be the cheaper one. Set it: PUT /v1/prices/{model}.",
+                f"Nobody knows what {model} costs, so it cannot be the cheaper one. {_set_price(model)}",
                 fields={"downgrade_to": "a model with a known price"},
             )
 
@@ -279,9 +279,7 @@ class Budgets:
         candidates = call.route.candidates
         prices = await self._prices(call.caller.tenant_id, candidates)
         model = next((each.name for each, price in zip(candidates, prices, strict=True) if not price), "")
-        return PriceUnknown(
-            f"Nobody knows what {model} costs, and {held.subject} has a budget. Set it: PUT /v1/prices/{model}."
-        )
+        return PriceUnknown(f"Nobody knows what {model} costs, and {held.subject} has a budget. {_set_price(model)}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -332,12 +330,15 @@ def _exhausted(held: Held, wish: _Wish, after_s: float | None) -> BudgetExhauste
 def _halted(held: Held, after_s: float | None) -> BudgetHalted:
     return BudgetHalted(
         f"The {_named(held)} is nearly used up: {usd_text(max(held.left_nanousd, 0))} USD are left, which it keeps for "
-        f'critical runs and plain calls. {_when(held.resets_at)} Or raise its limit, or start the run with "critical": '
-        "true.",
+        f'critical runs and plain calls. {_when(held.resets_at)} Or start the run with "critical": true.',
         subject=held.subject or "",
         resets_at=held.resets_at,
         retry_after_s=after_s,
     )
+
+
+def _set_price(model: str) -> str:
+    return f"Set it: PUT /v1/prices/{model}, or cognitionos prices set {model} --input USD --output USD."
 
 
 def _named(held: Held) -> str:
@@ -345,4 +346,6 @@ def _named(held: Held) -> str:
 
 
 def _when(resets_at: datetime | None) -> str:
-    return f"It starts anew at {resets_at.isoformat()}." if resets_at else "It does not start anew: raise its limit."
+    if resets_at is None:
+        return "It does not start anew: raise its limit."
+    return f"It starts anew at {resets_at.isoformat()}; or raise its limit."

@@ -141,9 +141,9 @@ class Catalogue:
             return FREE if candidate.home in self._free else None
         return self._shared.price(candidate)
 
-    def is_keyless(self, home: str) -> bool:
-        """Whether the provider is asked without a key."""
-        return home in self._keyless or self._shared.is_keyless(home)
+    def is_unmetered(self, home: str) -> bool:
+        """Whether its models are free where nobody says what they cost: a tenant's own provider without a key is."""
+        return home in self._keyless or self._shared.is_unmetered(home)
 
     def _route(self, tenant_id: UUID, own: _Own, asked: str | None, *, chance: float | None = None) -> Route:
         choices = own.routes.get(asked or DEFAULT)

@@ -1,6 +1,7 @@
 """What a call costs here: the tenant's own price, else the provider's, else the public table's.
 
-A server that is asked without a key is free where none of them knows; of any other the price is then unknown.
+A server that is asked without a key, or is `OPENAI_BASE_URL`'s at an address that is not public, is free where none of
+them knows; of any other the price is then unknown.
 """
 
 import asyncio
@@ -86,13 +87,13 @@ class PriceBook:
         *,
         table: PriceTable,
         stated: Callable[[Candidate], Price | None],
-        keyless: Callable[[str], bool],
+        unmetered: Callable[[str], bool],
     ) -> None:
         self._database = database
         self._signals = signals
         self._table = table
         self._stated = stated
-        self._keyless = keyless
+        self._unmetered = unmetered
         self._own: dict[UUID, tuple[float, Mapping[str, Price]]] = {}
         self._loads: Once[UUID, Mapping[str, Price]] = Once()
         self._listening = ExitStack()
@@ -122,12 +123,12 @@ class PriceBook:
             return "provider", price
         if (price := self.table_price(candidate)) is not None:
             return "public", price
-        return ("free", FREE) if self._keyless(candidate.home) else ("unknown", None)
+        return ("free", FREE) if self._unmetered(candidate.home) else ("unknown", None)
 
     def table_price(self, candidate: Candidate) -> Price | None:
         """The public price; a bare model name counts only where it surely means its vendor's model."""
         listed = self._table.price(candidate.name)
-        if listed is None and (candidate.provider in _KNOWN_BARE or self._keyless(candidate.home)):
+        if listed is None and (candidate.provider in _KNOWN_BARE or self._unmetered(candidate.home)):
             listed = self._table.price(candidate.model)
         return listed
 

@@ -20,6 +20,7 @@ from cognitionos.llm_gateway.infrastructure.provider_file import FileProvider, r
 from cognitionos.llm_gateway.infrastructure.tool_call_recovery import ToolCallRecovery
 from cognitionos.platform.config import Settings
 from cognitionos.platform.http import HttpClient
+from cognitionos.platform.http_address import leads_inside
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
@@ -37,12 +38,15 @@ ASK_MODELS_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A provider and what is known about its models. `price` None: ask the public table."""
+    """A provider and what is known about its models. `price` None: ask the public table.
+
+    `unmetered`: what has no price there either is free.
+    """
 
     provider: Provider
     price: Price | None = None
     models: tuple[str, ...] = ()
-    keyless: bool = False
+    unmetered: bool = False
 
 
 class Providers:
@@ -89,7 +93,7 @@ class Providers:
         if default.simulated:
             log.warning("model_is_simulated", model=default.model, remedy=default.hint)
         else:
-            log.info("default_model", model=default.model)
+            log.info("default_model", model=default.model, free_unless_priced=self.is_unmetered(default.provider))
 
     async def close(self) -> None:
         """Nothing to close: connections belong to the HTTP client."""
@@ -113,9 +117,11 @@ class Providers:
         """The price that came with the provider."""
         return self._known[candidate.provider].price if candidate.provider in self._known else None
 
-    def is_keyless(self, name: str) -> bool:
-        """Whether the provider is asked without a key."""
-        return name in self._known and self._known[name].keyless
+    def is_unmetered(self, name: str) -> bool:
+        """Whether its models are free where nobody says what they cost: it is asked without a key, or it is the server
+        of `OPENAI_BASE_URL` and stands at an address that is not public.
+        """
+        return name in self._known and self._known[name].unmetered
 
     def describe_default(self) -> DefaultModel:
         """Which model answers when nobody names one."""
@@ -168,7 +174,9 @@ class Providers:
         settings, found = self._settings, []
         key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
         if key or settings.openai_base_url:
-            found.append(self._compatible(OPENAI, settings.openai_base_url or OPENAI_URL, key))
+            base_url = settings.openai_base_url or OPENAI_URL
+            made = self._compatible(OPENAI, base_url, key)
+            found.append(replace(made, unmetered=made.unmetered or leads_inside(base_url)))
         if settings.anthropic_api_key:
             secret = settings.anthropic_api_key.get_secret_value()
             base_url = settings.anthropic_base_url or ANTHROPIC_URL
@@ -188,7 +196,7 @@ class Providers:
             return Registered(provider=provider, price=entry.own_price, models=models)
         made = self._compatible(entry.name, entry.base_url or "", key, recover="recover_tool_calls" in entry.flags)
         price = entry.own_price if entry.own_price is not None else made.price
-        return Registered(provider=made.provider, price=price, models=models, keyless=made.keyless)
+        return Registered(provider=made.provider, price=price, models=models, unmetered=made.unmetered)
 
     def _of_vendor(self, name: str, vendor: str, key: str | None) -> Provider:
         if vendor == ANTHROPIC and key is not None:
@@ -205,7 +213,7 @@ class Providers:
         provider: Provider = OpenAIProvider(self._http, name=name, base_url=base_url, api_key=key)
         if recover:
             provider = ToolCallRecovery(provider, new_id=lambda: f"call_{new_id().hex}")
-        return Registered(provider=provider, keyless=key is None)
+        return Registered(provider=provider, unmetered=key is None)
 
     def _add(self, registered: Registered) -> None:
         self._known[registered.provider.name] = registered
@@ -220,7 +228,7 @@ class Providers:
             except (ProviderFailure, TimeoutError):
                 return
             if models:
-                self._add(Registered(provider=made.provider, price=FREE, keyless=True))
+                self._add(Registered(provider=made.provider, price=FREE, unmetered=True))
                 self._defaults[name] = models[0]
                 log.info("local_models_found", provider=name, models=models[:5], use=f"COGNITIONOS_MODEL={name}/...")
 
