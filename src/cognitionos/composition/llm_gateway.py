@@ -129,9 +129,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         sealing_key=keys.sealing_key,
         chance=random.random,
     )
-    prices = PriceBook(
-        base.database, base.signals, table=table, stated=catalogue.price, unmetered=catalogue.is_unmetered
-    )
+    prices = _prices(base, table, catalogue)
     alerts = BudgetAlerts(base.database, begin=_begin(base))
     store = PostgresBudgetStore(base.database, owner=base.new_id(), raised=alerts.look)
     circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))
@@ -159,6 +157,10 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         semantic=caches.semantic,
         cache_door=caches.door(gateway),
     )
+
+
+def _prices(base: Base, table: PriceTable, catalogue: Catalogue) -> PriceBook:
+    return PriceBook(base.database, base.signals, table=table, stated=catalogue.price, unmetered=catalogue.is_unmetered)
 
 
 def _provider_keys(settings: Settings) -> ProviderKeys:
