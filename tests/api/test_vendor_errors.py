@@ -64,3 +64,26 @@ def test_another_method_a_missing_key_and_a_reused_key_have_the_vendors_shape(
     )
     assert (nobody.status_code, error_of(nobody, path)["type"]) == (401, "authentication_error")
     assert error_of(other, path)["code"] == "idempotency-key-reused"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/chat/no-such-thing", 404),
+        ("POST", "/v1/chat/completions/x", 404),
+        ("DELETE", "/v1/chat/completions", 405),
+        ("GET", "/v1/responses/resp_1", 404),
+        ("PUT", "/v1/embeddings", 405),
+        ("POST", "/v1/models", 405),
+        ("DELETE", "/v1/models/gpt-4o-mini", 405),
+        ("GET", "/v1/messages/batches", 404),
+        ("PATCH", "/v1/messages", 405),
+    ],
+)
+def test_a_path_or_method_that_a_vendor_has_and_we_have_not_is_refused_in_its_shape(
+    url: str, caller: Caller, method: str, path: str, status: int
+) -> None:
+    answer = httpx.request(method, url + path, headers=caller.headers, timeout=30)
+
+    code = "not-found" if status == 404 else "method-not-allowed"
+    assert (answer.status_code, error_of(answer, path)["code"]) == (status, code)

@@ -10,11 +10,12 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import Litestar, Request, Response
 from litestar.exceptions import (
     HTTPException,
     ImproperlyConfiguredException,
     MethodNotAllowedException,
+    NotFoundException,
     SerializationException,
 )
 from litestar.serialization import decode_json
@@ -167,14 +168,20 @@ def render(problem: Problem, *, path: str, request_id: str, vendor: VendorErrors
 def _vendor_of(request: Request[Any, Any, Any], error: Exception) -> VendorErrors | None:
     scope: Any = request.scope
     handler = scope.get("route_handler")
-    if handler is None and isinstance(error, MethodNotAllowedException):
-        there = (route for route in request.app.routes if route.path == scope["path"])
-        handler = next((each for route in there for each in getattr(route, "route_handlers", ())), None)
+    if handler is None and isinstance(error, MethodNotAllowedException | NotFoundException):
+        handler = _neighbour(request.app, scope["path"])
     vendor = handler.opt.get(VENDOR) if handler is not None else None
     if not isinstance(vendor, VendorErrors):
         return None
     header, other = vendor.instead or (b"", None)
     return other if other and any(name == header for name, _ in scope["headers"]) else vendor
+
+
+def _neighbour(app: Litestar, path: str) -> Any:
+    """A handler of the same path, else of one that begins alike (`/v1/chat/...`); None where there is none."""
+    alike = [route for route in app.routes if route.path.split("/")[:3] == path.split("/")[:3]]
+    alike.sort(key=lambda route: route.path != path)
+    return next((each for route in alike for each in getattr(route, "route_handlers", ())), None)
 
 
 def _from_domain(error: DomainError) -> Problem:

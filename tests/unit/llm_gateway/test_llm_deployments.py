@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from tests.fakes.llm_gateway_circuits import MemoryCircuitStore
@@ -164,6 +164,21 @@ async def test_what_is_not_the_deployments_fault_opens_nothing(error: Exception)
             await bench.call(FIRST)
 
     assert bench.circuits.known == {}
+
+
+async def test_where_every_deployment_is_full_the_call_is_refused_at_once_and_told_when_to_come_back() -> None:
+    bench = Bench(crowd=Crowd(places=0, queue=0))
+    bench.attempts = replace(bench.attempts, backoff=Backoff(), sleep=never)
+
+    with pytest.raises(ProviderUnavailable) as refused:
+        await bench.call()
+
+    assert refused.value.retry_after_s == 1
+    assert bench.asked == []
+
+
+async def never(_seconds: float) -> None:
+    raise AssertionError("nothing to wait for")
 
 
 async def test_a_full_deployment_is_left_for_the_next_one_within_5_ms() -> None:

@@ -118,8 +118,10 @@ class Attempts:
                     slot=slot,
                     trail=tuple(tries.trail),
                 )
+            if all(isinstance(tries.failures[candidate], DeploymentFull) for candidate in alive):
+                break  # they have queues to wait in
             wait_s = self._wait_s(round_, [tries.failures[candidate] for candidate in alive])
-            if not alive or round_ + 1 == self.backoff.rounds or self.monotonic() + wait_s >= deadline:
+            if round_ + 1 == self.backoff.rounds or self.monotonic() + wait_s >= deadline:
                 break
             await self.sleep(wait_s)
         raise _nobody_answered(tries.failures)

@@ -104,7 +104,7 @@ class DeploymentFull(ProviderFailure):
     """As many calls as it may have are under way or waiting; it was not asked."""
 
     def __init__(self) -> None:
-        super().__init__("as many calls as it may have are under way", why="full", broken=False)
+        super().__init__("as many calls as it may have are under way", retry_after_s=1.0, why="full", broken=False)
 
 
 class ModelMissing(ProviderFailure):
