@@ -25,7 +25,7 @@ BACKGROUND = "<!-- runs until the end -->"
 _FENCE = re.compile(
     r"^(?:(?P<mark><!-- [^\n]* -->)\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-_TIMEOUT_S = 120
+_TIMEOUT_S = 300
 _COPIED = ("docs", "requirements", "deploy", "pyproject.toml", "compose.yaml", "Makefile", "README.md", "LICENSE")
 _STAMPS = ("venv", "run", "dev", "package")
 _FOREIGN = ("COGNITIONOS_", "DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL", "OPENAI_", "ANTHROPIC_", "MAKE")
