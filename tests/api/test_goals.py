@@ -96,9 +96,13 @@ async def test_a_bad_plan_gets_one_repair_round_with_the_errors_named(app: Plann
 
 
 async def test_a_plan_that_stays_bad_fails_the_goal_with_a_problem(app: PlanningApp) -> None:
-    app.script([{"t1": None}])
+    agents = app.script([{"t1": None}])
 
     goal = await ended(app, (await submitted(app))["href"])
+
+    assert len(agents.questions) == 2
+    events = (await app.client.get(f"{goal['events_href']}?limit=200")).json()["items"]
+    assert "run.replanned" not in [event["kind"] for event in events]
 
     assert (goal["status"], goal["result"]) == ("failed", None)
     assert goal["error"]["type"] == "/problems/invalid-plan"

@@ -148,3 +148,25 @@ async def test_ten_thousand_tasks_and_twenty_thousand_edges_are_accepted_in_time
     await declared(app, "large", tasks)
 
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "field"),
+    [
+        ({"colour": 1}, "tasks.b.colour"),
+        ({"timeout_s": "soon"}, "tasks.b.timeout_s"),
+        ({"retry": {"max_attempts": 0}}, "tasks.b.retry.max_attempts"),
+        ({"retry": {"colour": 1}}, "tasks.b.retry.colour"),
+        ({"depends_on": ["a", 1]}, "tasks.b.depends_on.1"),
+    ],
+)
+async def test_a_task_that_cannot_be_read_is_named_by_its_key(
+    app: PlanningApp, fault: dict[str, object], field: str
+) -> None:
+    tasks = {"a": {"kind": "value"}, "b": {"kind": "value"} | fault}
+
+    refused = await app.client.post("/v1/workflows", json={"name": "faulty", "tasks": tasks})
+
+    assert refused.status_code == 400
+    assert [error["field"] for error in refused.json()["errors"]] == [field]
+    assert refused.json()["detail"].startswith(f"{field}: ")

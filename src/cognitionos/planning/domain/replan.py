@@ -88,9 +88,14 @@ class History:
 
 
 def may_replan(task: ClaimedTask, problem: Problem, *, used: int) -> bool:
-    """Whether the failure of a planned task leads to another plan, after its run was planned again `used` times."""
+    """Whether the failure of a planned task leads to another plan, after its run was planned again `used` times.
+
+    One that was to plan has had its repair round: its failure is the goal's.
+    """
     allowed = task.spec.get(REPLANS, 0)
-    return used < allowed and task.key.count(".") < DEEPEST and problem.type not in NO_PLAN_HELPS
+    return (
+        task.kind != "plan" and used < allowed and task.key.count(".") < DEEPEST and problem.type not in NO_PLAN_HELPS
+    )
 
 
 def planning_again(task: ClaimedTask, problem: Problem) -> TaskSpec:

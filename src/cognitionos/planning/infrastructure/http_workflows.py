@@ -4,9 +4,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
+from litestar.exceptions import ValidationException
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cognitionos.kernel.money import usd_text
@@ -70,6 +71,12 @@ class DeclareWorkflow(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     input_schema: dict[str, Any] | None = None
 
 
+class _Apart(msgspec.Struct):
+    """A declaration whose tasks are not read yet."""
+
+    tasks: dict[str, msgspec.Raw]
+
+
 class StartRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which workflow to run, and on what. Without `version` the latest.
 
@@ -101,6 +108,26 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True):
     events_href: str
 
 
+async def _named_by_its_task(request: Request[Any, Any, Any]) -> None:
+    """Refuse a task that cannot be read by its key: the decoder of the whole says only that it is one of the tasks."""
+    body = await request.body()
+    try:
+        msgspec.json.decode(body, type=DeclareWorkflow)
+    except msgspec.ValidationError as error:
+        if "`$.tasks[...]" not in str(error):
+            return
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return
+    else:
+        return
+    for key, task in msgspec.json.decode(body, type=_Apart).tasks.items():
+        try:
+            msgspec.json.decode(task, type=Task)
+        except msgspec.ValidationError as error:
+            message, _, path = str(error).partition(" - at `$")
+            raise ValidationException(extra=[{"message": message, "key": f"tasks.{key}{path.rstrip('`')}"}]) from error
+
+
 class WorkflowRoutes(Controller):
     """What is done over and over."""
 
@@ -112,6 +139,7 @@ class WorkflowRoutes(Controller):
         guards=[requires(Permission.RUNS_WRITE)],
         summary="Declare a workflow",
         response_headers=[ResponseHeader(name="Location", description="the version", documentation_only=True)],
+        before_request=_named_by_its_task,
     )
     async def declare(
         self, data: JSONBody[DeclareWorkflow], workflows: NamedDependency[Workflows], who: Who
