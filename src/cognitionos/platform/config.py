@@ -8,6 +8,8 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_valid
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cognitionos.platform.http_address import AllowedHosts
+
 Mode = Literal["development", "production"]
 HOLDS_CLOSED_S = 55.0
 """So long after a process died its holds are closed at the latest, sweeps of others included; a minute is promised."""
@@ -116,6 +118,15 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("http_allow", "provider_allow", "tool_allow", "webhook_allow")
+    @classmethod
+    def _names_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            AllowedHosts.parse(value)
+        except ValueError as error:
+            raise PydanticCustomError("hosts", "Input should be hosts: {reason}", {"reason": str(error)}) from None
         return value
 
     @field_validator("hold_dead_s")

@@ -66,3 +66,11 @@ def test_production_without_its_secret_is_a_line_too(monkeypatch: pytest.MonkeyP
 )
 def test_a_shown_url_has_no_password(url: str, shown: str) -> None:
     assert redacted(url) == shown
+
+
+@pytest.mark.parametrize("name", ["HTTP_ALLOW", "PROVIDER_ALLOW", "TOOL_ALLOW", "WEBHOOK_ALLOW"])
+def test_a_list_of_hosts_that_cannot_be_read_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"COGNITIONOS_{name}", "api.example.com,10.0.0.5")
+
+    with pytest.raises(SettingRefused, match=f"COGNITIONOS_{name}.*'10.0.0.5': a literal address needs its port"):
+        read_settings()
