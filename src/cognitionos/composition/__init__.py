@@ -36,7 +36,7 @@ class Services:
     def background(self) -> tuple[Background, ...]:
         """The loops of the worker process."""
         return (
-            OutboxSweeper(outbox=self.base.outbox, every_s=self.base.settings.sweep_s),
+            OutboxSweeper(outbox=self.base.outbox, signals=self.base.signals, every_s=self.base.settings.sweep_s),
             self.agents.conversing.sweeper,
             *self.memory.background,
             *self.planning.background,

@@ -7,33 +7,52 @@ from dataclasses import dataclass
 from cognitionos.agents.application.conversations import GRACE_S, Conversations
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.planning.application.approvals import DECISIONS
+from cognitionos.planning.application.engine import RUN
 from cognitionos.platform.logging import get_logger
-from cognitionos.platform.outbox import Outbox
+from cognitionos.platform.outbox import DELIVERIES, Outbox
 from cognitionos.platform.signals import Signals
 
 log = get_logger(__name__)
 CALM = 10
-"""Where nothing was found, the next look comes after so many times the pause: messages are rarely lost."""
+"""Where nothing was found for `EAGER_S`, looks come so many times rarer: messages are rarely lost."""
+EAGER_S = 60.0
+GATHER_S = 0.5
+"""A wake-up looks after so long: for all that comes with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxSweeper:
-    """Looks for due deliveries: every `every_s` seconds while there are some, else every tenth time."""
+    """Looks for due deliveries, which the database itself may have written (webhooks): when a run moved on or somebody
+    signals `DELIVERIES`, and by the clock: every `every_s` seconds for a minute after it found some, else rarely.
+    """
 
     outbox: Outbox
+    signals: Signals
     every_s: float
 
     async def run(self) -> None:
         """Sweep until cancelled; a database that is gone is tried again at the next round."""
-        while True:
-            swept = 0
-            try:
-                swept = await self.outbox.sweep()
-                if swept:
-                    log.info("outbox_swept", deliveries=swept)
-            except Unavailable as error:
-                log.warning("outbox_sweep_failed", reason=str(error))
-            await asyncio.sleep(self.every_s if swept else CALM * self.every_s)
+        clock, eager_until = asyncio.get_running_loop().time, 0.0
+        with self.signals.listen(DELIVERIES) as woken:
+            self.signals.take(RUN, lambda _run_id: woken.set())
+            while True:
+                woken.clear()
+                if await self._sweep():
+                    eager_until = clock() + EAGER_S
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.every_s * (1 if clock() < eager_until else CALM)):
+                        await woken.wait()
+                        await asyncio.sleep(min(GATHER_S, self.every_s))
+
+    async def _sweep(self) -> int:
+        swept = 0
+        try:
+            swept = await self.outbox.sweep()
+            if swept:
+                log.info("outbox_swept", deliveries=swept)
+        except Unavailable as error:
+            log.warning("outbox_sweep_failed", reason=str(error))
+        return swept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Webhooks, wired."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from cognitionos.composition.base import Base, Resource
 from cognitionos.events.llm_gateway import BudgetThresholdReached
@@ -13,6 +14,7 @@ from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.http import HttpClient
 from cognitionos.platform.http_address import AllowedHosts
 from cognitionos.platform.http_guard import PublicResolver
+from cognitionos.platform.outbox import DELIVERIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +32,14 @@ def build(base: Base) -> WebhookServices:
     http = HttpClient(resolver=PublicResolver(allowed))
     client = WebhookClient(http=http, allowed=allowed, now=base.now)
     secrets = SealedSecrets(key=purpose_key(base.settings.secret_key.get_secret_value(), "webhook-secrets"))
-    store = PostgresWebhooks(database=base.database)
+    store, wake = PostgresWebhooks(database=base.database), partial(base.signals.send, DELIVERIES)
     sending = WebhookSending(store=store, secrets=secrets, post=client.post, now=base.now, observe=observe)
     base.bus.subscribe(WebhookDue, SUBSCRIBER, sending.handle)
-    base.bus.subscribe(BudgetThresholdReached, BUDGETS, BudgetTelling(store=store).handle)
+    base.bus.subscribe(BudgetThresholdReached, BUDGETS, BudgetTelling(store=store, wake=wake).handle)
     return WebhookServices(
-        webhooks=Webhooks(store=store, secrets=secrets, check_url=client.check, now=base.now, new_id=base.new_id),
+        webhooks=Webhooks(
+            store=store, secrets=secrets, check_url=client.check, wake=wake, now=base.now, new_id=base.new_id
+        ),
         queries=WebhookQueries(database=base.database),
         resources=(http,),
     )

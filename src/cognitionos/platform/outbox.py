@@ -25,6 +25,8 @@ log = get_logger(__name__)
 SWEEP_BATCH = 200
 MAX_ATTEMPTS = 12
 LONGEST_BACKOFF_S = 3600.0
+DELIVERIES = "deliveries"
+"""The channel of who wrote rows without relaying them: a worker sweeps at once."""
 
 DEAD = Counter("cognitionos_deliveries_dead_total", "Facts that a subscriber failed to take 12 times", ["subscriber"])
 

@@ -23,6 +23,8 @@ from cognitionos.platform.signals import Signals
 log = get_logger(__name__)
 TASKS = "tasks"
 LEASES = "leases"
+RUN = "run"
+"""What the names of runs' channels begin with."""
 AFTER_CLAIM = declare("engine.after_claim")
 
 FINISH_WITHIN_S = 2.0
@@ -32,7 +34,7 @@ LONGEST_TIMER_S = 60.0
 
 def run_channel(run_id: object) -> str:
     """Where a run's readers wait for more."""
-    return f"run:{run_id}"
+    return f"{RUN}:{run_id}"
 
 
 @dataclass(kw_only=True)

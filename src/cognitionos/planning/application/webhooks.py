@@ -42,6 +42,8 @@ BUSY_AGAIN_IN = timedelta(seconds=2)
 CheckUrl = Callable[[str], Awaitable[None]]
 Post = Callable[[str, dict[str, str], str], Awaitable[Attempt]]
 """POST a body with these headers; what fails is an `Attempt` too."""
+Wake = Callable[[], Awaitable[None]]
+"""Tells workers that something is due."""
 
 
 class WebhookStore(Protocol):
@@ -117,6 +119,7 @@ class Webhooks:
     store: WebhookStore
     secrets: Secrets
     check_url: CheckUrl
+    wake: Wake
     now: Clock
     new_id: Callable[[], UUID]
 
@@ -157,11 +160,14 @@ class Webhooks:
 
     async def ping(self, who: Principal, webhook_id: UUID) -> UUID:
         """Send a message that means nothing; the delivery's id."""
-        return await self.store.enqueue(who.tenant_id, webhook_id, PING, {"webhook_id": str(webhook_id)})
+        delivery_id = await self.store.enqueue(who.tenant_id, webhook_id, PING, {"webhook_id": str(webhook_id)})
+        await self.wake()
+        return delivery_id
 
     async def replay(self, who: Principal, webhook_id: UUID, delivery_id: UUID) -> None:
         """Send a delivery again, under its id."""
         await self.store.replay(who.tenant_id, webhook_id, delivery_id)
+        await self.wake()
 
     async def _check(self, url: str) -> None:
         if len(url) > LONGEST_URL:
@@ -175,6 +181,7 @@ class BudgetTelling:
     """Subscriber of `BudgetThresholdReached`: each alert once to each webhook that asked for it."""
 
     store: WebhookStore
+    wake: Wake
 
     async def handle(self, event: BudgetThresholdReached, delivery: Delivery) -> None:
         """Enqueue the messages."""
@@ -190,6 +197,7 @@ class BudgetTelling:
             "alerts_href": "/v1/budgets/alerts",
         }
         await self.store.tell(event.tenant_id, BUDGET, data, delivery)
+        await self.wake()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
