@@ -126,10 +126,13 @@ async def test_a_budget_is_changed_read_and_removed_by_its_id(client: httpx.Asyn
     ("fields", "field"),
     [
         ({"time_zone": "Europe/Atlantis"}, "time_zone"),
-        ({"downgrade_to": "nobody-knows-what-it-costs"}, "downgrade_to"),
+        ({"downgrade_to": "other/nobody-knows-what-it-costs"}, "downgrade_to"),
         ({"limit_usd": "-1"}, "limit_usd"),
         ({"soft": 1.5}, "soft"),
         ({"period": "year"}, "period"),
+        ({"subject": "project:default"}, "subject"),
+        ({"subject": "api_key:x"}, "subject"),
+        ({"subject": "run:0000-1"}, "subject"),
     ],
 )
 async def test_what_cannot_be_is_refused_naming_the_field(

@@ -50,6 +50,17 @@ async def test_a_tool_that_the_tenant_added_is_closed_until_a_rule_opens_it() ->
     assert "There is no tool" in last_result(bench)
 
 
+@pytest.mark.parametrize("name", ["shop__order", "shop.order"])
+async def test_a_model_may_call_a_tool_by_the_name_that_rules_have_for_it(name: str) -> None:
+    opened, closed = Recorder(), Recorder()
+    line = calls((name, {"n": 1}))
+
+    await a_bench(line, says("ok"), recorder=opened, rules=a_rule()).agents.perform(an_assignment())
+    await a_bench(line, says("no"), recorder=closed, rules={}).agents.perform(an_assignment())
+
+    assert (len(opened.calls), closed.calls) == (1, [])
+
+
 async def test_a_rule_opens_a_tool_to_the_roles_it_names() -> None:
     recorder = Recorder()
 

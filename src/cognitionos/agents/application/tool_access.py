@@ -55,7 +55,7 @@ def is_offered(tool: Tool, kit: Kit) -> bool:
 
 def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCall | Refusal:
     """The call, ready to be made, or why it is not. What it leaves out counts as its default to the rule."""
-    chosen = permitted.get(call.name)
+    chosen = permitted.get(call.name) or _of_full_name(call.name, permitted)
     if chosen is None:
         return Refusal(f"There is no tool {call.name[:100]!r}. There are: {', '.join(permitted) or 'none'}.")
     spec = chosen.spec
@@ -70,6 +70,11 @@ def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCal
     rule = rule_for(kit.rules, spec.rule_name)
     waits = rule is not None and rule.needs_approval(with_defaults(arguments, spec.parameters))
     return CheckedCall(tool=chosen, arguments=arguments, effect=effect, rule=rule if waits else None)
+
+
+def _of_full_name(name: str, permitted: Mapping[str, Tool]) -> Tool | None:
+    """What rules and people call `tickets.create`, and models know as `tickets__create`."""
+    return next((tool for tool in permitted.values() if tool.spec.name == name), None)
 
 
 def _admits(kit: Kit, tool: Tool, role: str) -> bool:

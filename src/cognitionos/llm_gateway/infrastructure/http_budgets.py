@@ -21,6 +21,8 @@ from cognitionos.platform.http_api import Who, instance, problems, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, MOST, Cursor, Limit, Page
 
 SUBJECTS = ("tenant", "project", "api_key", "user", "goal", "workflow", "run", "task", "agent_run")
+NAMED = ("user", "workflow")
+"""The kinds whose subjects have names; all others have ids."""
 DEAREST_USD = Decimal(10**9)
 Usd = Annotated[Decimal, msgspec.Meta(description="exact decimal dollars, as a string or a number", examples=["0.15"])]
 Subject = Annotated[str, msgspec.Meta(max_length=300, pattern=f"^({'|'.join(SUBJECTS)}):[^\\x00]+$")]
@@ -130,9 +132,7 @@ class BudgetRoutes(Controller):
         who: Who,
     ) -> BudgetView:
         """A subject has one budget per period: posting again changes what it names and keeps what was spent."""
-        kind, _, identifier = data.subject.partition(":")
-        if kind == "tenant" and identifier != str(who.tenant_id):
-            raise SubjectRefused("This is not your tenant.", fields={"subject": f"tenant:{who.tenant_id} is yours"})
+        _check_subject(data.subject, who)
         given = data.given()
         limit = _limit(data.limit_usd)
         await _check(given, budgets, budget_book, who)
@@ -312,6 +312,23 @@ async def _check(given: dict[str, object], budgets: Budgets, book: BudgetBook, w
         await book.check_zone(zone)
     if isinstance(model := given.get("downgrade_to"), str):
         await budgets.check_cheaper(who.tenant_id, model)
+
+
+def _check_subject(subject: str, who: Principal) -> None:
+    """Refuse what no call could ever count against."""
+    kind, _, identifier = subject.partition(":")
+    if kind == "tenant" and identifier != str(who.tenant_id):
+        raise SubjectRefused("This is not your tenant.", fields={"subject": f"tenant:{who.tenant_id} is yours"})
+    if kind not in NAMED and not _is_id(identifier):
+        remedy = f"must be {kind}:ID with an id as the API shows it; only {' and '.join(NAMED)} have names here"
+        raise SubjectRefused(f"No {kind} has the id '{identifier[:100]}'.", fields={"subject": remedy})
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _limit(amount: Decimal) -> int:
