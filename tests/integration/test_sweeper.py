@@ -63,7 +63,7 @@ async def a_scene(settings: Settings) -> AsyncIterator[Scene]:
         yield Scene(database=database, signals=both[0], elsewhere=both[1])
 
 
-@pytest.mark.parametrize("channel", [DELIVERIES, run_channel(new_id())])
+@pytest.mark.parametrize("channel", [DELIVERIES, run_channel(7)])
 async def test_a_row_that_nobody_relayed_is_found_as_soon_as_somebody_says_so(settings: Settings, channel: str) -> None:
     async with a_scene(settings) as scene:
         begun = await scene.write()
