@@ -36,13 +36,10 @@ class OutboxSweeper:
         with self.signals.listen(DELIVERIES) as woken:
             self.signals.take(RUN, lambda _run_id: woken.set())
             while True:
-                woken.clear()
                 if await self._sweep():
                     eager_until = clock() + EAGER_S
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self.every_s * (1 if clock() < eager_until else CALM)):
-                        await woken.wait()
-                        await asyncio.sleep(min(GATHER_S, self.every_s))
+                pause_s = self.every_s * (1 if clock() < eager_until else CALM)
+                await _pause(pause_s, woken, gather_s=min(GATHER_S, self.every_s))
 
     async def _sweep(self) -> int:
         swept = 0
@@ -79,8 +76,13 @@ class TurnSweeper:
                 except Unavailable as error:
                     log.warning("turn_sweep_failed", reason=str(error))
                 pause_s = max(self.every_s, self.conversations.lease_s) if is_calm else self.every_s
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
-                        await decided.wait()
-                        await asyncio.sleep(GRACE_S)
-                decided.clear()
+                await _pause(pause_s, decided, gather_s=GRACE_S)
+
+
+async def _pause(pause_s: float, woken: asyncio.Event, *, gather_s: float) -> None:
+    """Until `pause_s` have gone by, or `gather_s` after `woken`, which is cleared."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(pause_s):
+            await woken.wait()
+            await asyncio.sleep(gather_s)
+    woken.clear()

@@ -260,7 +260,8 @@ def _field_error(message: dict[str, Any]) -> FieldError:
     where = str(message.get("key", "$"))
     if where in {"data", "$"} or where.startswith("data."):
         where = where.removeprefix("data").removeprefix(".")
-    where = where.removesuffix("_")  # `from_` of a query: a name that Python keeps to itself
+    if message.get("source") == "query":
+        where = where.removesuffix("_")  # `from_`: a name that Python keeps to itself
     named = _UNKNOWN_FIELD.search(text) or _MISSING_FIELD.search(text)
     path = ".".join(part for part in (where, named.group(1) if named else "") if part)
     path = _INDEX.sub(r".\1", path).lstrip(".")

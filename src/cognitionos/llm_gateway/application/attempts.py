@@ -95,7 +95,7 @@ class Attempts:
                 left_s = max(deadline - self.monotonic(), 0.0)
                 limit_s = left_s if candidate == alive[-1] else min(left_s, self.longest_s)
                 try:
-                    value, provider, slot = await self._attempt(candidate, ask, limit_s)
+                    given, provider, slot = await self._attempt(candidate, ask, limit_s)
                 except (RequestRefused, InvalidChatRequest) as refusal:
                     if not tries.is_fallback(candidate):
                         raise
@@ -111,7 +111,7 @@ class Attempts:
                     slot.succeeded()
                     slot.end()
                 return Attempted(
-                    value=value,
+                    value=given,
                     candidate=candidate,
                     provider=provider,
                     attempts=tries.attempts + 1,
@@ -135,7 +135,7 @@ class Attempts:
         answered = False
         try:
             async with asyncio.timeout(limit_s):
-                value = await ask(provider, candidate)
+                given = await ask(provider, candidate)
             answered = True
         except TimeoutError:
             late = ProviderFailure(
@@ -152,7 +152,7 @@ class Attempts:
         finally:
             if not answered:
                 slot.end()
-        return value, provider, slot
+        return given, provider, slot
 
     def _wait_s(self, round_: int, failures: list[ProviderFailure]) -> float:
         wishes = [failure.retry_after_s or 0.0 for failure in failures]

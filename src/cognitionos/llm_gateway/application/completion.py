@@ -1,9 +1,7 @@
 """One chat call, whole: route, fingerprint, cache, hold, attempt, price, settle, record."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +16,6 @@ from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.cached import Kept, run_scope
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
 from cognitionos.llm_gateway.domain.fingerprint import Canonical, fingerprint
-from cognitionos.llm_gateway.domain.price import billed
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
 
@@ -159,8 +156,7 @@ class Completion:
     ) -> ChatResult:
         wire, candidate = done.value.wire, done.candidate
         usage = done.value.usage or self._estimate(request, wire)
-        row = partial(
-            call.row,
+        row = call.row(
             outcome="ok",
             candidate=candidate,
             usage=usage,
@@ -169,13 +165,8 @@ class Completion:
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
         )
-        try:
-            price = await self.budgets.price(call.caller.tenant_id, candidate)
-        except asyncio.CancelledError:
-            self.budgets.bill_later(row(), candidate)
-            raise
-        cost, priced = billed(price, usage)
-        await self.budgets.settle(row(cost_nanousd=cost, priced=priced))
+        booked = await self.budgets.bill(row, candidate)
+        cost = booked.cost_nanousd
         self.share(ticket, wire if may_be_kept(wire) else None, granted=granted, done=done, cost_nanousd=cost)
         return result_of(
             call,
@@ -183,7 +174,7 @@ class Completion:
             candidate=candidate,
             usage=usage,
             cost_nanousd=cost,
-            priced=priced,
+            priced=booked.priced,
             cache=CACHE_NONE,
             attempts=done.attempts,
             way=call.way(candidate, trail=done.trail),

@@ -47,10 +47,6 @@ class Ended:
     cost_nanousd: int = 0
     priced: bool = True
 
-    def is_as(self, other: "Ended") -> None:
-        """What that one came to."""
-        self.usage, self.cost_nanousd, self.priced = other.usage, other.cost_nanousd, other.priced
-
 
 @dataclass(slots=True)
 class Tally:

@@ -72,30 +72,21 @@ class Gathered:
 
     def wire(self) -> dict[str, Any]:
         """The answer as it would have come whole, but for its usage."""
-        choices = [
-            {
-                "index": index,
-                "message": choice.message(),
-                "logprobs": choice.logprobs or None,
-                "finish_reason": choice.finish_reason,
-            }
-            for index, choice in self._spoken()
-        ]
         kept = {name: value for name, value in self.head.items() if name not in _NOT_KEPT}
-        return kept | {"object": "chat.completion", "choices": choices}
+        return kept | {"object": "chat.completion", "choices": self._said("message")}
 
     def event(self) -> dict[str, Any]:
         """All of it as one event, as if it had come at once. Not for one with tool calls."""
-        choices = [
+        return {**self.head, "choices": self._said("delta")}
+
+    def _said(self, name: str) -> list[dict[str, Any]]:
+        """Every choice with its message under this name; an empty one where there was none."""
+        return [
             {
                 "index": index,
-                "delta": choice.message(),
+                name: choice.message(),
                 "logprobs": choice.logprobs or None,
                 "finish_reason": choice.finish_reason,
             }
-            for index, choice in self._spoken()
+            for index, choice in sorted(self._choices.items()) or [(0, _Choice())]
         ]
-        return {**self.head, "choices": choices}
-
-    def _spoken(self) -> list[tuple[int, _Choice]]:
-        return sorted(self._choices.items()) or [(0, _Choice())]

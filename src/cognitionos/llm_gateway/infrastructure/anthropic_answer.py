@@ -165,7 +165,10 @@ class StreamReader:
             call = {"index": self._tools, "id": block.id, "type": "function", "function": function}
             return self._chunk(data, {"tool_calls": [call]}, tokens=1, plain=False, shared=False)
         if (block.type, block.name) == _SEARCH or block.type == _FOUND:
-            self._searches += -_failed(block.content) if block.type == _FOUND else 1
+            if block.type != _FOUND:
+                self._searches += 1
+            elif _failed(block.content):
+                self._searches -= 1
             shown = self._shown(data, [_choice({})])
             return Chunk(data=shown, plain=not self._native, usage=self._so_far())
         return self._chunk(data, None, plain=False)

@@ -47,7 +47,6 @@ class _ChunkWire(msgspec.Struct):
 
 _decode_chunk = msgspec.json.Decoder(_ChunkWire).decode
 _decode_chunks = msgspec.json.Decoder(list[_ChunkWire]).decode
-_DONE = b"[DONE]"
 
 
 def chat_request(body: dict[str, Any], *, together: bool = False) -> ChatRequest:
@@ -198,9 +197,9 @@ def read_words(events: Sequence[bytes], *, keep_usage: bool) -> tuple[Chunk | No
     What `read_chunk` gives for each of them, joined; decoded at once, which takes a third of the time. None where the
     first is more already, or where not all of them can be read.
     """
-    count = len(events) - (events[-1] == _DONE)
+    count = len(events)
     try:
-        wires = _decode_chunks(b"[%b]" % b",".join(events[:count]))
+        wires = _decode_chunks(b"[%b]" % b",".join(events))
     except msgspec.DecodeError:
         return None, 0
     if len(wires) != count:

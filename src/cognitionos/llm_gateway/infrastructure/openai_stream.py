@@ -34,7 +34,7 @@ def read_arrived(events: Sequence[bytes], *, keep_usage: bool) -> Arrived:
 
 def read_together(events: Sequence[bytes], *, keep_usage: bool) -> Arrived:
     """The same in as few chunks as may be; one that carries usage and nothing else stays apart."""
-    words, count = read_words(events, keep_usage=keep_usage)
+    words, count = read_words(events[:-1] if events[-1] == _DONE else events, keep_usage=keep_usage)
     if words is None:
         read = read_arrived(events, keep_usage=keep_usage)
         return Arrived(chunks=_given_together(read.chunks), is_last=read.is_last, failure=read.failure)

@@ -22,6 +22,7 @@ SIGNAL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 WORKFLOW_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?"
 NOT_IN_A_MAP = frozenset({"map", "condition"})
 _OF_A_MAPS_TASK = dict.fromkeys(("kind", "input", "retry", "timeout_s", "budget_usd", "heartbeat_s"))
+_NOT_WITHIN_A_DAY = "must be a number of seconds, more than 0 and at most 86400"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 Rule = Callable[[Any], str | None]
@@ -78,8 +79,8 @@ def _map_task_faults(task: Mapping[str, Any]) -> dict[str, str]:
     if retry is not None and not _is_retry(retry):
         told = "must be an object of 'max_attempts' (1 to 100), 'backoff_s' (0 to 60) and 'only' (types of problem)"
         faults[f"{MAP_TASK}.retry"] = told
-    if not _is_number(timeout_s) or not 0 < timeout_s <= 86_400:
-        faults[f"{MAP_TASK}.timeout_s"] = "must be a number of seconds, more than 0 and at most 86400"
+    if not _is_within_a_day(timeout_s):
+        faults[f"{MAP_TASK}.timeout_s"] = _NOT_WITHIN_A_DAY
     return faults | _item_terms_faults(kind, task)
 
 
@@ -88,15 +89,19 @@ def _item_terms_faults(kind: Any, task: Mapping[str, Any]) -> dict[str, str]:
     terms = [name for name in ("budget_usd", "heartbeat_s") if task.get(name) is not None]
     if kind != "agent":
         return {f"{MAP_TASK}.{name}": "is for tasks of the kind 'agent'" for name in terms}
-    faults, heartbeat_s = {}, task.get("heartbeat_s", 1)
+    faults = {}
     if "budget_usd" in terms:
         try:
             checked_budget(task["budget_usd"])
         except InvalidGoal as error:
             faults[f"{MAP_TASK}.budget_usd"] = error.fields["budget_usd"]
-    if "heartbeat_s" in terms and (not _is_number(heartbeat_s) or not 0 < heartbeat_s <= 86_400):
-        faults[f"{MAP_TASK}.heartbeat_s"] = "must be a number of seconds, more than 0 and at most 86400"
+    if "heartbeat_s" in terms and not _is_within_a_day(task["heartbeat_s"]):
+        faults[f"{MAP_TASK}.heartbeat_s"] = _NOT_WITHIN_A_DAY
     return faults
+
+
+def _is_within_a_day(value: Any) -> bool:
+    return _is_number(value) and 0 < value <= 86_400
 
 
 def _is_retry(value: Any) -> bool:
