@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.platform.http_api import MissingPermission
+from cognitionos.platform.http_body import again, read_body
 from cognitionos.platform.http_problems import VendorErrors, answer_to
 from cognitionos.platform.middleware import ADMITTED, Authenticate, RateLimit, credential
 
@@ -90,11 +90,11 @@ class HotRoutes:
             who = await self._admit(scope, key)
             if not who.may(route.permission):
                 raise MissingPermission(f"This needs a key with the scope '{route.permission}'.")
-            body = await self._read(receive)
+            body = await read_body(receive, most_bytes=self._most_bytes)
             response = await route.answer(who, body)
             await response(scope, receive, sending)
         except NotPlain:
-            await self._app(scope, _again(body or b"", receive), send)
+            await self._app(scope, again(body or b"", receive), send)
         except Exception as error:
             if started:
                 raise
@@ -108,20 +108,6 @@ class HotRoutes:
         await self._rate.admit(scope)
         scope["state"][ADMITTED] = True
         return who
-
-    async def _read(self, receive: Receive) -> bytes:
-        message: Any = await receive()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body", False):
-            message = await receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._most_bytes:
-                raise RequestEntityTooLarge
-        return b"".join(parts)
 
 
 def _is_plain(scope: Any) -> bool:
@@ -141,17 +127,3 @@ def _refusal(scope: Any, error: Exception, vendor: VendorErrors) -> Whole:
     answer = answer_to(scope, error, vendor=vendor)
     headers = [(b"content-type", JSON), *((name.encode(), value.encode()) for name, value in answer.headers.items())]
     return Whole(answer.content, headers, answer.status_code or 500)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body that was read, then whatever the client does next."""
-    given = False
-
-    async def replay() -> Any:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay

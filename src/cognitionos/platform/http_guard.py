@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -36,20 +37,25 @@ class PublicResolver(AbstractResolver):
         found = await self._resolve(host, port)
         if not self._allowed.has_name(host.removesuffix("."), port) and not all(map(is_public, found)):
             raise OSError(f"{host} leads to an address that is not public")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in found
-        ]
+        return resolved(host, port, found)
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def resolved(host: str, port: int, addresses: Iterable[str]) -> list[ResolveResult]:
+    """These addresses of `host`, as a resolver of aiohttp's gives them."""
+    return [
+        ResolveResult(
+            hostname=host,
+            host=address,
+            port=port,
+            family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+            proto=socket.IPPROTO_TCP,
+            flags=socket.AI_NUMERICHOST,
+        )
+        for address in addresses
+    ]
 
 
 async def check_base_url(url: str, allowed: AllowedHosts, *, resolve: Resolve = resolve_by_system) -> None:

@@ -5,7 +5,6 @@ process died is taken over after `LEASE_S`. Not kept: refusals (nothing was done
 anew), 5xx, streams, and answers that show a secret once (routes with `opt=shows_secret()` refuse the header instead).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,7 +12,6 @@ from uuid import UUID
 from litestar import Request
 from litestar.enums import ScopeType
 from litestar.exceptions import ValidationException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from psycopg.types.json import Jsonb
@@ -23,6 +21,7 @@ from cognitionos.kernel.principal import Principal
 from cognitionos.platform.crypto import fingerprint
 from cognitionos.platform.database import Database
 from cognitionos.platform.http_api import PUBLIC
+from cognitionos.platform.http_body import again, read_body
 
 LEASE_S = 300
 KEEP_HOURS = 24
@@ -133,14 +132,14 @@ class Idempotency(ASGIMiddleware):
         await handler.authorize_connection(Request(scope))
         who: Principal = scope["user"]
         route = f"POST {scope['path']}"
-        body = await _read(receive, _most_bytes(handler))
+        body = await read_body(receive, most_bytes=_most_bytes(handler))
         found = await self._store.claim(who.tenant_id, route, key, fingerprint(body))
         if found is not None:
             await _replay(found, send)
             return
         recorder = _Recorder(send)
         try:
-            await next_app(scope, _again(body, receive), recorder)
+            await next_app(scope, again(body, receive), recorder)
             answer = recorder.answer()
             if answer is not None:
                 await self._store.keep(who.tenant_id, route, key, answer)
@@ -216,35 +215,6 @@ def _refusal(message: str) -> ValidationException:
 
 def _most_bytes(handler: Any) -> int:
     return handler.resolve_request_max_body_size() or 64 * 1024 * 1024
-
-
-async def _read(receive: Receive, most: int) -> bytes:
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message: Mapping[str, Any] = await receive()
-        if message["type"] == "http.disconnect":
-            break
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > most:
-            raise RequestEntityTooLarge
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body that was read, then whatever the client does next."""
-    given = False
-
-    async def replay() -> Any:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
 
 
 async def _replay(answer: Answer, send: Send) -> None:

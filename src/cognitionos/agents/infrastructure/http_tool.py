@@ -27,6 +27,7 @@ from cognitionos.platform.http_address import (
     approve,
     resolve_by_system,
 )
+from cognitionos.platform.http_guard import resolved
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -163,17 +164,7 @@ class _TestedAddresses(AbstractResolver):
     ) -> list[ResolveResult]:
         if host.removesuffix(".") != self._there.host:
             raise DestinationRefused(f"{host} was not tested")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in self._there.addresses
-        ]
+        return resolved(host, port, self._there.addresses)
 
     async def close(self) -> None:
         """Nothing is held."""
