@@ -526,12 +526,14 @@ async def test_a_nested_failure_is_the_task_s_and_a_workflow_within_itself_comes
     )
 
     failed = await ended(app, {"n": {"kind": "workflow", "input": {"workflow": "bad"}}}, name="calls-bad")
-    unknown = await ended(app, {"n": {"kind": "workflow", "input": {"workflow": "nobody"}}}, name="calls-nobody")
-    endless = await ended(app, {"n": {"kind": "workflow", "input": {"workflow": "endless"}}}, name="endless")
+    by_input = {"n": {"kind": "workflow", "input": {"workflow": ref("run.input"), "input": ref("run.input")}}}
+    unknown = await ended(app, by_input, name="calls-its-input", of="nobody")
+    endless = await ended(app, by_input, name="calls-its-input", of="calls-its-input")
 
     assert failed["error"]["type"] == "/problems/not-comparable"
     assert unknown["error"]["type"] == "/problems/workflow-not-found"
     assert (endless["status"], endless["error"]["type"]) == ("failed", "/problems/nested-too-deeply")
+    assert "'calls-its-input' was not started" in endless["error"]["detail"]
 
 
 async def test_cancelling_a_run_cancels_what_it_started(app: PlanningApp) -> None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from tests.crash.kit import a_product
+from tests.fakes.planning_agents import no_strangers
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.waiting import eventually
 
@@ -72,7 +73,9 @@ class Scene:
 async def a_scene(settings: Settings) -> AsyncIterator[Scene]:
     async with a_product(settings) as product, bench_on(settings) as bench:
         who = a_principal()
-        workflows = Workflows(begin=bench.runs.begin, runs=bench.runs, now=utc_now, new_id=new_id)
+        workflows = Workflows(
+            begin=bench.runs.begin, runs=bench.runs, strangers=no_strangers, now=utc_now, new_id=new_id
+        )
         await workflows.declare(who, "tick", {"a": DeclaredTask(kind="value", input=1)})
         schedules = scheduling.build(bench.base, runs=bench.runs, goals=cast("Any", None)).schedules
         timing, target = Timing(every_s=1), Target(workflow="tick")

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 import redis.asyncio
 from tests.crash.kit import a_product
+from tests.fakes.planning_agents import no_strangers
 from tests.fakes.planning_engine import Bench, a_principal, bench_on
 from tests.waiting import eventually
 
@@ -56,7 +57,9 @@ class Scene:
 
     async def start_every_kind(self, who: Principal, name: str) -> UUID:
         """A run of what `cognitionos crash-test` runs, and beside it code in the sandbox and a tool."""
-        workflows = Workflows(begin=self.bench.runs.begin, runs=self.bench.runs, now=utc_now, new_id=new_id)
+        workflows = Workflows(
+            begin=self.bench.runs.begin, runs=self.bench.runs, strangers=no_strangers, now=utc_now, new_id=new_id
+        )
         inside = await workflows.declare(who, workflow.INNER, _declared(workflow.inner(self.canary.url)))
         graph = workflow.outer(self.canary.url, f"{workflow.INNER}@{inside.version}")
         graph["code"] = {"kind": "python", "depends_on": ["fork"], "input": CODE}

@@ -1,6 +1,6 @@
 """Agents over a scripted model: what a test hands in, and what it sees of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from cognitionos.agents.application.ports import Files, Journal, KitOf, RunTool,
 from cognitionos.agents.domain.agent_run import Step
 from cognitionos.agents.domain.role import AgentDefinition, Limits
 from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
-from cognitionos.agents.facade import Agents, Assignment
+from cognitionos.agents.facade import Agents, Assignment, Strangers
 from cognitionos.agents.infrastructure.workspace_tools import WorkspaceTools
 from cognitionos.composition.agents import agent_runs
 from cognitionos.kernel.clock import utc_now
@@ -85,6 +85,13 @@ def an_assignment(**changes: Any) -> Assignment:
     return Assignment(**{**given, **changes})
 
 
+class NoStrangers:
+    """`KnownNames` where every name is somebody's."""
+
+    async def strangers(self, tenant_id: UUID, *, agents: Collection[str], tools: Collection[str]) -> Strangers:
+        return Strangers()
+
+
 @dataclass
 class Bench:
     """`agents` over a script; another `on` the same journal is another worker."""
@@ -128,7 +135,14 @@ class Bench:
             agents=[*_roles([tool.spec.name for tool in chosen], limits), *agents],
             kit_of=kit_of,
         )
-        return cls(gateway, Agents(runs=runs, workspace=files, histories=journal), recorder, counts, journal, files)
+        return cls(
+            gateway,
+            Agents(runs=runs, workspace=files, histories=journal, names=NoStrangers()),
+            recorder,
+            counts,
+            journal,
+            files,
+        )
 
     def another(self, *lines: Any, **changes: Any) -> "Bench":
         """Another worker on the same journal and files."""

@@ -16,6 +16,7 @@ from cognitionos.agents.facade import (
     Outcome,
     OwnAgent,
     Question,
+    Strangers,
 )
 from cognitionos.kernel.errors import NotFound
 
@@ -33,6 +34,11 @@ def a_plan(**depends_on: Sequence[str]) -> dict[str, Any]:
 async def said(assignment: Assignment) -> str:
     """What a scripted agent says when nobody scripts it."""
     return f"{assignment.role} did {assignment.task_key} with {sorted(assignment.inputs)}"
+
+
+async def no_strangers(tenant_id: UUID, *, agents: Collection[str], tools: Collection[str]) -> Strangers:
+    """Every name is somebody's."""
+    return Strangers()
 
 
 @dataclass(kw_only=True)
@@ -90,6 +96,10 @@ class ScriptedAgents:
     async def own(self, tenant_id: UUID) -> Sequence[OwnAgent]:
         """Those that a test put there."""
         return self.team.get(tenant_id, ())
+
+    async def strangers(self, tenant_id: UUID, *, agents: Collection[str], tools: Collection[str]) -> Strangers:
+        """Scripted agents go by every name."""
+        return await no_strangers(tenant_id, agents=agents, tools=tools)
 
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
         """Remember which."""

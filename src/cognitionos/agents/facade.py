@@ -16,6 +16,7 @@ from cognitionos.agents.application.assignment import (
 )
 from cognitionos.agents.application.definitions import CRITIC
 from cognitionos.agents.application.histories import Histories
+from cognitionos.agents.application.known_names import KnownNames, Strangers
 from cognitionos.agents.application.ports import Files
 from cognitionos.agents.application.replay import AgentReplay, Diverged
 from cognitionos.agents.application.runs import AgentRuns
@@ -46,6 +47,7 @@ __all__ = [
     "OwnAgent",
     "Question",
     "Report",
+    "Strangers",
     "ToolApproval",
     "ToolDecision",
     "WorkspaceLimit",
@@ -59,6 +61,7 @@ class Agents:
     runs: AgentRuns
     workspace: Files
     histories: Histories
+    names: KnownNames
 
     async def perform(self, assignment: Assignment) -> Outcome:
         """Do a task; the same (run_id, task_id) goes on where its journal ends, in any process.
@@ -79,6 +82,10 @@ class Agents:
     async def own(self, tenant_id: UUID) -> Sequence[OwnAgent]:
         """The agents that the tenant wrote, in the versions that count now: what a planner may choose from."""
         return await self.runs.roster.own(tenant_id)
+
+    async def strangers(self, tenant_id: UUID, *, agents: Collection[str], tools: Collection[str]) -> Strangers:
+        """Those of the names that no agent and no tool of the tenant has; what cannot be known now is not there."""
+        return await self.names.strangers(tenant_id, agents=agents, tools=tools)
 
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
         """Let these tasks begin anew; each with its last fencing number: what a later one journals stays."""

@@ -22,6 +22,7 @@ from cognitionos.agents.infrastructure.http_mcp import McpDoor
 from cognitionos.agents.infrastructure.http_request_tool import HttpRequestTool
 from cognitionos.agents.infrastructure.http_tool import HttpTool
 from cognitionos.agents.infrastructure.journal import PostgresJournal
+from cognitionos.agents.infrastructure.known_names import PostgresNames
 from cognitionos.agents.infrastructure.mcp_servers import McpServers
 from cognitionos.agents.infrastructure.memory_tools import MemoryTools
 from cognitionos.agents.infrastructure.metrics import AgentMetrics
@@ -99,9 +100,13 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         roster=roster,
     )
     talking = conversing.build(base, gateway, memory, runs)
+    built_in = {tool.spec.name: tool for tool in tools}
+    names = PostgresNames(
+        roster=roster, shipped=shipped.agents, tools=built_in, kit_of=tenants_kits.of, store=tenants_kits.store
+    )
     return AgentsServices(
-        agents=Agents(runs=runs, workspace=files, histories=PostgresHistories(base.database)),
-        agent_admin=AgentAdmin(roster=roster, tools={tool.spec.name: tool for tool in tools}, kit_of=tenants_kits.of),
+        agents=Agents(runs=runs, workspace=files, histories=PostgresHistories(base.database), names=names),
+        agent_admin=AgentAdmin(roster=roster, tools=built_in, kit_of=tenants_kits.of),
         conversing=talking,
         toolbox=runs.loop.toolbox,
         queries=AgentQueries(base.database),

@@ -96,7 +96,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
         goals=goals,
         runs=runs,
         control=run_control.build(base, begin=begin, gateway=gateway, agents=agents),
-        workflows=Workflows(begin=begin, runs=runs, now=base.now, new_id=base.new_id),
+        workflows=Workflows(begin=begin, runs=runs, strangers=agents.strangers, now=base.now, new_id=base.new_id),
         approvals=Approvals(store=approvals, signals=base.signals, now=base.now),
         approval_queries=ApprovalQueries(database=base.database),
         run_signals=RunSignals(

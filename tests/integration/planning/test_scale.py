@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 from tests.counting import a_door
 from tests.crash.kit import a_product
+from tests.fakes.planning_agents import no_strangers
 from tests.fakes.planning_engine import Bench, a_principal, bench_on, running_loops
 from tests.servers import TestDatabase
 from tests.waiting import eventually
@@ -46,7 +47,7 @@ async def test_ten_thousand_tasks_are_accepted_in_two_seconds_and_done_in_few_co
     bench: Bench, settings: Settings, database: TestDatabase
 ) -> None:
     who, tasks = a_principal(), layers()
-    workflows = Workflows(begin=bench.runs.begin, runs=bench.runs, now=utc_now, new_id=new_id)
+    workflows = Workflows(begin=bench.runs.begin, runs=bench.runs, strangers=no_strangers, now=utc_now, new_id=new_id)
     began = time.process_time()
     await workflows.declare(who, "layers", tasks)
     run_id, _ = await workflows.start(who, "layers", version=None, run_input=None)

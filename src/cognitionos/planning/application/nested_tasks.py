@@ -65,10 +65,13 @@ class NestedTasks:
         return Failed(problem=Problem(**error))
 
     async def _start(self, task: ClaimedTask) -> Outcome:
+        name, _, version = str(task.spec["workflow"]).partition("@")
         depth = await self.runs.depth(task.tenant_id, task.run_id)
         if depth >= DEEPEST_NESTING:
-            raise NestedTooDeeply(f"The run {task.run_id} is nested {depth} deep; that is the limit.")
-        name, _, version = str(task.spec["workflow"]).partition("@")
+            raise NestedTooDeeply(
+                f"'{name}' was not started: the run {task.run_id} is nested {depth} deep already, which is the limit. "
+                "Workflows that start each other need a condition that ends it."
+            )
         workflow = await self.runs.workflow(task.tenant_id, name, int(version) if version else None)
         run_input = checked_run_input(workflow, task.spec.get("input"))
         nested = NestedRun(

@@ -10,7 +10,9 @@ from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
+from cognitionos.planning.application.declared_names import FindStrangers, check_workers, check_workflows
 from cognitionos.planning.application.runs import Begin, Runs, StartedFrom
+from cognitionos.planning.domain.named import names_in
 from cognitionos.planning.domain.reference import walked
 from cognitionos.planning.domain.workflow import (
     DeclaredTask,
@@ -35,6 +37,7 @@ class Workflows:
 
     begin: Begin
     runs: Runs
+    strangers: FindStrangers
     now: Clock
     new_id: Callable[[], UUID]
 
@@ -46,18 +49,24 @@ class Workflows:
         *,
         input_schema: Mapping[str, Any] | None = None,
     ) -> Workflow:
-        """The next version of `name`; the latest one if that has this very content. Raises `InvalidWorkflow`."""
+        """The next version of `name`; the latest one if that has this very content. Raises `InvalidWorkflow`, for what
+        the tasks name and is not there too; what they get by reference is looked up when they run.
+        """
         checked_name(name)
         digest = await asyncio.to_thread(_checked_digest, tasks, input_schema)
+        named = names_in(tasks)
+        await check_workers(self.strangers, who.tenant_id, named)
         async with self.begin(who.tenant_id) as work:
             latest = await work.workflows.latest_locked(name)
             if latest is not None and latest[1] == digest:
                 return await work.workflows.get(name, latest[0])
+            version = 1 if latest is None else latest[0] + 1
+            await check_workflows(work.workflows, name, version, tasks, named)
             workflow = Workflow(
                 id=self.new_id(),
                 tenant_id=who.tenant_id,
                 name=name,
-                version=1 if latest is None else latest[0] + 1,
+                version=version,
                 digest=digest,
                 created_at=self.now(),
                 tasks=tasks,

@@ -1,5 +1,6 @@
 """Workflows, whole, in one unit of work."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from cognitionos.platform.unit_of_work import UnitOfWork
 _COLUMNS = "id, tenant_id, name, version, digest, tasks, created_at, input_schema"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(current_setting('app.tenant_id') || '/workflow/' || %s, 0))"
 _LATEST = "SELECT version, digest FROM workflows WHERE name = %s ORDER BY version DESC LIMIT 1"
+_LATEST_OF = "SELECT name, max(version) FROM workflows WHERE name = ANY(%s) GROUP BY name"
 _GET = f"""
 SELECT {_COLUMNS} FROM workflows
 WHERE name = %(name)s AND (%(version)s::int IS NULL OR version = %(version)s) ORDER BY version DESC LIMIT 1
@@ -36,6 +38,11 @@ class WorkflowRows:
     async def get(self, name: str, version: int | None) -> Workflow:
         """The version, else the latest, or `WorkflowNotFound`."""
         return await workflow_in(await self._work.connection(), name, version)
+
+    async def latest_of(self, names: Sequence[str]) -> dict[str, int]:
+        """The latest version of each that is there."""
+        connection = await self._work.connection()
+        return dict(await (await connection.execute(_LATEST_OF, (list(names),))).fetchall())
 
     async def add(self, workflow: Workflow) -> None:
         """Keep a new version."""
