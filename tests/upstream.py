@@ -26,7 +26,8 @@ DIMENSIONS = 8
 class Say:
     """One scripted answer. `cut_after` ends a stream after that many pieces; `delay_s` passes before the first byte.
 
-    `gates`: a stream waits for the event before it sends the piece of that number (0 is the role); a failure for 0.
+    `gates`: a stream waits for the event before it sends the piece of that number (0 is the role); a failure and a
+    whole answer for 0.
     """
 
     text: str = ""
@@ -125,9 +126,9 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     say = upstream.script.popleft() if upstream.script else _unscripted(upstream, body)
     if say.delay_s:
         await asyncio.sleep(say.delay_s)
+    if 0 in say.gates and not (body.get("stream") and say.status == 200):
+        await say.gates[0].wait()
     if say.status != 200:
-        if 0 in say.gates:
-            await say.gates[0].wait()
         error = say.error or {"message": f"scripted {say.status}", "type": "server_error", "param": None, "code": None}
         return web.json_response({"error": error}, status=say.status, headers=say.headers)
     number = len(upstream.calls)

@@ -126,7 +126,9 @@ async def test_the_sweep_books_the_holds_of_dead_processes_and_leaves_those_of_t
     _forget_holds(database)
     for each, owner in ((caller, dead), (other, alive)):
         await owner.open(each.tenant_id, f"goal:{each.goal_id}", limit_nanousd=1000, period=Period.TOTAL)
-        await owner.hold(a_hold(each, 100))
+    holds = [a_hold(caller, 100), a_hold(other, 100)]
+    for hold, owner in zip(holds, (dead, alive), strict=True):
+        await owner.hold(hold)
     _age_holds(database, seconds=40)
 
     assert await alive.sweep() == 1

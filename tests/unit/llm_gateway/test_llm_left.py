@@ -1,34 +1,84 @@
-"""Whoever asked leaves while the call is being booked: it is booked all the same, and nothing of it stays held."""
+"""However a call ends, whoever leaves and whatever fails meanwhile: it is booked, and nothing of it stays held."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import pytest
 from tests.builders_llm_gateway import a_request
-from tests.fakes.llm_gateway_stores import MemoryPrices
+from tests.fakes.llm_gateway_provider import ScriptedProvider
+from tests.fakes.llm_gateway_stores import MemoryBudgetStore, MemoryPrices
 from tests.unit.llm_gateway.test_llm_steps import CALLER, COST, GOAL, Bench
 from tests.waiting import eventually
 
+from cognitionos.kernel.errors import Unavailable
+from cognitionos.llm_gateway.application.ports import Answer, Vectors
+from cognitionos.llm_gateway.domain.budget import Held, Hold
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
+from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price
 from cognitionos.llm_gateway.domain.route import Candidate
 
 
 @dataclass
-class SlowPrices(MemoryPrices):
-    """Tells the price at once while a call is held, and only when `gate` is set once it is to be booked."""
+class SlowStore(MemoryBudgetStore):
+    """Settles once `gate` is set, whoever has stopped waiting; `settling` counts."""
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    settling: int = 0
+
+    def settle(self, call: Call) -> Awaitable[None]:  # type: ignore[override]
+        self.settling += 1
+        return asyncio.shield(asyncio.ensure_future(self._settle(call)))
+
+    async def _settle(self, call: Call) -> None:
+        await self.gate.wait()
+        await super().settle(call)
+
+
+@dataclass
+class ForgetfulPrices(MemoryPrices):
+    """Tells each price once: after that the database is gone."""
+
     asked: int = 0
 
     async def price(self, tenant_id: UUID, candidate: Candidate) -> Price | None:
         self.asked += 1
         if self.asked > 1:
-            await self.gate.wait()
+            raise Unavailable("the database does not answer")
         return await super().price(tenant_id, candidate)
+
+
+@dataclass
+class ThinkingProvider(ScriptedProvider):
+    """Takes some turns of the loop to answer."""
+
+    calls: int = 0
+
+    async def chat(self, request: ChatRequest, *, model: str) -> Answer:
+        await self._think()
+        return await super().chat(request, model=model)
+
+    async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
+        await self._think()
+        return await super().embed(texts, model=model, extra=extra)
+
+    async def _think(self) -> None:
+        self.calls += 1
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+@dataclass
+class CutStore(MemoryBudgetStore):
+    """Holds, but the answer that it did is lost on the way."""
+
+    async def hold(self, hold: Hold) -> Held:
+        await super().hold(hold)
+        raise Unavailable("the database does not answer")
 
 
 async def whole(bench: Bench) -> None:
@@ -37,8 +87,15 @@ async def whole(bench: Bench) -> None:
 
 async def streamed(bench: Bench) -> None:
     stream = await bench.streaming.open(CALLER, a_request())
-    async for _ in stream.events:
-        pass
+    try:
+        async for _ in stream.events:
+            pass
+    finally:
+        await stream.events.aclose()
+
+
+async def embedded(bench: Bench) -> None:
+    await bench.embedding.embed(CALLER, ["a text", "another"], model="first/m")
 
 
 async def broken(bench: Bench) -> None:
@@ -48,24 +105,82 @@ async def broken(bench: Bench) -> None:
         await stream.events.athrow(ProviderFailure("cut"))
 
 
-@pytest.mark.parametrize("asking", [whole, streamed, broken])
-async def test_a_call_that_is_left_while_it_is_booked_is_booked_all_the_same(
-    asking: Callable[[Bench], Coroutine[Any, Any, None]],
-) -> None:
-    bench = Bench(fallback=False)
-    prices = bench.budgets.prices = SlowPrices(bench.prices)  # type: ignore[arg-type]
+Asking = Callable[[Bench], Coroutine[Any, Any, None]]
+
+
+@pytest.mark.parametrize("asking", [whole, streamed, embedded, broken])
+async def test_a_call_that_is_left_while_it_is_booked_is_booked_all_the_same(asking: Asking) -> None:
+    store = SlowStore()
+    bench = Bench(fallback=False, store=store)
     await bench.budget(1_000_000_000)
     task = asyncio.create_task(asking(bench))
-    await eventually(lambda: prices.asked == 2)
+    await eventually(lambda: store.settling == 1)
 
     task.cancel()
     await asyncio.wait({task})
-    prices.gate.set()
+    store.gate.set()
     await bench.budgets.settled()
+    await eventually(lambda: store.holds == {})
 
     assert task.cancelled()
     assert bench.row.outcome == ("error" if asking is broken else "ok")
-    assert bench.row.cost_nanousd == COST or asking is broken
+    assert bench.row.cost_nanousd > 0 or asking is broken
     assert (await bench.store.spend(CALLER.tenant_id, GOAL)).held_nanousd == 0
-    assert bench.observed == [bench.row]
     assert bench.completion.attempts.deployments.has_place("first/m")
+
+
+@pytest.mark.parametrize("asking", [whole, streamed, embedded])
+async def test_a_call_that_is_left_at_any_of_its_steps_leaves_nothing_held(asking: Asking) -> None:
+    """Cancelled after so many turns of the loop, from before its first step to after its last."""
+    left = 0
+    for turns in range(200):
+        provider = ThinkingProvider("first")
+        bench = Bench(fallback=False, first=provider)
+        await bench.budget(1_000_000_000)
+        task = asyncio.create_task(asking(bench))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        is_over = task.done()
+
+        task.cancel()
+        await asyncio.wait({task})
+        await bench.budgets.settled()
+        await eventually(lambda bench=bench: bench.store.holds == {})
+
+        sent = [row for row in bench.store.ledger.values() if row.attempts]
+        assert len(sent) == provider.calls, f"left after {turns} turns"
+        assert all(row.cost_nanousd for row in sent)
+        assert bench.completion.attempts.deployments.has_place("first/m")
+        if is_over:
+            break
+        left += 1
+
+    assert is_over
+    assert left >= 5
+
+
+@pytest.mark.parametrize("asking", [whole, streamed, embedded])
+async def test_an_answer_is_booked_by_the_price_it_was_held_at_though_nobody_tells_prices_any_more(
+    asking: Asking,
+) -> None:
+    bench = Bench(fallback=False)
+    bench.budgets.prices = ForgetfulPrices(bench.prices)  # type: ignore[arg-type]
+    await bench.budget(1_000_000_000)
+
+    await asking(bench)
+
+    assert (bench.row.outcome, bench.row.priced) == ("ok", True)
+    assert bench.row.cost_nanousd == COST or asking is embedded
+    assert bench.store.holds == {}
+
+
+async def test_a_hold_that_nobody_heard_of_is_given_back() -> None:
+    store = CutStore()
+    bench = Bench(fallback=False, store=store)
+    await bench.budget(1_000_000_000)
+
+    with pytest.raises(Unavailable):
+        await whole(bench)
+    await bench.budgets.settled()
+
+    assert (store.holds, store.ledger, bench.first.asked) == ({}, {}, [])

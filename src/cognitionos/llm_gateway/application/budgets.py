@@ -1,6 +1,7 @@
 """Money around a call: held before it starts, settled after it, in PostgreSQL, exact under concurrency."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,6 +27,8 @@ log = get_logger(__name__)
 LONGEST_WAIT_S = 30.0
 LOOK_AGAIN_S = 0.25
 MOST_TOLD = 10_000
+LONGEST_END_S = 15.0
+"""So long a process that ends waits for its bills; what is not booked then is, by another's sweep, at its bound."""
 LONGEST_STREAM_S = 3600.0
 """A stream may go on beyond the deadline of its first piece; its hold must not count as abandoned meanwhile."""
 
@@ -35,14 +38,24 @@ class Granted:
     """A hold in place. `limit` is the completion limit to send upstream (None: the model's own).
 
     `call` is the call as it goes on: by another route where a budget past its soft share has a cheaper model answer.
-    `queues`: whoever sends it says so first (`Budgets.sends`).
+    `queues`: whoever sends it says so first (`Budgets.sends`). `prices` are those of the route's candidates when it was
+    held: it is billed by them, so that its end needs nobody to tell them and no change lifts it above its hold.
     """
 
     call: Started
     limit: int | None
     lowered: bool
     amount_nanousd: int | None
+    prices: Sequence[Price | None] = ()
     queues: bool = False
+    hold: Hold | None = None
+
+    def priced(self, row: Call, candidate: Candidate) -> Call:
+        """The row with what the call costs at `candidate`."""
+        places = zip(self.call.route.candidates, self.prices, strict=True)
+        price = next((price for each, price in places if each == candidate), None)
+        cost, priced = billed(price, row.usage)
+        return replace(row, cost_nanousd=cost, priced=priced)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,12 +101,21 @@ class Budgets:
         if granted.queues and not await self.store.send(granted.call.call_id):
             raise HoldLost("The hold of this call was closed while it queued; try again.", retry_after_s=1)
 
-    async def hold_amount(self, call: Started, amount_nanousd: int | None, *, deadline_s: float) -> None:
-        """Hold exactly `amount_nanousd` (None: price unknown) or raise; no waiting, nothing to lower."""
-        wish = _Wish(call=call, bound=None, amount_nanousd=amount_nanousd, deadline_s=deadline_s, stays=True)
+    async def hold_amount(
+        self, call: Started, amount_nanousd: int | None, *, price: Price | None, deadline_s: float
+    ) -> Granted:
+        """Hold exactly `amount_nanousd` (None: price unknown) or raise; no waiting, nothing to lower.
+
+        `price` is that of the route's first candidate, which alone is asked.
+        """
+        prices = (price, *[None] * (len(call.route.candidates) - 1))
+        wish = _Wish(
+            call=call, bound=None, amount_nanousd=amount_nanousd, deadline_s=deadline_s, stays=True, prices=prices
+        )
         held = await self._try(wish)
         if not held.granted:
             raise await self._refusal(wish, held)
+        return wish.granted
 
     async def settle(self, call: Call) -> None:
         """Book the call: ledger row, cost and release are one commit. Returns when they are durable.
@@ -104,14 +126,16 @@ class Budgets:
         self.observe(call)
         self._freed.set()
 
-    def bill_later(self, call: Call, candidate: Candidate) -> None:
-        """Price and book a call whose caller is gone: runs to its end in the background."""
-        self._spawn(self.bill(call, candidate))
+    def settle_later(self, call: Call) -> None:
+        """Book a call whose caller is gone: runs to its end in the background."""
+        self._spawn(self.settle(call))
 
     async def settled(self) -> None:
-        """Wait for everything that goes on in the background."""
-        while self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
+        """Wait for everything that goes on in the background, for `LONGEST_END_S` at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_END_S):
+                while self._background:
+                    await asyncio.wait(self._background)
 
     async def open(
         self,
@@ -145,21 +169,6 @@ class Budgets:
                 fields={"downgrade_to": "a model with a known price"},
             )
 
-    async def bill(self, call: Call, candidate: Candidate) -> Call:
-        """Price the call at `candidate` and settle it; the call as it was booked.
-
-        Goes on to its end although whoever waits for it is cancelled.
-        """
-        try:
-            price = await self.prices.price(call.caller.tenant_id, candidate)
-        except asyncio.CancelledError:
-            self.bill_later(call, candidate)
-            raise
-        cost, priced = billed(price, call.usage)
-        booked = replace(call, cost_nanousd=cost, priced=priced)
-        await self.settle(booked)
-        return booked
-
     async def _prices(self, tenant_id: UUID, candidates: Sequence[Candidate]) -> list[Price | None]:
         return [await self.prices.price(tenant_id, candidate) for candidate in candidates]
 
@@ -179,6 +188,7 @@ class Budgets:
             amount_nanousd=None if bound is None else bound.amount_nanousd,
             deadline_s=request.deadline_s,
             stays=stays,
+            prices=prices,
             request=request,
             limit=request.max_tokens if bound is None else bound.limit,
             unbounded=failure,
@@ -229,7 +239,7 @@ class Budgets:
         call, amount = wish.call, wish.amount_nanousd
         row = call.row(outcome="lost", usage=Usage(estimated=True), priced=amount is not None)
         wish.queues = not self.has_place(call.route.candidates[0])
-        hold = Hold(
+        hold = wish.hold = Hold(
             row=row,
             amount_nanousd=amount,
             deadline_s=max(wish.deadline_s, LONGEST_STREAM_S) if call.streamed else wish.deadline_s,
@@ -240,19 +250,25 @@ class Budgets:
         holding = asyncio.ensure_future(self.store.hold(hold))
         try:
             return await asyncio.shield(holding)
-        except asyncio.CancelledError:
+        except BaseException:  # left, or nobody knows whether it is held
             self._spawn(self._give_back(holding, call.call_id))
             raise
 
     async def _give_back(self, holding: "asyncio.Future[Held]", call_id: UUID) -> None:
-        if (await holding).granted:
+        (held,) = await asyncio.gather(holding, return_exceptions=True)
+        if isinstance(held, BaseException) or held.granted:
             await self.store.release(call_id)
             self._freed.set()
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[object]") -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("not_booked_yet", reason=str(error))
 
     async def _refusal(self, wish: "_Wish", held: Held) -> DomainError:
         if held.price_missing:
@@ -291,11 +307,13 @@ class _Wish:
     amount_nanousd: int | None
     deadline_s: float
     stays: bool = False
+    prices: Sequence[Price | None] = ()
     request: ChatRequest | None = None
     limit: int | None = None
     lowered: bool = False
     queues: bool = False
     unbounded: CallUnbounded | None = None
+    hold: Hold | None = None
 
     @property
     def granted(self) -> Granted:
@@ -304,7 +322,9 @@ class _Wish:
             limit=self.limit,
             lowered=self.lowered,
             amount_nanousd=self.amount_nanousd,
+            prices=self.prices,
             queues=self.queues,
+            hold=self.hold,
         )
 
     def lowered_to(self, amount_nanousd: int) -> "_Wish | None":

@@ -147,7 +147,8 @@ class Completion:
             raise
         except BaseException:  # cancelled: the provider may have worked, and will bill its prompt
             usage = Usage(prompt=prompt_estimate(request, encode=self.encode), estimated=True) if sent else Usage()
-            self.budgets.bill_later(call.row(outcome="aborted", usage=usage, attempts=sent), _first(call))
+            row = call.row(outcome="aborted", usage=usage, attempts=sent)
+            self.budgets.settle_later(granted.priced(row, call.route.candidates[0]))
             raise
         return await self._finish(call, request, granted, done, ticket)
 
@@ -165,8 +166,9 @@ class Completion:
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
         )
-        booked = await self.budgets.bill(row, candidate)
-        cost = booked.cost_nanousd
+        row = granted.priced(row, candidate)
+        await self.budgets.settle(row)
+        cost = row.cost_nanousd
         self.share(ticket, wire if may_be_kept(wire) else None, granted=granted, done=done, cost_nanousd=cost)
         return result_of(
             call,
@@ -174,7 +176,7 @@ class Completion:
             candidate=candidate,
             usage=usage,
             cost_nanousd=cost,
-            priced=booked.priced,
+            priced=row.priced,
             cache=CACHE_NONE,
             attempts=done.attempts,
             way=call.way(candidate, trail=done.trail),
@@ -247,7 +249,3 @@ def result_of(
         latency_ms=call.elapsed_ms,
         wire=wire,
     )
-
-
-def _first(call: Started) -> Candidate:
-    return call.route.candidates[0]

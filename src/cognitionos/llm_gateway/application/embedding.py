@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempts
-from cognitionos.llm_gateway.application.budgets import Budgets
+from cognitionos.llm_gateway.application.budgets import Budgets, Granted
 from cognitionos.llm_gateway.application.call import Resolve, Started
 from cognitionos.llm_gateway.application.embedding_batches import DEADLINE_S, EmbeddingBatches, Share, Wish, estimate
 from cognitionos.llm_gateway.application.ports import Monotonic, Provider
@@ -30,8 +30,7 @@ class Embedding:
 
     def __post_init__(self) -> None:
         """Callers that wait at the same time share calls."""
-        batches = EmbeddingBatches(attempts=self.attempts, price=self.budgets.price)
-        object.__setattr__(self, "_batches", batches)
+        object.__setattr__(self, "_batches", EmbeddingBatches(attempts=self.attempts))
 
     async def embed(
         self, caller: Caller, texts: Sequence[Text], *, model: str | None = None, extra: Mapping[str, Any] | None = None
@@ -47,22 +46,25 @@ class Embedding:
                 monotonic=self.monotonic,
             )
             most = sum(_length(text) + 8 for text in texts)
-            await self._hold(call, most)
-            return await self._embed(call, texts, extra or {}, most=most)
+            return await self._embed(await self._hold(call, most), texts, extra or {}, most=most)
 
-    async def _hold(self, call: Started, most_tokens: int) -> None:
+    async def _hold(self, call: Started, most_tokens: int) -> Granted:
         first = call.route.candidates[0]
         price = await self.budgets.price(call.caller.tenant_id, first)
         amount = None if price is None else price.narrowed(None, words_only=True).upper_bound(most_tokens, 0)
-        await self.budgets.hold_amount(call, amount, deadline_s=DEADLINE_S)
+        return await self.budgets.hold_amount(call, amount, price=price, deadline_s=DEADLINE_S)
 
-    async def _embed(self, call: Started, texts: Sequence[Text], extra: Mapping[str, Any], *, most: int) -> Embeddings:
+    async def _embed(
+        self, granted: Granted, texts: Sequence[Text], extra: Mapping[str, Any], *, most: int
+    ) -> Embeddings:
+        call = granted.call
         wish = Wish(
             tenant_id=call.caller.tenant_id,
             route=call.route,
             texts=texts,
             extra=extra,
             most=most,
+            price=granted.prices[0],
             share=asyncio.get_running_loop().create_future(),
         )
         try:
@@ -73,7 +75,7 @@ class Embedding:
         except BaseException:  # cancelled: what a provider has, it will bill
             usage = estimate(most) if wish.attempts else Usage()
             row = call.row(outcome="aborted", usage=usage, attempts=wish.attempts)
-            self.budgets.bill_later(row, call.route.candidates[0])
+            self.budgets.settle_later(granted.priced(row, call.route.candidates[0]))
             raise
         return await self._finish(call, share)
 

@@ -8,7 +8,7 @@ nobody but the caller that sent it.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, pairwise
@@ -29,7 +29,6 @@ MOST_BYTES = 250_000
 """OpenAI takes 2,048 texts and 300,000 tokens at once; a token is at least one byte."""
 DEADLINE_S = 120.0
 _Key = tuple[UUID, str, str, bool]
-PriceOf = Callable[[UUID, Candidate], Awaitable[Price | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +43,17 @@ class Share:
 
 @dataclass(slots=True, kw_only=True)
 class Wish:
-    """One caller's texts, waiting. `most` is the most tokens they can have; `attempts`: how often they were sent."""
+    """One caller's texts, waiting. `most` is the most tokens they can have; `attempts`: how often they were sent.
+
+    `price` is what the model cost when the call was held.
+    """
 
     tenant_id: UUID
     route: Route
     texts: Sequence[Text]
     extra: Mapping[str, Any]
     most: int
+    price: Price | None
     share: "asyncio.Future[Share]"
     attempts: int = 0
 
@@ -78,7 +81,6 @@ class EmbeddingBatches:
     """The queues of this process, one for each tenant, model, key and setting."""
 
     attempts: Attempts
-    price: PriceOf
     _queues: dict[_Key, _Queue] = field(default_factory=dict)
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
@@ -144,7 +146,7 @@ class EmbeddingBatches:
             return await provider.embed(texts, model=candidate.model, extra=first.extra)
 
         done = await self.attempts.run(first.route, ask, deadline_s=DEADLINE_S)
-        price = await self.price(first.tenant_id, done.candidate)
+        price = first.price
         most = [wish.most for wish in wishes]
         usages = _usages(done.value.usage, most)
         costs: Sequence[int | None] = [None] * len(wishes)

@@ -272,14 +272,13 @@ class Flow:
         over, budgets, row = Over(broken=broken or NOT_BOOKED), self.steps.budgets, self._row(outcome)
         try:
             if outcome == ABORTED:
-                budgets.bill_later(row, self.done.candidate)
+                budgets.settle_later(row)
                 await self._rest.aclose()
             else:
-                booked = await budgets.bill(row, self.done.candidate)
-                self.ended.usage, self.ended.cost_nanousd = booked.usage, booked.cost_nanousd
-                self.ended.priced = booked.priced
+                await budgets.settle(row)
+                self.ended.usage, self.ended.cost_nanousd, self.ended.priced = row.usage, row.cost_nanousd, row.priced
                 if outcome == OK:
-                    over = self._share(booked.cost_nanousd)
+                    over = self._share(row.cost_nanousd)
         finally:
             self.ticket.close()
             if self._flight is not None:
@@ -292,7 +291,7 @@ class Flow:
         )
         if outcome != OK and usage.estimated:  # what was said of it so far leaves out words that came after
             usage = replace(usage, completion=max(usage.completion, tally.tokens))
-        return self.granted.call.row(
+        row = self.granted.call.row(
             outcome=outcome,
             candidate=done.candidate,
             usage=usage,
@@ -302,6 +301,7 @@ class Flow:
             limit_lowered=self.granted.lowered,
             first_token_ms=self._first_token_ms,
         )
+        return self.granted.priced(row, done.candidate)
 
     def _share(self, cost_nanousd: int) -> Over:
         """Keep the whole answer where that may be, and say how the stream ended."""

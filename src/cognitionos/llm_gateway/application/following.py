@@ -56,6 +56,6 @@ class Following:
                 first_token_ms=first_token_ms,
             )
             if outcome == ABORTED:
-                self.steps.budgets.bill_later(row, self.call.route.candidates[0])
+                self.steps.budgets.settle_later(row)
             else:
                 await self.steps.budgets.settle(row)

@@ -199,7 +199,7 @@ class Streaming:
         except BaseException:
             usage = Usage(prompt=prompt_estimate(request, encode=steps.encode), estimated=True) if sent else Usage()
             row = call.row(outcome="aborted", usage=usage, attempts=sent)
-            steps.budgets.bill_later(row, call.route.candidates[0])
+            steps.budgets.settle_later(granted.priced(row, call.route.candidates[0]))
             raise
 
     async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:

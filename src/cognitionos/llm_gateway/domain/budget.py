@@ -108,9 +108,11 @@ class Spend:
         return None if self.limit_nanousd is None else self.limit_nanousd - self.held_nanousd - self.spent_nanousd
 
 
-@value
+@dataclass(eq=False, slots=True, weakref_slot=True, kw_only=True)
 class Hold:
     """A call's wish to hold `amount_nanousd` (None: its price is unknown) on every budget of its caller's subjects.
+
+    Whoever goes on with the call keeps this object: once nobody has it, the hold is nobody's and is closed.
 
     `row` is what a sweep writes should this process die; `deadline_s` is when the call must be over. `halts`: it is a
     run's that is not critical. `downgraded`: it is with the cheaper model already, or must stay with its own. `sent`:

@@ -10,6 +10,8 @@ from cognitionos.kernel.money import nanousd
 from cognitionos.llm_gateway.domain.chat import Usage
 from cognitionos.llm_gateway.domain.fees import NO_FEES, Fees
 
+MOST_NANOUSD = 10**16
+"""Ten million dollars: what no call costs, whatever somebody types as a price, and what sums of the ledger can bear."""
 _MILLION = Decimal(1_000_000)
 _PLAIN_TIERS = frozenset({"", "auto", "default", "standard", "standard_only"})
 _NO_TIERS: "Mapping[str, Price]" = {}
@@ -145,12 +147,12 @@ class Price:
     def cost(self, usage: Usage) -> int:
         """Nano-dollars for `usage`, rounded half-up."""
         tokens = self.at(usage.service_tier).rates_for(usage.prompt).cost_usd(usage)
-        return nanousd(tokens if self.fees is NO_FEES else tokens + self.fees.cost_usd(usage))
+        return min(nanousd(tokens if self.fees is NO_FEES else tokens + self.fees.cost_usd(usage)), MOST_NANOUSD)
 
     def upper_bound(self, prompt: int, completion: int, *, searches: int = 0) -> int:
         """The most nano-dollars that `prompt` and `completion` tokens can cost, whatever part was cached or written."""
         tokens = prompt * self._dearest_input(prompt) + completion * self._dearest_output(prompt)
-        return nanousd(tokens if self.fees is NO_FEES else tokens + self.fees.most_usd(searches))
+        return min(nanousd(tokens if self.fees is NO_FEES else tokens + self.fees.most_usd(searches)), MOST_NANOUSD)
 
     def completion_tokens_for(self, amount_nanousd: int, *, prompt: int, searches: int = 0) -> int:
         """How many completion tokens `amount_nanousd` surely buys after the fees and `prompt` tokens are paid."""

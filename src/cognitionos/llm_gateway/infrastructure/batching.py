@@ -18,12 +18,20 @@ class GroupCommit(Generic[Item, Result]):
     While a flush is under way the next batch gathers; it goes when that flush ends or its oldest item has waited 5 ms,
     whichever is first. A flush that fails fails every item of its batch.
 
-    With `gather_s` every batch gathers for so long: for items that nobody waits for.
+    With `gather_s` every batch gathers for so long: for items that nobody waits for. `alone_on` is the fault of one
+    item: all are flushed again, each by itself.
     """
 
-    def __init__(self, flush: Callable[[list[Item]], Awaitable[list[Result]]], *, gather_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        flush: Callable[[list[Item]], Awaitable[list[Result]]],
+        *,
+        gather_s: float = 0.0,
+        alone_on: type[Exception] | tuple[()] = (),
+    ) -> None:
         self._flush = flush
         self._gather_s = gather_s
+        self._alone_on = alone_on
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
@@ -64,6 +72,10 @@ class GroupCommit(Generic[Item, Result]):
         try:
             results = await self._flush([item for item, _ in batch])
         except BaseException as error:
+            if len(batch) > 1 and isinstance(error, self._alone_on):
+                for each in batch:
+                    await self._run([each])
+                return
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

@@ -1,9 +1,11 @@
 """Holds, settlements and budgets in PostgreSQL: one function call for each batch (hold.sql, settle.sql)."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import msgspec
 import psycopg
@@ -27,14 +29,17 @@ DEAD_AFTER_S = 30.0
 SWEEP_EVERY_S = 12.0
 GRACE_S = 60.0
 """Added to a call's deadline before its hold counts as abandoned by a process that still lives."""
-SETTLE_AGAIN_S = (0.1, 0.5, 2.0)
-"""Waits before a settlement is tried again: the answer was given by the provider, so its bill must not be lost."""
+SETTLE_AGAIN_S = (0.1, 0.3, 0.5, 1.0, 1.0, 1.0, 2.0, 2.0)
+"""Waits before a settlement is tried again while its answer waits for it; after that it is tried every `LATE_S`."""
+LATE_S = 1.0
+LONGEST_END_S = 5.0
+"""So long a process that ends tries what PostgreSQL did not take until then."""
 
 _HOLD = "SELECT * FROM llm_hold(%s::jsonb)"
 _SETTLE = "SELECT raised FROM llm_settle(%s::jsonb)"
 _RELEASE = "SELECT llm_release(%s)"
 _SEND = "SELECT llm_send(%s)"
-_SWEEP = "SELECT booked, released, raised FROM llm_sweep_holds(%s, %s)"
+_SWEEP = "SELECT booked, released, raised FROM llm_sweep_holds(%s, %s, %s)"
 _ROLL = """
 SELECT llm_roll_budgets(ARRAY(SELECT id FROM budgets WHERE subject = %(subject)s AND period = %(period)s FOR UPDATE),
   clock_timestamp())
@@ -88,21 +93,39 @@ class PostgresBudgetStore:
         self._database = database
         self._owner = owner
         self._raised = raised
-        self._holds: GroupCommit[Hold, Held] = GroupCommit(self._hold)
-        self._settlements: GroupCommit[Call, None] = GroupCommit(self._settle)
+        self._holds: GroupCommit[Hold, Held] = GroupCommit(self._hold, alone_on=psycopg.DataError)
+        self._settlements: GroupCommit[Call, None] = GroupCommit(self._settle, alone_on=psycopg.DataError)
+        self._known: WeakValueDictionary[UUID, Hold] = WeakValueDictionary()
+        self._ending: set[UUID] = set()
+        self._late: set[asyncio.Task[None]] = set()
 
     def hold(self, hold: Hold) -> "asyncio.Future[Held]":
         """Hold the amount on every budget of the call's subjects, all or nothing. Safe to repeat."""
+        self._known[hold.row.call_id] = hold
         return self._holds.submit(hold)
 
     def settle(self, call: Call) -> "asyncio.Future[None]":
-        """Write the ledger row, book the cost, release the hold: once per call id, however often it is called."""
+        """Write the ledger row, book the cost, release the hold: once per call id, however often it is called.
+
+        While PostgreSQL is gone it is tried for some seconds, then raises `Unavailable`, and is tried on all the same.
+        """
+        self._ending.add(call.call_id)
         return self._settlements.submit(call)
 
     async def release(self, call_id: UUID) -> None:
-        """Give back a hold whose call never started; nothing is booked."""
-        async with self._database.connection() as connection:
-            await connection.execute(_RELEASE, (call_id,))
+        """Give back a hold whose call never started; nothing is booked. Tried until PostgreSQL is there."""
+        self._ending.add(call_id)
+        try:
+            while True:
+                try:
+                    async with self._database.connection() as connection:
+                        await connection.execute(_RELEASE, (call_id,))
+                    return
+                except Unavailable as error:
+                    log.warning("release_delayed", reason=str(error), again_in_s=LATE_S)
+                    await asyncio.sleep(LATE_S)
+        finally:
+            self._ending.discard(call_id)
 
     async def send(self, call_id: UUID) -> bool:
         """Note that a call which queued goes to its provider now. False: its hold is gone, so it must not."""
@@ -161,15 +184,16 @@ class PostgresBudgetStore:
         return Spend(limit_nanousd=None, held_nanousd=0, spent_nanousd=sums[0], calls=sums[1])
 
     async def sweep(self, *, dead_after_s: float = DEAD_AFTER_S) -> int:
-        """Give a sign of life, then close the holds of dead processes; gives how many.
+        """Give a sign of life, then close the holds of dead processes and calls; gives how many.
 
         A call that was sent is booked at its amount and marked as an estimate, one that still queued is released.
         """
+        under_way = [*self._known.keys(), *self._ending]
         async with self._database.connection() as connection:
-            row = await (await connection.execute(_SWEEP, (self._owner, dead_after_s))).fetchone()
+            row = await (await connection.execute(_SWEEP, (self._owner, dead_after_s, under_way))).fetchone()
         booked, released, raised = row or (0, 0, 0)
         if booked or released:
-            log.warning("holds_of_dead_processes_closed", booked=booked, released=released)
+            log.warning("lost_holds_closed", booked=booked, released=released)
         if raised:
             self._raised()
         return int(booked + released)
@@ -178,6 +202,8 @@ class PostgresBudgetStore:
         """Wait until every hold and settlement under way is committed."""
         await self._holds.drain()
         await self._settlements.drain()
+        if self._late:
+            await asyncio.wait(self._late, timeout=LONGEST_END_S)
 
     async def _hold(self, holds: list[Hold]) -> list[Held]:
         wishes = [
@@ -205,17 +231,45 @@ class PostgresBudgetStore:
     async def _settle(self, calls: list[Call]) -> list[None]:
         rows = msgspec.json.encode([ledger_row(call) for call in calls]).decode()
         crash_point(BEFORE_SETTLE)
+        ids = [call.call_id for call in calls]
+        self._ending.update(ids)
+        try:
+            await self._write_soon(rows, ids)
+        except Unavailable:
+            task = asyncio.create_task(self._write_late(rows, ids), name="llm_gateway.late_settlement")
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            raise
+        except BaseException:  # what no row can be written of is booked at its bound, by the sweep
+            self._ending.difference_update(ids)
+            for each in ids:
+                self._known.pop(each, None)
+            raise
+        self._ending.difference_update(ids)
+        crash_point(AFTER_SETTLE)
+        return [None] * len(calls)
+
+    async def _write_soon(self, rows: str, ids: list[UUID]) -> None:
         for wait_s in SETTLE_AGAIN_S:
             try:
                 await self._write(rows)
-                break
+                return
             except Unavailable as error:
-                log.warning("settlement_delayed", calls=len(calls), reason=str(error), again_in_s=wait_s)
+                log.warning("settlement_delayed", calls=len(ids), reason=str(error), again_in_s=wait_s)
                 await asyncio.sleep(wait_s)
-        else:
-            await self._write(rows)
-        crash_point(AFTER_SETTLE)
-        return [None] * len(calls)
+        await self._write(rows)
+
+    async def _write_late(self, rows: str, ids: list[UUID]) -> None:
+        """For calls whose callers were told that it failed: the provider answered, so its bill must not be lost."""
+        try:
+            while True:
+                await asyncio.sleep(LATE_S)
+                with contextlib.suppress(Unavailable):
+                    await self._write(rows)
+                    log.warning("settled_late", calls=len(ids))
+                    return
+        finally:
+            self._ending.difference_update(ids)
 
     async def _write(self, rows: str) -> None:
         async with self._database.connection() as connection:

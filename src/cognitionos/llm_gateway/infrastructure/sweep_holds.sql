@@ -1,8 +1,11 @@
 -- Say that a process lives, and close the holds of those that do not: no sign of life for p_dead_s seconds, or past
--- their own deadline. A call that was sent to its provider will be billed by it: it is booked at its amount and marked as
+-- their own deadline; and those of its own that are as old and not among p_under_way (null: it does not say which calls
+-- it has). A call that was sent to its provider will be billed by it: it is booked at its amount and marked as
 -- an estimate. One that still queued is released. Two sweeps at once, or a late settlement, are harmless: the first to
 -- write the ledger row books it.
-CREATE OR REPLACE FUNCTION llm_sweep_holds(p_owner uuid, p_dead_s float8, OUT booked int, OUT released int, OUT raised int)
+CREATE OR REPLACE FUNCTION llm_sweep_holds(
+  p_owner uuid, p_dead_s float8, p_under_way uuid[] DEFAULT NULL, OUT booked int, OUT released int, OUT raised int
+)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   v_rows jsonb;
@@ -24,6 +27,8 @@ BEGIN
        OR (h.created_at < now() - make_interval(secs => p_dead_s) AND NOT EXISTS (
             SELECT FROM llm_processes p
             WHERE p.owner = h.owner AND p.seen_at > now() - make_interval(secs => p_dead_s)))
+       OR (h.owner = p_owner AND h.created_at < now() - make_interval(secs => p_dead_s)
+           AND NOT h.call_id = ANY (p_under_way))
     ORDER BY h.call_id LIMIT 500
   ) AS h;
   booked := 0; raised := 0; released := COALESCE(cardinality(v_unsent), 0);
