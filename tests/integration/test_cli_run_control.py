@@ -29,6 +29,7 @@ def test_a_run_is_explained_by_what_was_stored(stack: RunningStack, run_id: str)
     assert first["prompt"].startswith("planner@")
     assert first["call"]["why"]
     assert (told["budget_usd"], first["budget_left_usd"]) == ("1", "1")
+    assert first["budget_subject"].startswith("goal:")
     assert {each["role"] for each in told["decisions"]} >= {"planner", "executor"}
     assert "plan  planner/0/0  planner (planner@" in shown
 

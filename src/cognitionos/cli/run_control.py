@@ -88,7 +88,7 @@ def explain(args: argparse.Namespace) -> int:
             cost = "" if call["cost_usd"] is None else f", ${call['cost_usd']}"
             lines.append(f"    {call['model']} at {call['provider']}: {call['why']}; attempts {call['attempts']}{cost}")
         if each["budget_left_usd"] is not None:
-            lines.append(f"    ${each['budget_left_usd']} of the budget were left")
+            lines.append(f"    ${each['budget_left_usd']} of the budget of {each['budget_subject']} were left")
         lines += [f"    remembered: {memory}" for memory in each["memories"]]
     return say(args, told, "\n".join(lines) or "no model was asked")
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from cognitionos.agents.infrastructure.decision_queries import MOST_DECISIONS, DecisionQueries
+from cognitionos.llm_gateway.infrastructure.budget_history import BudgetHistory
 from cognitionos.llm_gateway.infrastructure.usage_queries import CallFilter, LedgerQueries
 from cognitionos.planning.infrastructure.http_explain import Explanations, Paid
 from cognitionos.platform.database import Database
@@ -16,4 +17,9 @@ def build(database: Database) -> Explanations:
     async def calls(tenant_id: UUID, run_id: UUID) -> Sequence[Paid]:
         return await ledger.calls(tenant_id, CallFilter(run=run_id), after=None, limit=MOST_DECISIONS)
 
-    return Explanations(database=database, decisions=DecisionQueries(database).of_run, calls=calls)
+    return Explanations(
+        database=database,
+        decisions=DecisionQueries(database).of_run,
+        calls=calls,
+        left_before=BudgetHistory(database).of_run,
+    )

@@ -81,9 +81,20 @@ class Paid(Protocol):
     def simulated(self) -> bool: ...
 
 
+class Left(Protocol):
+    """What was left of the tightest budget when a model was asked."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def left_nanousd(self) -> int: ...
+
+
 Decisions = Callable[[UUID, UUID], Awaitable[Sequence[Decided]]]
 Calls = Callable[[UUID, UUID], Awaitable[Sequence[Paid]]]
 """What a run (tenant, run) decided, and what it paid for, in order."""
+LeftBefore = Callable[[UUID, UUID], Awaitable[Mapping[UUID, Left]]]
+"""What was left before each call of a run (tenant, run), by call."""
 
 
 class CallView(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,9 +140,10 @@ class GroundingView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer of a model. `budget_left_usd`: what the goal had left when it was asked, null without a goal.
+    """One answer of a model. `call` is null where the ledger has no row (yet).
 
-    `call` is null where the ledger has no row (yet).
+    `budget_left_usd`: what was not spent when it was asked of the tightest budget (`budget_subject`) among those of the
+    goal, the run, the task and the agent run (`agent_run:ID`: what its definition lets it cost).
     """
 
     task: str
@@ -146,6 +158,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     grounding: GroundingView | None
     call: CallView | None
     budget_left_usd: str | None
+    budget_subject: str | None
 
 
 class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,6 +177,7 @@ class Explanations:
     database: Database
     decisions: Decisions
     calls: Calls
+    left_before: LeftBefore
 
     async def of_run(self, tenant_id: UUID, run_id: UUID) -> ExplanationView:
         """The run's. Raises `RunNotFound`."""
@@ -172,10 +186,10 @@ class Explanations:
         if row is None:
             raise RunNotFound(f"There is no run {run_id}.")
         decided = await self.decisions(tenant_id, run_id)
-        calls = sorted(await self.calls(tenant_id, run_id), key=lambda call: call.settled_at)
-        left, spent = _left(row[0], calls)
-        by_id = {call.call_id: call for call in calls}
-        views = [_view(each, by_id.get(each.call_id) if each.call_id else None, left) for each in decided]
+        by_id = {call.call_id: call for call in await self.calls(tenant_id, run_id)}
+        left = await self.left_before(tenant_id, run_id)
+        views = [_view(each, by_id, left) for each in decided]
+        spent = sum(nanousd(Decimal(call.cost_usd)) for call in by_id.values() if call.cost_usd is not None)
         budget = None if row[0] is None else usd_text(row[0])
         return ExplanationView(run_id=run_id, budget_usd=budget, cost_usd=usd_text(spent), decisions=views)
 
@@ -197,18 +211,9 @@ def routes(explanations: Explanations) -> Router:
     return Router("/", route_handlers=[explain_run], dependencies={"explanations": instance(explanations)})
 
 
-def _left(budget: int | None, calls: Sequence[Paid]) -> tuple[dict[UUID, str], int]:
-    """What was left of the budget before each call, and what all of them cost."""
-    left: dict[UUID, str] = {}
-    spent = 0
-    for call in calls:
-        if budget is not None:
-            left[call.call_id] = usd_text(max(0, budget - spent))
-        spent += 0 if call.cost_usd is None else nanousd(Decimal(call.cost_usd))
-    return left, spent
-
-
-def _view(decided: Decided, call: Paid | None, left: Mapping[UUID, str]) -> DecisionView:
+def _view(decided: Decided, calls: Mapping[UUID, Paid], left_before: Mapping[UUID, Left]) -> DecisionView:
+    call = calls.get(decided.call_id) if decided.call_id else None
+    left = left_before.get(decided.call_id) if decided.call_id else None
     return DecisionView(
         task=decided.task,
         step=decided.step,
@@ -221,7 +226,8 @@ def _view(decided: Decided, call: Paid | None, left: Mapping[UUID, str]) -> Deci
         verdict=None if decided.verdict is None else VerdictView(**decided.verdict),
         grounding=None if decided.grounding is None else msgspec.convert(decided.grounding, GroundingView),
         call=None if call is None else _call_view(call),
-        budget_left_usd=None if call is None else left.get(call.call_id),
+        budget_left_usd=None if left is None else usd_text(left.left_nanousd),
+        budget_subject=None if left is None else left.subject,
     )
 
 

@@ -1,0 +1,77 @@
+"""What was left of which budget when a model was asked, as the explanation of a run says."""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from tests.api.agent_stage import a_stage, goal_of, run_of
+from tests.conftest import Run
+
+from cognitionos.platform.config import Settings
+
+RULES: list[dict[str, Any]] = [
+    {
+        "system_contains": ["executor"],
+        "tool_results": 0,
+        "call": [{"name": "write_file", "arguments": {"name": "a.md", "text": "Sea."}}],
+    },
+    {"system_contains": ["executor"], "say": "It is in a.md."},
+    {"system_contains": ["planner"], "json": {"t1": {"title": "Write", "instructions": "Write.", "depends_on": []}}},
+    {"say": "Done."},
+]
+WRITE = {"kind": "agent", "input": {"instructions": "Write."}}
+
+
+@pytest.fixture(scope="module")
+def client(settings: Settings, run: Run) -> Iterator[httpx.AsyncClient]:
+    stack = AsyncExitStack()
+    yield run(a_stage(stack, settings, RULES))
+    run(stack.aclose())
+
+
+async def explained(client: httpx.AsyncClient, run_id: str) -> list[dict[str, Any]]:
+    answer = await client.get(f"/v1/runs/{run_id}/explain")
+    assert answer.status_code == 200, answer.text
+    decisions: list[dict[str, Any]] = answer.json()["decisions"]
+    return decisions
+
+
+async def test_without_a_goal_the_tightest_is_the_agent_run_s_or_the_task_s(client: httpx.AsyncClient) -> None:
+    free, _ = await run_of(client, "free", WRITE)
+    bound, [task] = await run_of(client, "bound", {**WRITE, "budget_usd": "0.25"})
+
+    first, second = await explained(client, free["id"])
+    begun, ended = await explained(client, bound["id"])
+
+    assert first["budget_subject"].startswith("agent_run:")
+    assert first["budget_subject"] == second["budget_subject"]
+    assert Decimal(first["call"]["cost_usd"]) > 0
+    assert Decimal(first["budget_left_usd"]) == 1
+    assert Decimal(second["budget_left_usd"]) == 1 - Decimal(first["call"]["cost_usd"])
+    assert begun["budget_subject"] == ended["budget_subject"] == f"task:{task['id']}"
+    assert Decimal(ended["budget_left_usd"]) == Decimal("0.25") - Decimal(begun["call"]["cost_usd"])
+
+
+async def test_within_a_goal_all_of_its_calls_count(client: httpx.AsyncClient) -> None:
+    goal = await goal_of(client, "Write about the sea", budget_usd="0.50")
+
+    decisions = await explained(client, goal["run_id"])
+
+    costs = [Decimal(each["call"]["cost_usd"]) for each in decisions]
+    assert goal["status"] == "succeeded", goal
+    assert {each["budget_subject"] for each in decisions} == {f"goal:{goal['id']}"}
+    assert [Decimal(each["budget_left_usd"]) for each in decisions] == [
+        Decimal("0.50") - sum(costs[:number]) for number in range(len(costs))
+    ]
+
+
+async def test_a_budget_of_the_run_itself_counts_from_when_it_was_set(client: httpx.AsyncClient) -> None:
+    first, _ = await run_of(client, "before", WRITE)
+    await client.post("/v1/budgets", json={"subject": f"run:{first['id']}", "limit_usd": "0.01"})
+
+    decisions = await explained(client, first["id"])
+
+    assert {each["budget_subject"].split(":")[0] for each in decisions} == {"agent_run"}
