@@ -130,7 +130,7 @@ async def test_over_http_a_page_is_json_and_a_stream_is_resumed_by_its_header(ap
 
     assert [event["seq"] for event in first["items"]] == [1, 2, 3]
     assert (first["is_final"], rest["is_final"]) == (False, True)
-    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert [number for number, _ in parsed([part + b"\n" for part in stream.content.split(b"\n\n") if part])] == [
         event["seq"] for event in rest["items"]
     ]

@@ -129,16 +129,21 @@ async def test_the_planner_sees_what_memory_knows_and_which_files_there_are(app:
 
     goal = await ended(
         app,
-        (await submitted(app, inputs=[{"name": "süppliers.csv", "media_type": "text/csv", "content_base64": content}]))[
-            "href"
-        ],
+        (
+            await submitted(
+                app,
+                inputs=[
+                    {"name": "süppliers.csv", "media_type": "text/csv; charset=latin-1", "content_base64": content}
+                ],
+            )
+        )["href"],
     )
 
     assert "Suppliers are rated yearly" in agents.questions[0].variables["known from memory"]
-    assert "süppliers.csv (text/csv, 8 bytes)" in agents.questions[0].variables["attached files"]
+    assert "süppliers.csv (text/csv; charset=latin-1, 8 bytes)" in agents.questions[0].variables["attached files"]
     file = await app.client.get(goal["inputs"][0]["href"])
     assert (file.status_code, file.content) == (200, b"a,b\n1,2\n")
-    assert file.headers["content-type"].startswith("text/csv")
+    assert file.headers["content-type"] == "text/csv; charset=latin-1"
     assert file.headers["content-disposition"] == "attachment; filename*=UTF-8''s%C3%BCppliers.csv"
     assert file.headers["x-content-type-options"] == "nosniff"
 

@@ -172,7 +172,7 @@ def test_nothing_is_answered_without_a_key(url: str, headers: dict[str, str]) ->
 def test_nonsense_is_refused_in_the_protocol_s_words(url: str, caller: Caller, body: bytes) -> None:
     headers = {"content-type": "application/json", "accept": "application/json, text/event-stream", **caller.headers}
 
-    answer = httpx.post(f"{url}/mcp", content=body, headers=headers)
+    answer = httpx.post(f"{url}/mcp", content=body, headers=headers, timeout=60)
 
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["code"] < 0

@@ -315,7 +315,7 @@ async def test_the_csv_has_every_column_and_nothing_that_a_spreadsheet_runs(
     rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
     listed = (await client.get("/v1/usage/calls")).json()["items"]
 
-    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert [row["user"] for row in rows] == [
         "'=cmd|' /C calc'!A0", "'+1", "'-1", "'@x", "'\tx", 'a "quoted", one'
     ]  # fmt: skip

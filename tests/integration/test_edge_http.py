@@ -136,7 +136,9 @@ async def test_requests_are_counted_by_route_and_never_by_path_or_tenant(client:
     await client.delete("/v1/api-keys/00000000-0000-7000-8000-000000000000")
 
     assert REGISTRY.get_sample_value("cognitionos_http_requests_total", labels) == before + 1
-    exposed = (await client.get("/metrics")).text
+    metrics = await client.get("/metrics")
+    exposed = metrics.text
+    assert metrics.headers["content-type"].count("charset") == 1
     assert "00000000-0000-7000-8000" not in exposed
     assert "cognitionos_http_request_seconds_bucket" in exposed
 

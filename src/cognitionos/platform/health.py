@@ -81,7 +81,7 @@ async def ready(readinesses: NamedDependency[Readinesses]) -> Readiness:
 async def metrics() -> Response[bytes]:
     """Every metric of this process; no label names a tenant."""
     body, content_type = telemetry.exposition()
-    return Response(body, media_type=content_type)
+    return Response(body, headers={"content-type": content_type})  # as it is: a media type would get a second charset
 
 
 def routes(database: Database, redis: Redis) -> Router:

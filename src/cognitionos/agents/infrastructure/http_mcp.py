@@ -175,7 +175,7 @@ async def answer_mcp(request: Request[Any, Any, Any], mcp_door: NamedDependency[
     """One message of the protocol; each tool asks for its own permission."""
     status, headers, body = await mcp_door.answer(request)
     kept = {name.decode(): value.decode() for name, value in headers if name.lower() != b"content-length"}
-    return Response(body, status_code=status, headers=kept, media_type=kept.pop("content-type", "application/json"))
+    return Response(body, status_code=status, headers=kept)
 
 
 def routes(door: McpDoor) -> Router:

@@ -20,6 +20,7 @@ from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
 from cognitionos.llm_gateway.infrastructure.exact_cache import LARGEST_BYTES
 from cognitionos.llm_gateway.infrastructure.kept_answers import read_kept, write_kept
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode
+from cognitionos.llm_gateway.infrastructure.semantic_store import forget_voided
 from cognitionos.platform.database import Database
 from cognitionos.platform.logging import get_logger
 
@@ -59,7 +60,6 @@ _FOLD = """
 DELETE FROM cache_voids WHERE scope <> '' AND (SELECT count(*) FROM cache_voids) > %s
 """
 _DELETE = "DELETE FROM cached_answers WHERE %s OR scopes && %s::text[]"
-_DELETE_ALIKE = "DELETE FROM semantic_answers WHERE %s OR scopes && %s::text[]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class DurableCache:
                 names.add(EVERYTHING)
             await connection.execute(_VOID, (tenant_id, epoch, list(names)))
             deleted = (await connection.execute(_DELETE, (EVERYTHING in names, list(names)))).rowcount
-            await connection.execute(_DELETE_ALIKE, (EVERYTHING in names, list(names)))
+            await forget_voided(connection, names)
             row = await (await connection.execute(_VOIDED)).fetchone()
         return _voided(cast("tuple[str, bool]", row)[0]), deleted
 

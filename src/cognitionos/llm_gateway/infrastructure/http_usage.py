@@ -147,8 +147,8 @@ class UsageRoutes(Controller):
     ) -> Stream:
         """Every column of every call, oldest first. A cell that a spreadsheet would run gets a `'` before it."""
         batches = ledger.export(who.tenant_id, which, until=now())
-        headers = {"content-disposition": 'attachment; filename="usage.csv"'}
-        return Stream(_csv(batches), media_type=_CSV, headers=headers)
+        headers = {"content-disposition": 'attachment; filename="usage.csv"', "content-type": _CSV}
+        return Stream(_csv(batches), headers=headers)
 
 
 def routes(ledger: LedgerQueries, now: Clock) -> Router:

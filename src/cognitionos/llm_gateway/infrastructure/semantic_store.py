@@ -1,19 +1,20 @@
 """Questions and their answers in PostgreSQL by pgvector, each statement in a transaction of its tenant."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from cognitionos.kernel.errors import Unavailable
-from cognitionos.llm_gateway.domain.cached import Kept
+from cognitionos.llm_gateway.domain.cached import EVERYTHING, Kept
 from cognitionos.llm_gateway.domain.semantic import Neighbour, Question, Reuse, SemanticRules, SemanticState
 from cognitionos.llm_gateway.domain.semantic_calibration import LEVELS, Tally
-from cognitionos.platform.database import Database
+from cognitionos.platform.database import Database, Row
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
@@ -80,6 +81,7 @@ SELECT (SELECT count(*) FROM semantic_answers WHERE expires_at > now()), count(*
 FROM semantic_reuses
 """
 _SWEEP = "SELECT semantic_sweep(%s, %s::interval)"
+_FORGET = "DELETE FROM semantic_answers WHERE %s OR scopes && %s::text[]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +196,11 @@ class PostgresSemanticStore:
         async with self._database.connection() as connection:
             row = await (await connection.execute(_SWEEP, (MOST_ANSWERS, REUSES_KEPT))).fetchone()
         return int(row[0]) if row else 0
+
+
+async def forget_voided(connection: AsyncConnection[Row], scopes: Collection[str]) -> None:
+    """Delete what these scopes declare void, in the transaction of a tenant that declares it."""
+    await connection.execute(_FORGET, (EVERYTHING in scopes, list(scopes)))
 
 
 class SemanticSweeper:

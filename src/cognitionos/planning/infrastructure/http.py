@@ -180,8 +180,9 @@ class GoalRoutes(Controller):
             "content-disposition": f"attachment; filename*=UTF-8''{quote(PurePosixPath(file.name).name, safe='')}",
             "x-content-type-options": "nosniff",
             "content-security-policy": "sandbox; default-src 'none'",
+            "content-type": file.media_type,
         }
-        return Response(content, media_type=file.media_type, headers=headers)
+        return Response(content, headers=headers)
 
 
 def routes(
