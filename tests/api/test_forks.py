@@ -200,7 +200,25 @@ async def test_the_critical_path_is_the_chain_that_took_longest(app: PlanningApp
     assert path["tasks"][-2]["key"] in {"left", "right"}
     assert path["length_s"] == pytest.approx(sum(task["seconds"] for task in path["tasks"]), abs=1e-3)
     assert 0 < path["length_s"] <= path["work_s"]
-    assert path["most_speed_up"] >= 1
+    assert path["most_speed_up"] >= path["speed_up"] > 0
+
+
+async def test_the_critical_path_of_a_fork_is_of_what_it_did_itself(app: PlanningApp) -> None:
+    href = await ended(app, Gate())
+    fork = await forked(app, href, **{"from": "right"})
+    await until(app, fork["href"], "succeeded")
+
+    path = (await app.client.get(f"{fork['href']}/critical-path")).json()
+
+    assert [(task["key"], task["reused"]) for task in path["tasks"]] == [
+        ("who", True),
+        ("right", False),
+        ("both", False),
+    ]
+    assert path["tasks"][0]["seconds"] == 0
+    assert path["length_s"] == path["work_s"] > 0
+    assert path["wall_s"] >= path["length_s"]
+    assert path["speed_up"] <= path["most_speed_up"] == 1
 
 
 async def test_a_snapshot_of_ten_thousand_tasks_takes_less_than_a_tenth_of_a_second(app: PlanningApp) -> None:

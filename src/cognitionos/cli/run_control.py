@@ -67,7 +67,10 @@ def snapshot(args: argparse.Namespace) -> int:
 def critical_path(args: argparse.Namespace) -> int:
     """Show which tasks decided how long a run took."""
     path = _of_run(args, "get", "critical-path")
-    lines = [f"{task['seconds']:9.3f} s  {task['key']}  {task['title'] or task['kind']}" for task in path["tasks"]]
+    lines = [
+        f"{task['seconds']:9.3f} s  {task['key']}  {task['title'] or task['kind']}{' (reused)' * task['reused']}"
+        for task in path["tasks"]
+    ]
     lines.append(f"{path['length_s']:9.3f} s  is the longest chain, of {path['work_s']:.3f} s of work")
     if path["speed_up"] is not None:
         most = f", at most {path['most_speed_up']:.2f} times" if path["most_speed_up"] is not None else ""

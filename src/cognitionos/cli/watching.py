@@ -136,7 +136,7 @@ def price_note(default: dict[str, Any]) -> str:
 
 def _cost(goal: dict[str, Any]) -> str:
     cost = f"cost ${goal['cost_usd']} of ${goal['budget_usd']}"
-    models = ", ".join(goal["models"]) or "no model finished a task"
+    models = ", ".join(goal["models"]) or "no model answered"
     if not goal["simulated"]:
         return f"{cost}, {models}"
     would = goal.get("priced_as")

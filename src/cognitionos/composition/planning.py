@@ -123,10 +123,12 @@ def _queries(base: Base, *, gateway: Gateway, agents: Agents) -> PlanningQueries
         cost = gateway.priced_as(COUNTERFACTUAL_MODEL, usage)
         return None if cost is None else (COUNTERFACTUAL_MODEL, cost)
 
+    ledger = LedgerQueries(base.database)
     return PlanningQueries(
         database=base.database,
         spent=spent,
-        spent_by_runs=LedgerQueries(base.database).spent_by_runs,
+        spent_by_runs=ledger.spent_by_runs,
+        answered=ledger.answered_in_run,
         files=agents.files,
         priced_as=priced_as,
     )

@@ -73,6 +73,13 @@ SELECT *, goal_id AS goal, run_id AS run, task_id AS task, user_id AS user, api_
   project_id AS project, agent_run_id AS agent_run FROM calls
 """
 _OF_RUNS = "SELECT coalesce(sum(cost_nanousd), 0)::bigint FROM calls WHERE run_id = ANY(%s)"
+_ANSWERED = """
+SELECT coalesce(array_agg(DISTINCT provider || '/' || model), '{}') AS models,
+  coalesce(bool_or(simulated), false) AS simulated,
+  coalesce(sum(prompt_tokens), 0)::bigint AS prompt_tokens,
+  coalesce(sum(completion_tokens), 0)::bigint AS completion_tokens
+FROM calls WHERE run_id = %s AND kind = 'chat' AND outcome IN ('ok', 'aborted')
+"""
 EXPORT_BATCH = 2000
 
 
@@ -82,6 +89,15 @@ class UsageRefused(Invalid):
 
 class CallNotFound(NotFound):
     """No call of the tenant has this id."""
+
+
+class Answered(NamedTuple):
+    """Which models answered, whether one of them only stood in for a model, and the tokens of all answers."""
+
+    models: list[str]
+    simulated: bool
+    prompt_tokens: int
+    completion_tokens: int
 
 
 class UsageGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,6 +305,12 @@ class LedgerQueries:
         async with self._database.transaction(tenant_id) as connection:
             row = await (await connection.execute(_OF_RUNS, (list(run_ids),))).fetchone()
         return int(row[0]) if row else 0
+
+    async def answered_in_run(self, tenant_id: UUID, run_id: UUID) -> Answered:
+        """The models that answered in this run, whatever became of the tasks that asked."""
+        async with self._database.transaction(tenant_id) as connection:
+            [row] = await (await connection.execute(_ANSWERED, (run_id,))).fetchall()
+        return Answered(*row)
 
 
 def usage_of(

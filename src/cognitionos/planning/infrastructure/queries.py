@@ -36,6 +36,22 @@ Spent = Callable[[UUID, str], Awaitable[int]]
 """Nano-dollars that a subject (`goal:ID`, `run:ID`) has spent."""
 SpentByRuns = Callable[[UUID, Sequence[UUID]], Awaitable[int]]
 """Nano-dollars that these runs have spent together."""
+
+
+class Answered(Protocol):
+    """The models that answered in a run, those of failed tasks too, and the tokens of all their answers."""
+
+    @property
+    def models(self) -> list[str]: ...
+    @property
+    def simulated(self) -> bool: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+
+
+AnsweredInRun = Callable[[UUID, UUID], Awaitable[Answered]]
 PricedAs = Callable[[int, int], tuple[str, int] | None]
 """What prompt and completion tokens would have cost on a priced model: its name and nano-dollars."""
 
@@ -48,13 +64,6 @@ ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - constants
 _GOAL = f"SELECT *, {shown_status('g.status', 'g.run_id')} AS shown FROM goals g WHERE id = %s"  # noqa: S608 - constants
 _PLAN = "SELECT output -> 'tasks' AS tasks FROM tasks WHERE run_id = %s AND kind = 'plan' ORDER BY position LIMIT 1"
-_MODELS = """
-SELECT coalesce(array_agg(DISTINCT details ->> 'model') FILTER (WHERE details ? 'model'), '{}') AS models,
-  coalesce(bool_or((details ->> 'simulated')::boolean), false) AS simulated,
-  coalesce(sum((details ->> 'prompt_tokens')::bigint), 0)::bigint AS prompt_tokens,
-  coalesce(sum((details ->> 'completion_tokens')::bigint), 0)::bigint AS completion_tokens
-FROM tasks WHERE run_id = %s AND details IS NOT NULL AND reused_from IS NULL
-"""
 _PROMPTS = """
 SELECT DISTINCT p.key, p.value FROM tasks t, jsonb_each_text(t.details -> 'prompt_versions') p
 WHERE t.run_id = %s AND t.details ? 'prompt_versions'
@@ -123,6 +132,7 @@ class PlanningQueries:
     database: Database
     spent: Spent
     spent_by_runs: SpentByRuns
+    answered: AnsweredInRun
     files: Files
     priced_as: PricedAs
 
@@ -141,15 +151,13 @@ class PlanningQueries:
             if not found:
                 raise GoalNotFound(f"There is no goal {goal_id}.")
             plan = await _rows(connection, _PLAN, (found[0]["run_id"],))
-            models = await _rows(connection, _MODELS, (found[0]["run_id"],))
             below = await nested(connection, found[0]["run_id"])
         files = await self.files(tenant_id, found[0]["run_id"])
         cost = await self._cost(tenant_id, f"goal:{goal_id}", below)
-        would = None
-        if models[0]["simulated"]:
-            would = self.priced_as(models[0]["prompt_tokens"], models[0]["completion_tokens"])
+        models = await self.answered(tenant_id, found[0]["run_id"])
+        would = self.priced_as(models.prompt_tokens, models.completion_tokens) if models.simulated else None
         priced = would and PricedAsView(model=would[0], cost_usd=usd_text(would[1]))
-        return _goal_view(found[0], plan[0]["tasks"] if plan else None, models[0], files, cost, priced)
+        return _goal_view(found[0], plan[0]["tasks"] if plan else None, models, files, cost, priced)
 
     async def runs(
         self, tenant_id: UUID, *, limit: int, after: NewestFirst | None, status: RunStatus | None
@@ -165,13 +173,12 @@ class PlanningQueries:
             found = await _rows(connection, _RUN, (run_id,))
             if not found:
                 raise RunNotFound(f"There is no run {run_id}.")
-            models = await _rows(connection, _MODELS, (run_id,))
             prompts = await _rows(connection, _PROMPTS, (run_id,))
             counts = await _rows(connection, _COUNTS, (run_id,))
             below = await nested(connection, run_id)
         goal_id = found[0]["goal_id"]
         cost = await self._cost(tenant_id, f"goal:{goal_id}" if goal_id else f"run:{run_id}", below)
-        return _run_view(found[0], models[0], prompts, counts, cost)
+        return _run_view(found[0], await self.answered(tenant_id, run_id), prompts, counts, cost)
 
     async def _cost(self, tenant_id: UUID, subject: str, below: Sequence[UUID]) -> int:
         """What the subject has spent, and the runs that it started."""
@@ -232,7 +239,7 @@ async def _rows(connection: AsyncConnection[Any], query: str, values: Any) -> li
 def _goal_view(
     row: dict[str, Any],
     plan: Any,
-    models: dict[str, Any],
+    models: Answered,
     files: Sequence[StoredFile],
     cost_nanousd: int,
     priced: PricedAsView | None,
@@ -253,8 +260,8 @@ def _goal_view(
         plan=None if plan is None else msgspec.convert(plan, list[PlannedTaskView]),
         result=ResultView(text=row["result_text"] or "", artifacts=made) if row["status"] == "succeeded" else None,
         error=_problem(row["error"]),
-        models=models["models"],
-        simulated=models["simulated"],
+        models=models.models,
+        simulated=models.simulated,
         priced_as=priced,
         inputs=[_artifact(base, file) for file in files if file.origin == "input"],
         created_at=row["created_at"],
@@ -264,7 +271,7 @@ def _goal_view(
 
 def _run_view(
     row: dict[str, Any],
-    models: dict[str, Any],
+    models: Answered,
     prompts: Sequence[dict[str, Any]],
     counts: Sequence[dict[str, Any]],
     cost_nanousd: int,
@@ -286,8 +293,8 @@ def _run_view(
         result_text=row["result_text"],
         error=_problem(row["error"]),
         cost_usd=usd_text(cost_nanousd),
-        models=models["models"],
-        simulated=models["simulated"],
+        models=models.models,
+        simulated=models.simulated,
         prompts={each["key"]: each["value"] for each in prompts},
         last_seq=row["last_seq"],
         created_at=row["created_at"],

@@ -1,4 +1,4 @@
-"""What was left of which budget when a model was asked, as the explanation of a run says."""
+"""What is told of the models that were asked: which answered, and what was left of which budget then."""
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -19,6 +19,7 @@ RULES: list[dict[str, Any]] = [
         "call": [{"name": "write_file", "arguments": {"name": "a.md", "text": "Sea."}}],
     },
     {"system_contains": ["executor"], "say": "It is in a.md."},
+    {"contains": ["give up"], "json": {"nonsense": True}},
     {"system_contains": ["planner"], "json": {"t1": {"title": "Write", "instructions": "Write.", "depends_on": []}}},
     {"say": "Done."},
 ]
@@ -66,6 +67,15 @@ async def test_within_a_goal_all_of_its_calls_count(client: httpx.AsyncClient) -
     assert [Decimal(each["budget_left_usd"]) for each in decisions] == [
         Decimal("0.50") - sum(costs[:number]) for number in range(len(costs))
     ]
+
+
+async def test_a_goal_that_failed_says_which_models_answered(client: httpx.AsyncClient) -> None:
+    failed = await goal_of(client, "Give up at once")
+    run = (await client.get(failed["run_href"])).json()
+
+    assert (failed["status"], failed["error"]["type"]) == ("failed", "/problems/invalid-plan"), failed
+    assert failed["models"] == run["models"] == ["openai/gpt-4o-mini"]
+    assert not failed["simulated"]
 
 
 async def test_a_budget_of_the_run_itself_counts_from_when_it_was_set(client: httpx.AsyncClient) -> None:
