@@ -127,7 +127,11 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     if say.delay_s:
         await asyncio.sleep(say.delay_s)
     if 0 in say.gates and not (body.get("stream") and say.status == 200):
-        await say.gates[0].wait()
+        try:
+            await say.gates[0].wait()
+        except asyncio.CancelledError:
+            upstream.abandoned_streams += 1
+            raise
     if say.status != 200:
         error = say.error or {"message": f"scripted {say.status}", "type": "server_error", "param": None, "code": None}
         return web.json_response({"error": error}, status=say.status, headers=say.headers)

@@ -110,7 +110,7 @@ class Events:
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end or until the client is gone; either way the stream is closed and thereby billed."""
         sender = _Sender(send, self._headers, self._framing, self._ping_s)
-        watch = _Watch(receive)
+        watch = Watch(receive)
         try:
             stream = await self._opened(sender)
             if stream is not None:
@@ -218,7 +218,7 @@ class _Sender:
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-class _Watch:
+class Watch:
     """Cancels the task that made it when the client goes away, as a time-out does when its time has come.
 
     Not before it is `released`, where that is told: others may depend on what it reads. Listens without a task of its
