@@ -1,5 +1,5 @@
 """`python -m tests.bench [gateway] [engine] [memory]`: what `make bench` runs, all of them unless some are named.
-`python -m tests.bench grounding [FILE ...]` needs no servers (`tests/bench/grounding.py`).
+`python -m tests.bench grounding [FILE ...]` and `python -m tests.bench semantic [FILE ...]` need no servers.
 
 Options (`--litellm=ENVIRONMENT`) go to each that is named.
 
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.bench import grounding
+from tests.bench import grounding, semantic
 from tests.bench.machine import describe
 from tests.servers import TestServers, scratch_dir
 
@@ -51,6 +51,8 @@ def main(names: list[str]) -> int:
     """Run them one after the other, each as a process of its own; gives the exit status."""
     if names[:1] == ["grounding"]:
         return grounding.main(names[1:])
+    if names[:1] == ["semantic"]:
+        return semantic.main(names[1:])
     names, more = [name for name in names if not name.startswith("-")], [name for name in names if name.startswith("-")]
     unknown = [name for name in names if name not in BENCHES]
     if unknown:

@@ -7,8 +7,8 @@ no part in it.
 import asyncio
 
 import numpy as np
-from tests.bench.semantic import weigh
 from tests.bench.semantic_pairs import FOLDER, read
+from tests.bench.semantic_weigh import weigh
 
 from cognitionos.llm_gateway.domain import semantic_text
 from cognitionos.llm_gateway.domain.semantic_score import match, words_to_compare

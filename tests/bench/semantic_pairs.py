@@ -13,6 +13,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "semantic_pairs"
 PARTS = ("seen", "held_out")
+_LABELS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,53 @@ def pairs_of(part: str) -> list[Pair]:
 
 
 def read(path: Path) -> list[Pair]:
-    """The pairs in a file of `{"text_a", "text_b", "label"}` per line. Raises `ValueError` naming the line."""
+    """The pairs in a file. Raises `ValueError` naming what is wrong and where."""
+    try:
+        return parse(path.read_bytes().decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+
+
+def parse(text: str, name: str) -> list[Pair]:
+    """The pairs in `{"text_a", "text_b", "label"}` per line, or in one JSON array of them."""
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            found.append(Pair(str(row["text_a"]), str(row["text_b"]), label=bool(int(row["label"]))))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number} is no labelled pair: {error}") from error
+    for where, row in _rows(text, name):
+        if not isinstance(row, dict):
+            raise ValueError(f"{where} is no object")  # noqa: TRY004 (the caller reads one kind of error)
+        missing = [field for field in ("text_a", "text_b", "label") if field not in row]
+        if missing:
+            raise ValueError(f"{where} has no {' and no '.join(missing)}")
+        if not isinstance(row["text_a"], str) or not isinstance(row["text_b"], str):
+            raise ValueError(f"{where}: text_a and text_b are strings")  # noqa: TRY004 (as above)
+        found.append(Pair(row["text_a"], row["text_b"], label=_label(row["label"], where)))
+    if not found:
+        raise ValueError(f"{name} holds no pairs")
     return found
+
+
+def _rows(text: str, name: str) -> Iterator[tuple[str, object]]:
+    """Each row with where it stands. Newlines of Windows and blank lines do no harm."""
+    if text.lstrip().startswith("["):
+        try:
+            array = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{name} is no JSON array: {error}") from error
+        yield from ((f"{name}, entry {number}", row) for number, row in enumerate(array, start=1))
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield f"{name}:{number}", json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{name}:{number} is no JSON: {error}") from error
+
+
+def _label(value: object, where: str) -> bool:
+    """1, 1.0, "1", true and "true" are one label, 0 and its like the other."""
+    label = _LABELS.get(str(value).strip().lower())
+    if label is None:
+        raise ValueError(f"{where}: label is 0 or 1, not {value!r}")
+    return label
 
 
 def as_lines(pairs: list[Pair]) -> str:

@@ -1,5 +1,7 @@
 """English as far as two texts are compared by it: small words, numbers and units in the ways they are written."""
 
+from functools import lru_cache
+
 
 def words(text: str) -> frozenset[str]:
     """The words of a text."""
@@ -94,3 +96,16 @@ def stem(word: str) -> str:
     if word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
         return word[:-1]
     return word
+
+
+@lru_cache(maxsize=8192)
+def root(word: str) -> str:
+    """A verb without the ending of its tense: `banned`, `banning` and `ban` have one root, which need not be a word."""
+    word = stem(word)
+    if word.endswith("ied") and len(word) > 4:
+        return word[:-3] + "y"
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            word = word[: -len(ending)]
+            return word[:-1] if word[-1] == word[-2] and word[-1] not in "lsz" and len(word) > 3 else word
+    return word.removesuffix("e")

@@ -23,8 +23,10 @@ REFUSED = {
         ("Why does my dog bark?", "Why doesn't my dog bark?"),
         ("Can I fly with a passport?", "Can I fly without a passport?"),
         ("How do I always win?", "How do I never win?"),
+        ("What may cats not eat but dogs may?", "What may cats eat but not dogs?"),
     ],
     "names": [
+        ("What is the best tea shop in the USA?", "What is the best tea shop?"),
         ("What is the capital of Australia?", "What is the capital of Austria?"),
         ("How tall is the tower in Paris?", "How tall is the tower in London?"),
         ("What does HTTP stand for?", "What does FTP stand for?"),
@@ -48,19 +50,39 @@ REFUSED = {
         ("What is the next step after login?", "What is the previous step after login?"),
         ("Can all users see it?", "Can users see it?"),
     ],
-    "persons": [("What is his name?", "What is her name?")],
+    "persons": [
+        ("What is his name?", "What is her name?"),
+        ("What are your plans?", "What are plans?"),
+        ("What is your name?", "What is my name?"),
+    ],
     "kind": [
         ("How do I reset my password?", "Why do I reset my password?"),
         ("When is the museum open?", "Where is the museum open?"),
         ("How long does delivery take?", "How much does delivery cost?"),
         ("Can dogs eat grapes?", "How many grapes can dogs eat?"),
         ("Are dividends taxed here?", "How are dividends taxed here?"),
+        ("What is a bond?", "How is a bond sold?"),
+        ("Which new language should I learn?", "What should I do to learn a new language?"),
+        ("What is going on with my phone?", "Where should I go with my phone?"),
     ],
     "modality": [
         ("Can I take both pills?", "Should I take both pills?"),
         ("Do I need to renew it?", "Can I renew it?"),
+        ("Who is the next captain?", "Who should be the next captain?"),
+        ("When can I plant roses?", "When should I plant roses?"),
     ],
-    "time": [("What is the price of gold?", "What was the price of gold?")],
+    "parts": [
+        ("What is a gasket for?", "What is a gasket? What is it for?"),
+        ("How does a heat pump work?", "What is a heat pump and how does it work?"),
+    ],
+    "forms": [
+        ("What is a transform?", "What is a transformer?"),
+        ("What is social about cities?", "What is socialist about cities?"),
+    ],
+    "time": [
+        ("What is the price of gold?", "What was the price of gold?"),
+        ("How has printing changed the world?", "How can printing change the world?"),
+    ],
     "opposites": [
         ("How do I enable dark mode?", "How do I disable dark mode?"),
         ("How do I increase the limit?", "How do I decrease the limit?"),
@@ -68,6 +90,8 @@ REFUSED = {
         ("How do I turn the alarm on?", "How do I turn the alarm off?"),
         ("What are the benefits of tea?", "What are the risks of tea?"),
         ("Is the water safe?", "Is the water unsafe?"),
+        ("Is breakfast included in the price?", "Is breakfast excluded from the price?"),
+        ("Are dogs allowed here?", "Are dogs banned here?"),
         ("How do I get into the house?", "How do I get out of the house?"),
     ],
     "siblings": [
@@ -98,6 +122,8 @@ ALLOWED = [
     ("What should I do if my flight is delayed?", "What should I do when my flight is delayed?"),
     ("What is the US budget?", "What is the budget of the United States?"),
     ("How Do I Cancel My Order", "how do I cancel my order?"),
+    ("Do you know if it is open or not?", "Do you know if it is open?"),
+    ("How long is the fastest route?", "How long is the fast route?"),
     ("How much does 5 kilograms cost?", "How much does 5 kg cost?"),
     ("Wie ändere ich mein Passwort?", "Wie  ändere ich mein Passwort"),
 ]

@@ -6,20 +6,20 @@ Each looks at two readings and sees one kind of difference that vectors do not: 
 from collections.abc import Callable
 from itertools import pairwise
 
-from cognitionos.kernel.english import stem, words
+from cognitionos.kernel.english import root, stem, words
 from cognitionos.llm_gateway.domain.semantic_text import Reading
 from cognitionos.llm_gateway.domain.semantic_words import DIRECTIONS, KINDS, OPPOSITES, STRICT_DIRECTIONS
 
 Guard = Callable[[Reading, Reading], bool]
 """Whether the two may be the same question."""
-_OPPOSITES = frozenset(frozenset(stem(word) for word in pair) for pair in OPPOSITES)
+_OPPOSITES = frozenset(frozenset(root(word) for word in pair) for pair in OPPOSITES)
+_COMPARED = frozenset(word for pair in _OPPOSITES for word in pair)
+_MAKES_ANOTHER = words("er or ist ian ism ee less")
 _KINDS = tuple(frozenset(stem(word) for word in kind) for kind in KINDS)
 _NEAR_KINDS = frozenset(
     frozenset(pair)
     for pair in (
         ("what", "when"),
-        ("what", "where"),
-        ("what", "who"),
         ("what", "amount"),
         ("what", "statement"),
         ("how", "what"),
@@ -27,6 +27,7 @@ _NEAR_KINDS = frozenset(
         ("whether", "statement"),
     )
 )
+_ASK_FOR_A_MODE = words("whether who when where why")
 _DENIES = words("un in im dis de non mis")
 _TIME_WORDS = words("time times date dates day days year years deadline")
 _SYMMETRIC = words("and or between vs versus with")
@@ -39,8 +40,10 @@ def same_numbers(one: Reading, other: Reading) -> bool:
 
 
 def same_polarity(one: Reading, other: Reading) -> bool:
-    """Both deny or neither does."""
-    return one.negations % 2 == other.negations % 2 and bool(one.negations) == bool(other.negations)
+    """Both deny, and the same, or neither does."""
+    if one.negations % 2 != other.negations % 2 or bool(one.negations) != bool(other.negations):
+        return False
+    return not ((one.denied - other.denied) & {*other.content} and (other.denied - one.denied) & {*one.content})
 
 
 def same_names(one: Reading, other: Reading) -> bool:
@@ -64,14 +67,18 @@ def same_markers(one: Reading, other: Reading) -> bool:
 
 
 def same_persons(one: Reading, other: Reading) -> bool:
-    """Not one about 'his' and the other about 'her'."""
-    return one.persons == other.persons or not (one.persons and other.persons)
+    """Not one about 'his' and the other about 'her'; not 'what are your plans' and 'what are plans'."""
+    if one.persons and other.persons and one.persons != other.persons:
+        return False
+    return _owns(one, other) and _owns(other, one)
 
 
 def same_kind(one: Reading, other: Reading) -> bool:
     """Both ask how, or why, or when, or how much of the same measure, or whether."""
     kinds = frozenset((one.kind, other.kind))
-    if len(kinds) == 2 and kinds not in _NEAR_KINDS:
+    if len(kinds) == 2 and (kinds not in _NEAR_KINDS or min(len(one.content), len(other.content)) < 2):
+        return False
+    if "how" in kinds and (one.asks_for_a_thing or other.asks_for_a_thing):
         return False
     if kinds == {"what", "when"} and not all(_TIME_WORDS & {*each.tokens} for each in (one, other)):
         return False
@@ -80,8 +87,15 @@ def same_kind(one: Reading, other: Reading) -> bool:
 
 def same_modality(one: Reading, other: Reading) -> bool:
     """Not one whether something may be and the other whether it should, has to or is going to be."""
-    asks = one.kind == other.kind == "whether" and one.modals and other.modals
+    if one.kind == other.kind in {"who", "why"} and ("should" in one.modals) != ("should" in other.modals):
+        return False
+    asks = one.kind == other.kind in _ASK_FOR_A_MODE and one.modals and other.modals
     return not asks or bool(one.modals & other.modals)
+
+
+def same_parts(one: Reading, other: Reading) -> bool:
+    """As many questions in the one as in the other."""
+    return one.parts == other.parts
 
 
 def same_time(one: Reading, other: Reading) -> bool:
@@ -93,6 +107,12 @@ def no_opposites(one: Reading, other: Reading) -> bool:
     """No word in the one whose opposite stands in its place in the other."""
     mine, others = _apart(one, other)
     return not any(_are_opposites(a, b) for a in mine for b in others)
+
+
+def same_forms(one: Reading, other: Reading) -> bool:
+    """No word in the one that names the doer, the believer or the lack of another: 'transform', 'transformer'."""
+    mine, others = _apart(one, other)
+    return not any(_makes(a, b) or _makes(b, a) for a in mine for b in others)
 
 
 def no_sibling(one: Reading, other: Reading) -> bool:
@@ -124,6 +144,8 @@ GUARDS: dict[str, Guard] = {
     "modality": same_modality,
     "time": same_time,
     "opposites": no_opposites,
+    "forms": same_forms,
+    "parts": same_parts,
     "siblings": no_sibling,
     "direction": same_direction,
 }
@@ -141,10 +163,21 @@ def _apart(one: Reading, other: Reading) -> tuple[frozenset[str], frozenset[str]
 
 
 def _are_opposites(one: str, other: str) -> bool:
-    if frozenset((one, other)) in _OPPOSITES:
+    if frozenset((root(one), root(other))) in _OPPOSITES:
         return True
     shorter, longer = (one, other) if len(one) < len(other) else (other, one)
     return len(shorter) > 3 and longer.endswith(shorter) and longer[: -len(shorter)] in _DENIES
+
+
+def _makes(word: str, other: str) -> bool:
+    """Not by comparing: `faster` is `fast`."""
+    base = root(word)
+    return len(base) > 3 and other.startswith(base) and other[len(base) :] in _MAKES_ANOTHER and base not in _COMPARED
+
+
+def _owns(one: Reading, other: Reading) -> bool:
+    """Whom the one asks about the other speaks of too."""
+    return not one.owner or one.owner.removesuffix("r") in {token.removesuffix("r") for token in other.tokens}
 
 
 def _only_past(reading: Reading) -> bool:

@@ -33,6 +33,12 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_QUOTES = re.compile(r'"{2,}')
+_OWNER = re.compile(r"\b(?:what|who|where|when|which) (?:is|are|was|were) (your|their|his|her|our)\b")
+_PERFECT = re.compile(r"\b(?:has|have)(?: \w+){0,3} (?:\w{2,}ed|been|become|done|made|gone|got)\b")
+_THING = re.compile(r"^(?:\w+ ){0,2}?(?:what|which) (\w+)")
+_DEFINES = re.compile(r"^what (?:is|are|was|were)((?: [\w'-]+){1,4})$")
+_FURTHER = re.compile(r"\band (?:how|what|why|when|where|who|which) \w+ \w+")
 _CAMEL = re.compile(r"[a-z][A-Z]|[a-z]\d|\d[a-z]|[A-Z]{2}")
 _IDENTIFIER = re.compile(r"[._/\\@:#\d]|[+#]$")
 _CONTRACTION = re.compile(r"'(?:s|m|re|ve|ll|d)$", re.IGNORECASE)
@@ -83,13 +89,17 @@ class Reading:
     units: frozenset[str]
     dates: frozenset[str]
     negations: int
+    denied: frozenset[str]
     names: frozenset[str]
     literals: tuple[str, ...]
     markers: frozenset[str]
     persons: frozenset[str]
+    owner: str
     modals: frozenset[str]
     roles: frozenset[tuple[str, str]]
     kind: str
+    asks_for_a_thing: bool
+    parts: int
     measure: str
     is_past: bool
     is_present: bool
@@ -122,15 +132,19 @@ def read(text: str) -> Reading:
         units=units,
         dates=frozenset(DATES[_month(each)] for each in tokens if _month(each) in DATES),
         negations=sum(word in NEGATIONS for word in words),
+        denied=_denied(words, frozenset(content)),
         names=_names(tokens),
         literals=tuple(sorted(each.lower for each in tokens if each.kind in {"code", "quote", "flag"} or _is_id(each))),
         markers=_markers(words),
         persons=frozenset(PERSONS[word] for word in words if word in PERSONS),
+        owner=_owner(lowered),
         modals=frozenset(MODALS[word] for word in words if word in MODALS),
         roles=_roles(words, frozenset(content)),
         kind=kind,
+        asks_for_a_thing=_asks_for_a_thing(lowered, frozenset(content)),
+        parts=_parts(plain, lowered),
         measure=_measure_of(lowered) if kind in {"amount", "what"} else "",
-        is_past=any(word in PAST for word in words),
+        is_past=any(word in PAST for word in words) or bool(_PERFECT.search(lowered)),
         is_present=any(word in PRESENT for word in words),
         is_english=_is_english(text, words),
     )
@@ -138,7 +152,7 @@ def read(text: str) -> Reading:
 
 def _plain(text: str) -> str:
     """One spelling of spaces, apostrophes and turns of phrase. Case stays: it shows names."""
-    plain = " ".join(text.replace("\u2019", "'").split())
+    plain = " ".join(_QUOTES.sub('"', text.replace("\u2019", "'")).split())
     for pattern, by in _PHRASES:
         plain = pattern.sub(by, plain)
     return plain
@@ -152,7 +166,7 @@ def _tokens(text: str) -> list[_Token]:
             word = _CONTRACTION.sub("", word)
         if kind == "quote":
             word = word[1:-1]
-        lower = word.casefold()
+        lower = "usa" if word == "US" else word.casefold()
         found.append(_Token(kind=kind, text=word, lower=SAME.get(lower, lower), first=first))
         first = text[match.end() : match.end() + 1] in {".", "?", "!", ":"}
     return found
@@ -244,6 +258,36 @@ def _roles(words: list[str], content: frozenset[str]) -> frozenset[tuple[str, st
             elif after or each not in _DETERMINERS:
                 break
     return frozenset(roles)
+
+
+def _denied(words: list[str], content: frozenset[str]) -> frozenset[str]:
+    """The content word behind each negation."""
+    found = (
+        next((stem(each) for each in words[place + 1 :] if stem(each) in content), "")
+        for place, word in enumerate(words)
+        if word in NEGATIONS
+    )
+    return frozenset(found) - {""}
+
+
+def _owner(lowered: str) -> str:
+    """Whose thing is asked for: `what are your goals`."""
+    found = _OWNER.search(lowered)
+    return found[1] if found else ""
+
+
+def _asks_for_a_thing(lowered: str, content: frozenset[str]) -> bool:
+    """`Which language should I learn`, `what is a language`: no paraphrase of it begins with `how`."""
+    thing, defines = _THING.match(lowered), _DEFINES.match(lowered)
+    return (thing is not None and stem(thing[1]) in content) or (
+        defines is not None and all(stem(word) in content or word in _DETERMINERS for word in defines[1].split())
+    )
+
+
+def _parts(plain: str, lowered: str) -> int:
+    """How many questions are asked."""
+    asked = sum(sentence.count(" ") >= 2 for sentence in plain.split("?")[:-1])
+    return max(asked, 1) + len(_FURTHER.findall(lowered))
 
 
 def _kind_of(lowered: str) -> str:

@@ -4,7 +4,7 @@ from cognitionos.kernel.english import words
 
 FILLERS = words("""
     way ways step steps method reason possible able want wish like know tell explain give say let thing things help
-    anything something okay ok hi hello hey thanks thank dear kind kindly quick quickly question
+    anything something truly okay ok hi hello hey thanks thank dear kind kindly quick quickly question
     """)
 """Said around a question, not asked."""
 LIGHT = words("""
@@ -95,6 +95,8 @@ MARKERS = {
         ("always",),
         ("other", "another", "else"),
         ("per", "each"),
+        ("non",),
+        ("self",),
     )
     for word in names
 }
@@ -126,7 +128,7 @@ MODALS = {
 }
 """Whether something may be, had better be, has to be or is going to be."""
 PAST = words("was were did had")
-PRESENT = words("is are do does will am")
+PRESENT = words("is are do does will am can could should")
 DIRECTIONS = {
     "from": "from",
     "to": "to",
@@ -189,6 +191,7 @@ OPPOSITES = frozenset(
         succeed/fail pass/fail hire/fire employer/employee landlord/tenant teacher/student doctor/patient buyer/seller
         lender/borrower sender/receiver sender/recipient husband/wife mother/father son/daughter brother/sister
         boy/girl man/woman men/women male/female boyfriend/girlfriend king/queen uncle/aunt he/she his/her
+        allow/ban permit/ban allow/prohibit permit/prohibit eat/avoid use/avoid take/avoid cause/avoid include/omit
         cause/effect causes/effects cause/prevent cause/cure cause/treat prevent/treat symptom/cause symptoms/causes
         treat/diagnose question/answer problem/solution profit/loss profit/revenue income/expense asset/liability
         assets/liabilities debit/credit deposit/withdraw deposit/withdrawal deposits/withdrawals gross/net
@@ -228,7 +231,7 @@ KINDS = (
 SAME = {
     name: names[0]
     for names in (
-        ("us", "usa", "america"),
+        ("usa", "america"),
         ("uk", "britain"),
         ("postgresql", "postgres"),
         ("javascript", "js"),
@@ -269,6 +272,7 @@ PHRASES = (
     (r"\bactivat(e|ed|es|ing)\b", "enable"),
     (r"\bdeactivat(e|ed|es|ing)\b", "disable"),
     (r"\bget rid of\b", "remove"),
+    (r"\bor not\b", ""),
     (r"\bcan ?not\b|\bcan't\b", "can not"),
     (r"\bwon't\b", "will not"),
     (r"n't\b", " not"),
