@@ -17,7 +17,7 @@ LEVELS = (
     0.30, 0.40, 0.50, 0.60, 0.70, 0.75, 0.80, 0.84, 0.87, 0.90, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 0.994,
 )  # fmt: skip
 BOUNDS = (0.01, 0.02, 0.05)
-STARTS = {0.01: 0.95, 0.02: 0.92, 0.05: 0.75}
+STARTS = {0.01: 0.95, 0.02: 0.92, 0.05: 0.80}
 """The first threshold for each bound: `python -m tests.bench.semantic` shows what it lets through."""
 CONFIDENCE = 0.95
 _PRIOR = (0.5, 12.0)

@@ -29,14 +29,17 @@ _NEAR_KINDS = frozenset(
 )
 _ASK_FOR_A_MODE = words("whether who when where why")
 _DENIES = words("un in im dis de non mis")
+_FEW_WORDS = 5
+"""So many words may change places as a phrase that moves: `the list in Python`, `the Python list`."""
 _TIME_WORDS = words("time times date dates day days year years deadline")
 _SYMMETRIC = words("and or between vs versus with")
 
 
 def same_numbers(one: Reading, other: Reading) -> bool:
-    """The same numbers, in digits or in words, and no two different units."""
-    apart = one.units and other.units and one.units != other.units
-    return one.numbers == other.numbers and not apart
+    """The same numbers, in digits or in words, of the same things, and no two different units."""
+    if one.numbers != other.numbers or (one.units and other.units and one.units != other.units):
+        return False
+    return all(numbers == other.counted.get(around, numbers) for around, numbers in one.counted.items())
 
 
 def same_polarity(one: Reading, other: Reading) -> bool:
@@ -123,7 +126,7 @@ def no_sibling(one: Reading, other: Reading) -> bool:
 
 def same_direction(one: Reading, other: Reading) -> bool:
     """Not 'from Paris to London' and 'from London to Paris'; not 'cats that eat mice' and 'mice that eat cats'."""
-    return _agree_on_roles(one, other) and not _is_turned(one, other)
+    return _agree_on_roles(one, other) and not _is_turned(one, other) and not _is_shuffled(one, other)
 
 
 def same_language(one: Reading, other: Reading) -> bool:
@@ -211,3 +214,19 @@ def _is_turned(one: Reading, other: Reading) -> bool:
         return False
     there = set(zip(other.content, other.content[1:], other.content[2:], strict=False))
     return any((c, b, a) in there for (a, b), (_, c) in pairwise(pairwise(one.content)))
+
+
+def _is_shuffled(one: Reading, other: Reading) -> bool:
+    """The words that both have stand in an order that no phrase which moves as a whole explains.
+
+    `A hired B in C` here, `B hired A in C` there. In a long text a phrase may move to the front or the end only.
+    """
+    mine = [word for word in one.content if word in other.stems]
+    theirs = [word for word in other.content if word in one.stems]
+    if mine == theirs or len(mine) != len(theirs):
+        return False
+    start = next(place for place, word in enumerate(mine) if word != theirs[place])
+    end = next(place for place in range(len(mine), 0, -1) if mine[place - 1] != theirs[place - 1])
+    here, there = mine[start:end], theirs[start:end]
+    moved = any(here[place:] + here[:place] == there for place in range(1, len(here)))
+    return not moved or (len(mine) > _FEW_WORDS and len(here) < len(mine))

@@ -87,6 +87,7 @@ class Reading:
     content: tuple[str, ...]
     numbers: tuple[str, ...]
     units: frozenset[str]
+    counted: Mapping[str, frozenset[str]]
     dates: frozenset[str]
     negations: int
     denied: frozenset[str]
@@ -130,6 +131,7 @@ def read(text: str) -> Reading:
         content=content,
         numbers=numbers,
         units=units,
+        counted=_counted(tokens, frozenset(content)),
         dates=frozenset(DATES[_month(each)] for each in tokens if _month(each) in DATES),
         negations=sum(word in NEGATIONS for word in words),
         denied=_denied(words, frozenset(content)),
@@ -177,23 +179,37 @@ def _is_id(token: _Token) -> bool:
 
 
 def _numbers(tokens: list[_Token]) -> tuple[tuple[str, ...], frozenset[str]]:
-    numbers, units = Counter[str](), set()
+    numbers, units = [], set()
     for place, token in enumerate(tokens):
         after = tokens[place + 1].lower if place + 1 < len(tokens) else ""
-        if token.kind == "number":
+        number = _number(token, after)
+        if number:
+            numbers.append(number)
             sign = next((each for each in token.text if each in "$€£¥%°"), None)
-            value = token.lower.strip("$€£¥%° ")
-            ordinal = value.endswith(("st", "nd", "rd", "th"))
-            value = re.sub(r"(?<=\d),(?=\d{3}\b)", "", re.sub(r"[a-z]+$", "", value))
-            numbers[value + "." * ordinal] += 1
-            unit = UNITS.get(sign or after)
-            if unit:
-                units.add(unit)
-        elif token.lower in NUMBERS and not (token.lower == "second" and after == "ago"):
-            numbers[NUMBERS[token.lower]] += 1
-            if after in UNITS:
-                units.add(UNITS[after])
-    return tuple(sorted(numbers.elements())), frozenset(units)
+            units.update({UNITS[each] for each in (sign or after,) if each in UNITS})
+    return tuple(sorted(numbers)), frozenset(units)
+
+
+def _number(token: _Token, after: str) -> str:
+    """One spelling of a number; an ordinal ends in a point. "" for anything else."""
+    if token.kind == "number":
+        value = token.lower.strip("$€£¥%° ")
+        ordinal = value.endswith(("st", "nd", "rd", "th"))
+        value = re.sub(r"(?<=\d),(?=\d{3}\b)", "", re.sub(r"[a-z]+$", "", value))
+        return re.sub(r"^(\d{1,2}):00$", r"\1", value) + "." * ordinal
+    return "" if token.lower == "second" and after == "ago" else NUMBERS.get(token.lower, "")
+
+
+def _counted(tokens: list[_Token], content: frozenset[str]) -> Mapping[str, frozenset[str]]:
+    """The numbers by what stands beside them: in `from 5 to 9 pears` 5 by `from`, 9 by `to` and by `pear`."""
+    found: dict[str, set[str]] = {}
+    for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
+        number = _number(token, after.lower if after else "")
+        if number and before and before.lower in DIRECTIONS:
+            found.setdefault(f"{DIRECTIONS[before.lower]} _", set()).add(number)
+        if number and after and stem(after.lower) in content:
+            found.setdefault(stem(after.lower), set()).add(number)
+    return {around: frozenset(numbers) for around, numbers in found.items()}
 
 
 def _month(token: _Token) -> str:

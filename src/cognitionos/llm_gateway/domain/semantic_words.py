@@ -5,6 +5,7 @@ from cognitionos.kernel.english import words
 FILLERS = words("""
     way ways step steps method reason possible able want wish like know tell explain give say let thing things help
     anything something truly okay ok hi hello hey thanks thank dear kind kindly quick quickly question
+    um uh er erm hmm pls plz getting gets went gone describe provide explanation
     """)
 """Said around a question, not asked."""
 LIGHT = words("""
