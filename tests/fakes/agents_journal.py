@@ -104,9 +104,9 @@ class JournalInMemory:
 
     async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
         effects = self._held(place).effects
-        is_first = effect.key not in effects
-        effects.setdefault(effect.key, "started")
-        return is_first
+        may_begin = effects.get(effect.key) != "started"
+        effects[effect.key] = "started"
+        return may_begin
 
     async def finish(self, place: Place, status: AgentRunStatus, *, error: str | None = None) -> None:
         run = self._held(place)

@@ -177,6 +177,19 @@ async def test_an_effect_is_first_only_once_whoever_asks(store: Store) -> None:
     assert (first, later) == (True, False)
 
 
+async def test_an_effect_whose_end_was_journaled_may_be_made_again(store: Store) -> None:
+    start = a_start()
+    place = await opened(store, start)
+    effect = EffectStart(key=new_id().hex, step_key="s", tool="t", effect=Effect.UNSAFE, arguments="{}")
+    await store.journal.begin_effect(place, effect)
+    await store.journal.record(place, a_step("s"), changes=NOTHING, effect_key=effect.key)
+
+    retried = await store.journal.begin_effect(place, effect)
+    interrupted = await store.journal.begin_effect(place, effect)
+
+    assert (retried, interrupted) == (True, False)
+
+
 async def test_files_are_kept_with_their_step_or_not_at_all(store: Store) -> None:
     start = a_start()
     place = await opened(store, start)

@@ -74,7 +74,10 @@ class Journal(Protocol):
         ...
 
     async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
-        """Note that the effect is about to happen. False: an earlier attempt noted it and never said how it ended."""
+        """Note that the effect is about to happen. False: an earlier attempt noted it and never said how it ended.
+
+        One that ended is noted anew: its journal was set aside by a retry, and the call is made again under its key.
+        """
         ...
 
     async def newest(self, tenant_id: UUID, run_id: UUID, key: str, /) -> Mapping[str, Any] | None:

@@ -128,7 +128,8 @@ class Toolbox:
     ) -> Step:
         """Write the step with what the call did to the files; where the files refuse, the step says so instead."""
         crash_point(AFTER_TOOL_EFFECT)
-        effect_key = session.idempotency_key(key)
+        # what was interrupted has no known end, however often the run is retried
+        effect_key = None if ended.outcome is CallOutcome.INTERRUPTED else session.idempotency_key(key)
         step = self._step(key, definition, call, ended, started)
         try:
             await session.record(step, changes=ended.answer.changes, effect_key=effect_key)

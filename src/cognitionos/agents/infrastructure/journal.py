@@ -62,7 +62,10 @@ WITH held AS (SELECT id FROM agent_runs WHERE id = %(agent_run)s AND fence = %(f
 noted AS (
   INSERT INTO tool_effects (tenant_id, key, run_id, agent_run_id, step_key, tool, effect, arguments, status, started_at)
   SELECT %(tenant)s, %(key)s, %(run)s, held.id, %(step_key)s, %(tool)s, %(effect)s, %(arguments)s, 'started', now()
-  FROM held ON CONFLICT DO NOTHING RETURNING 1
+  FROM held ON CONFLICT (tenant_id, key) DO UPDATE
+  SET agent_run_id = EXCLUDED.agent_run_id, status = 'started', started_at = EXCLUDED.started_at, ended_at = NULL
+  WHERE tool_effects.status = 'finished'  -- by a journal that a retry has set aside
+  RETURNING 1
 )
 SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM noted)
 """

@@ -1,0 +1,144 @@
+"""What a retry does about calls to the world outside, over HTTP: repeated under their keys, or not at all."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from tests.api.agent_stage import Stage, a_stage_for, speaking, steps_of
+from tests.conftest import Run
+from tests.outside import Outside, running_outside
+from tests.upstream import Say
+from tests.waiting import eventually
+
+from cognitionos.platform.config import Settings
+
+
+@dataclass(kw_only=True)
+class World:
+    """The product, the world outside it, and what its model says."""
+
+    stage: Stage
+    outside: Outside
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        return self.stage.client
+
+    def says(self, *, calls: str, then: Say) -> None:
+        """From now on an agent first sends a POST to `calls`; then this."""
+        arguments = {"method": "POST", "url": self.outside.url(calls), "json": {"pay": 1}}
+        rules = [{"tool_results": 0, "call": [{"name": "http_request", "arguments": arguments}]}]
+        first = speaking(rules)
+
+        def speak(body: dict[str, Any]) -> Say:
+            asked = any(message["role"] == "tool" for message in body["messages"])
+            answer: Say = then if asked else first(body)
+            return answer
+
+        self.stage.upstream.speak = speak
+
+    async def started(self, name: str, **tasks: Any) -> str:
+        """A run of these tasks; its address."""
+        made = await self.client.post("/v1/workflows", json={"name": name, "tasks": tasks})
+        assert made.status_code == 201, made.text
+        started = await self.client.post("/v1/runs", json={"workflow": name})
+        assert started.status_code == 202, started.text
+        return str(started.headers["location"])
+
+    async def until(self, href: str, *statuses: str) -> dict[str, Any]:
+        async def look() -> dict[str, Any] | None:
+            found: dict[str, Any] = (await self.client.get(href)).json()
+            return found if found["status"] in statuses else None
+
+        return await eventually(look, timeout_s=30) or {}
+
+    async def asked(self, path: str, **body: Any) -> None:
+        answer = await self.client.post(path, json=body)
+        assert answer.is_success, answer.text
+
+    async def outcomes(self, run: dict[str, Any]) -> list[str]:
+        """How the tool calls of the run's agents ended."""
+        return [step["call"]["outcome"] for step in await steps_of(self.client, run) if step["call"]]
+
+
+async def a_world(stack: AsyncExitStack, settings: Settings) -> World:
+    outside = await stack.enter_async_context(running_outside())
+    told = settings.model_copy(update={"http_allow": (outside.address,)})
+    stage = await a_stage_for(stack, told, lambda _: Say(text="Nothing."))
+    return World(stage=stage, outside=outside)
+
+
+@pytest.fixture(scope="module")
+def world(settings: Settings, run: Run) -> Iterator[World]:
+    stack = AsyncExitStack()
+    yield run(a_world(stack, settings))
+    run(stack.aclose())
+
+
+AN_AGENT = {"kind": "agent", "retry": {"max_attempts": 1}, "input": {"instructions": "Pay the bill."}}
+REFUSES = Say(status=400)
+
+
+async def test_a_call_that_an_agent_had_ended_is_made_again_under_its_key_after_a_retry(world: World) -> None:
+    world.says(calls="/paid", then=REFUSES)
+    href = await world.started("paying", pay=AN_AGENT)
+    await world.until(href, "failed")
+
+    world.says(calls="/paid", then=Say(text="Paid."))
+    await world.asked(f"{href}/retry")
+    run = await world.until(href, "succeeded", "failed")
+
+    assert (run["status"], run["result_text"]) == ("succeeded", "Paid."), run
+    assert len(world.outside.keys["/paid"]) == 2
+    assert len(set(world.outside.keys["/paid"])) == 1
+    assert await world.outcomes(run) == ["ok", "ok"]
+
+
+async def test_an_approval_that_a_retry_asks_for_anew_is_for_a_call_that_is_made(world: World) -> None:
+    asks = {"allowed": True, "approval": "always", "deadline_s": 600, "default": "reject"}
+    assert (await world.client.put("/v1/tools/rules/http_request", json=asks)).is_success
+
+    async def approved(href: str) -> None:
+        async def pending() -> list[dict[str, Any]]:
+            asked = {"status": "pending", "run_id": href.rsplit("/", 1)[1]}
+            found: list[dict[str, Any]] = (await world.client.get("/v1/approvals", params=asked)).json()["items"]
+            return found
+
+        [question] = await eventually(pending, timeout_s=30)
+        await world.asked(f"/v1/approvals/{question['id']}/approve")
+
+    world.says(calls="/approved", then=REFUSES)
+    href = await world.started("asking", pay=AN_AGENT)
+    await approved(href)
+    await world.until(href, "failed")
+    world.says(calls="/approved", then=Say(text="Paid."))
+    await world.asked(f"{href}/retry")
+    await approved(href)
+    run = await world.until(href, "succeeded", "failed")
+    await world.client.delete("/v1/tools/rules/http_request")
+
+    assert (run["status"], await world.outcomes(run)) == ("succeeded", ["ok", "ok"])
+    assert len(world.outside.keys["/approved"]) == 2
+    assert len(set(world.outside.keys["/approved"])) == 1
+
+
+async def test_a_call_that_was_cut_off_is_made_by_no_retry_however_many(world: World) -> None:
+    world.outside.gates["/cut"] = (gate := asyncio.Event())
+    world.says(calls="/cut", then=REFUSES)
+    href = await world.started("cutting", pay=AN_AGENT)
+    await eventually(lambda: world.outside.keys["/cut"], timeout_s=30)
+    await world.asked(f"{href}/cancel")
+    gate.set()
+
+    await world.asked(f"{href}/retry")
+    await world.until(href, "failed")
+    world.says(calls="/cut", then=Say(text="I do not know."))
+    await world.asked(f"{href}/retry")
+    run = await world.until(href, "succeeded", "failed")
+
+    assert (run["status"], await world.outcomes(run)) == ("succeeded", ["interrupted", "interrupted"])
+    assert len(world.outside.keys["/cut"]) == 1
