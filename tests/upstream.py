@@ -26,6 +26,8 @@ DIMENSIONS = 8
 class Say:
     """One scripted answer. `cut_after` ends a stream after that many pieces; `delay_s` passes before the first byte.
 
+    A whole answer is cut before its first byte by any `cut_after`. `raw` is said in its place, or as the only event.
+
     `gates`: a stream waits for the event before it sends the piece of that number (0 is the role); a failure and a
     whole answer for 0.
     """
@@ -40,6 +42,7 @@ class Say:
     delay_s: float = 0.0
     pause_s: float = 0.0
     cut_after: int | None = None
+    raw: bytes | None = None
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     fields: dict[str, Any] = field(default_factory=dict)
@@ -57,6 +60,8 @@ class Upstream:
     speak: Callable[[dict[str, Any]], Say] | None = None
     """Decides by the request where the script says nothing."""
     calls: list[dict[str, Any]] = field(default_factory=list)
+    answered: list[dict[str, Any]] = field(default_factory=list)
+    """Those of `calls` whose answer was said to its end."""
     headers: list[dict[str, str]] = field(default_factory=list)
     open_streams: int = 0
     abandoned_streams: int = 0
@@ -71,6 +76,7 @@ class Upstream:
         """Forget the script and the calls."""
         self.script.clear()
         self.calls.clear()
+        self.answered.clear()
         self.headers.clear()
         self.abandoned_streams = 0
 
@@ -138,6 +144,11 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     number = len(upstream.calls)
     if body.get("stream"):
         return await _stream(request, upstream, body, say, number)
+    if say.cut_after is not None:
+        return _hang_up(request, web.Response())
+    if say.raw is not None:
+        return web.Response(body=say.raw, content_type="application/json")
+    upstream.answered.append(body)
     return web.json_response(_completion(body, say, number), headers=say.headers)
 
 
@@ -167,6 +178,7 @@ async def _embeddings(request: web.Request) -> web.StreamResponse:
         data.append({"object": "embedding", "index": index, "embedding": shown})
     tokens = sum(len(str(text)) // 4 + 1 for text in texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    upstream.answered.append(body)
     return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
 
 
@@ -248,8 +260,9 @@ async def _stream(
     try:
         for count, delta in enumerate(_deltas(say)):
             if count == say.cut_after:
-                assert request.transport is not None
-                request.transport.close()
+                return _hang_up(request, response)
+            if say.raw is not None:
+                await response.write(b"data: " + say.raw + b"\n\n")
                 return response
             if count in say.gates:
                 await say.gates[count].wait()
@@ -258,12 +271,19 @@ async def _stream(
         await _send(response, head | {"choices": [_choice({}, _finish_reason(say))]})
         if wants_usage:
             await _send(response, head | {"choices": [], "usage": _usage(body, say)})
+        upstream.answered.append(body)
         await response.write(b"data: [DONE]\n\n")
     except (asyncio.CancelledError, ConnectionResetError):
         upstream.abandoned_streams += 1
         raise
     finally:
         upstream.open_streams -= 1
+    return response
+
+
+def _hang_up(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.close()
     return response
 
 

@@ -174,7 +174,7 @@ async def test_what_a_killed_process_had_sent_is_booked_and_what_still_queued_is
         calls.append(asyncio.create_task(client.post(CHAT, json=asking(f"queue {uuid4()}"))))
         await eventually(lambda: _holds(database, caller) == [False, True])
 
-        _kill(doomed.pid)
+        kill(doomed.pid)
         ended = await asyncio.gather(*calls, return_exceptions=True)
 
     assert all(isinstance(each, httpx.TransportError) for each in ended)
@@ -208,7 +208,7 @@ async def test_on_default_settings_what_a_killed_process_held_is_closed_within_a
             calls.append(asyncio.create_task(to_doomed.post(CHAT, json=asking(f"queue {uuid4()}"))))
             await eventually(lambda: _holds(database, caller) == [False, *[True] * places])
 
-            _kill(doomed.pid)
+            kill(doomed.pid)
             killed = asyncio.get_running_loop().time()
             await asyncio.gather(*calls, return_exceptions=True)
         await eventually(lambda: _holds(database, caller) == [], timeout_s=60)
@@ -219,7 +219,7 @@ async def test_on_default_settings_what_a_killed_process_held_is_closed_within_a
         assert (Decimal(budget["spent_usd"]), Decimal(budget["held_usd"])) == (BOUND * places, 0)
 
 
-def _kill(pid: int) -> None:
+def kill(pid: int) -> None:
     """SIGKILL, to the process and its children at once."""
     os.killpg(pid, signal.SIGKILL)
 
