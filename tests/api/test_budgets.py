@@ -253,3 +253,31 @@ async def test_counters_are_what_the_ledger_says(client: httpx.AsyncClient, call
     await spend(client, upstream, 3)
 
     assert (await client.post("/v1/budgets/recount", json={})).json() == {"miscounts": [], "corrected": False}
+
+
+async def test_a_key_that_is_rotated_hands_on_its_budget_with_what_was_spent(
+    client: httpx.AsyncClient, url: str, caller: Caller, upstream: Upstream
+) -> None:
+    budget = await opened(client, f"api_key:{caller.api_key_id}", BOUND * 2, period="month")
+    await spend(client, upstream, 1)
+    keys, key_id = [caller.key], str(caller.api_key_id)
+    for _ in range(2):  # a successor of a successor is of the same line
+        issued = (await client.post(f"/v1/api-keys/{key_id}/rotate", json={"overlap_s": 600})).json()
+        keys.append(issued["key"])
+        key_id = issued["id"]
+
+    async def ask(key: str) -> int:
+        headers = {"authorization": f"Bearer {key}"}
+        upstream.then(Say(text="paid", usage=USAGE))
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as holder:
+            return (await holder.post(CHAT, json=asking(f"of {key} {uuid4()}"))).status_code
+
+    assert await ask(keys[2]) == 200
+    upstream.script.clear()
+    assert [await ask(key) for key in keys] == [429, 429, 429]
+    upstream.script.clear()
+    after = (await client.get(f"/v1/budgets/{budget['id']}")).json()
+    assert (Decimal(after["spent_usd"]), after["calls"]) == (BOUND * 2, 2)
+    assert (await client.post("/v1/budgets/recount", json={})).json()["miscounts"] == []
+    listed = (await client.get("/v1/api-keys")).json()["items"]
+    assert [each["replaces"] for each in listed] == [listed[1]["id"], listed[2]["id"], None]

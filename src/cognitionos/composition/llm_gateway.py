@@ -16,6 +16,7 @@ from cognitionos.llm_gateway.application.cache import AnswerCaches
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.deployments import Crowd, Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
+from cognitionos.llm_gateway.application.key_lines import KeyLines
 from cognitionos.llm_gateway.application.streaming import Streaming
 from cognitionos.llm_gateway.domain.backoff import Backoff
 from cognitionos.llm_gateway.domain.chat import Usage
@@ -49,6 +50,7 @@ from cognitionos.platform.config import Settings
 from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.http_address import AllowedHosts
 from cognitionos.platform.unit_of_work import Begin, UnitOfWork, units_of_work
+from cognitionos.tenancy.infrastructure.key_store import KeyStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,7 @@ def _budgets(
         refused=lambda kind: metrics.BUDGET_REFUSALS.labels(kind).inc(),
         encode=encode,
         monotonic=time.monotonic,
+        lines=KeyLines(KeyStore(base.database).earlier),
     )
 
 

@@ -13,6 +13,7 @@ from cognitionos.kernel.errors import DomainError
 from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.call import Resolve, Started
+from cognitionos.llm_gateway.application.key_lines import KeyLines, none_earlier
 from cognitionos.llm_gateway.application.ports import BudgetStore, Encode, Monotonic, Observe, Prices, Refused
 from cognitionos.llm_gateway.domain.budget import Exposure, Held, Hold, Period, Spend, Terms, exposure
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
@@ -74,6 +75,7 @@ class Budgets:
     encode: Encode
     monotonic: Monotonic
     now: Clock
+    lines: KeyLines = field(default_factory=lambda: KeyLines(none_earlier))
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _background: set[asyncio.Task[object]] = field(default_factory=set)
     _told: set[tuple[UUID, str, datetime | None]] = field(default_factory=set)
@@ -85,6 +87,7 @@ class Budgets:
         `BudgetExhausted`. Raises `BudgetHalted` for a run that is not critical near a budget's end, and under a budget
         `PriceUnknown` for an unpriced model, `CallUnbounded` for a call whose cost has no bound.
         """
+        call = replace(call, caller=await self.lines.of(call.caller))
         wish = await self._wish(call, request)
         held = await self._try(wish)
         if held.downgrade_to is not None:
@@ -108,6 +111,7 @@ class Budgets:
 
         `price` is that of the route's first candidate, which alone is asked.
         """
+        call = replace(call, caller=await self.lines.of(call.caller))
         prices = (price, *[None] * (len(call.route.candidates) - 1))
         wish = _Wish(
             call=call, bound=None, amount_nanousd=amount_nanousd, deadline_s=deadline_s, stays=True, prices=prices

@@ -29,6 +29,7 @@ class Caller:
     """On whose behalf a call is made: what its ledger row names and which budgets it is held against.
 
     `workflow` is the name of the declared workflow that is run; `critical` runs go on where a budget halts others.
+    `earlier_keys` are those that the key replaced, whose budgets are its own.
     """
 
     tenant_id: UUID
@@ -41,6 +42,7 @@ class Caller:
     task_id: str | UUID | None = None
     agent_run_id: UUID | None = None
     critical: bool = False
+    earlier_keys: tuple[UUID, ...] = ()
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -49,6 +51,7 @@ class Caller:
             ("tenant", self.tenant_id),
             ("project", self.project_id),
             ("api_key", self.api_key_id),
+            *(("api_key", key) for key in self.earlier_keys),
             ("user", self.user),
             ("goal", self.goal_id),
             ("workflow", self.workflow),

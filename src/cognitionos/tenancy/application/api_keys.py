@@ -63,6 +63,8 @@ class ApiKeys:
     async def rotate(self, who: Principal, key_id: UUID, *, overlap_s: int) -> Issued:
         """A successor with the same name, project, scopes and end; the old key works for `overlap_s` more seconds.
 
+        What limits the old key limits both: its budgets are those of its successors too.
+
         Raises `ApiKeyNotFound`, `ApiKeyEnded`, `ScopeNotHeld`.
         """
         text, now = KeyText.generate(self.random), self.now()
@@ -82,6 +84,7 @@ class ApiKeys:
                 digest=self.digest,
                 now=now,
                 created_by=who.api_key_id,
+                replaces=old.id,
                 expires_at=expires_at,
             )
             await work.api_keys.add(key)

@@ -49,7 +49,7 @@ class ScopesMissing(Invalid):
 
 @dataclass(eq=False, kw_only=True)
 class ApiKey:
-    """One credential of a project. `prefix` finds it, `secret_hash` proves it."""
+    """One credential of a project. `prefix` finds it, `secret_hash` proves it; `replaces` is the key it succeeded."""
 
     id: UUID
     tenant_id: UUID
@@ -60,6 +60,7 @@ class ApiKey:
     scopes: frozenset[Permission]
     created_at: datetime
     created_by: UUID | None = None
+    replaces: UUID | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = field(default=None)
@@ -127,6 +128,7 @@ def issue(
     digest: Digest,
     now: datetime,
     created_by: UUID | None = None,
+    replaces: UUID | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, list[Event]]:
     """The key behind `text`. Raises `NameInvalid`, `ScopesMissing`, `ExpiryInvalid`."""
@@ -144,6 +146,7 @@ def issue(
         scopes=scopes,
         created_at=now,
         created_by=created_by,
+        replaces=replaces,
         expires_at=expires_at,
     )
     created = ApiKeyCreated(

@@ -112,7 +112,10 @@ class KeyRoutes(Controller):
     async def rotate(
         self, key_id: FromPath[UUID], data: JSONBody[RotateApiKey], api_keys: NamedDependency[ApiKeys], who: Who
     ) -> Response[IssuedApiKey]:
-        """A successor with the same scopes and end; the old key goes on working for `overlap_s` seconds."""
+        """A successor with the same scopes and end; the old key goes on working for `overlap_s` seconds.
+
+        Both spend from the budgets of the old key.
+        """
         return _shown_once(await api_keys.rotate(who, key_id, overlap_s=data.overlap_s))
 
 

@@ -14,6 +14,13 @@ _NOTE = """
 UPDATE api_keys SET last_used_at = now()
 WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
 """
+_EARLIER = """
+WITH RECURSIVE line (id) AS (
+  SELECT replaces FROM api_keys WHERE id = %s
+  UNION SELECT k.replaces FROM api_keys k JOIN line l ON k.id = l.id
+)
+SELECT id FROM line WHERE id IS NOT NULL
+"""
 _TENANT = "SELECT tenant_id, first_project_id FROM find_tenant(%s)"
 
 
@@ -45,6 +52,12 @@ class KeyStore:
         """Write down that `key` was used, at most once a minute."""
         async with self.database.transaction(key.tenant_id) as connection:
             await connection.execute(_NOTE, (key.id,))
+
+    async def earlier(self, tenant_id: UUID, key_id: UUID) -> tuple[UUID, ...]:
+        """The keys that `key_id` replaced, one after the other."""
+        async with self.database.transaction(tenant_id) as connection:
+            rows = await (await connection.execute(_EARLIER, (key_id,))).fetchall()
+        return tuple(row[0] for row in rows)
 
     async def find_tenant(self, name: str) -> tuple[UUID, UUID] | None:
         """The tenant called `name` and its first project."""

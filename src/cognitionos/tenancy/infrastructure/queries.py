@@ -20,7 +20,7 @@ class After(NamedTuple):
 
 
 _KEYS = """
-SELECT id, project_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at FROM api_keys
+SELECT id, project_id, name, prefix, scopes, created_at, replaces, expires_at, revoked_at, last_used_at FROM api_keys
 WHERE %(at)s::timestamptz IS NULL OR (created_at, id) < (%(at)s, %(id)s)
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """
@@ -35,7 +35,10 @@ SELECT t.name, p.name FROM tenants t JOIN projects p ON p.tenant_id = t.tenant_i
 
 
 class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it is listed: everything but the secret. `prefix` is the beginning of the key's text."""
+    """A key as it is listed: everything but the secret. `prefix` is the beginning of the key's text.
+
+    `replaces` is the key that it succeeded, whose budgets it spends from.
+    """
 
     id: UUID
     project_id: UUID
@@ -43,6 +46,7 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str
     scopes: list[str]
     created_at: datetime
+    replaces: UUID | None
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None

@@ -61,6 +61,7 @@ api_keys = Table(
     Column("scopes", Scopes, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("created_by", Uuid),
+    Column("replaces", Uuid),
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
     Column("last_used_at", DateTime(timezone=True)),
