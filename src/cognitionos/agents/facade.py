@@ -23,6 +23,7 @@ from cognitionos.agents.application.runs import AgentRuns
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost
 from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.domain.consensus import DEADLINE_S as CONSENSUS_S
+from cognitionos.agents.domain.notes import as_notes
 from cognitionos.agents.domain.role import AgentNotFound, OwnAgent
 from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileNotFound, WorkspaceLimit
 
@@ -51,6 +52,7 @@ __all__ = [
     "ToolApproval",
     "ToolDecision",
     "WorkspaceLimit",
+    "as_notes",
 ]
 
 

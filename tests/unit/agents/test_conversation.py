@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from cognitionos.agents.domain.context_window import estimated_tokens
 from cognitionos.agents.domain.conversation import Exchange, opening_of_turn
+from cognitionos.agents.domain.notes import as_notes
 
 PROMPT = {"role": "system", "content": "You are kind."}
 LONG = "What about the weather? " * 60
@@ -12,7 +13,8 @@ LONG = "What about the weather? " * 60
 def test_a_first_message_is_shown_as_it_is_with_what_memory_has() -> None:
     opening = opening_of_turn(PROMPT, Exchange(message="Hello", memories=("Ada likes tea",)), limit=1_000)
 
-    assert opening == [PROMPT, {"role": "user", "content": "Hello\n\n## Known from memory\n- Ada likes tea"}]
+    notes = as_notes(["Ada likes tea"])
+    assert opening == [PROMPT, {"role": "user", "content": f"Hello\n\n## Known from memory\n{notes}"}]
 
 
 def test_a_short_conversation_is_shown_whole() -> None:

@@ -217,9 +217,10 @@ async def test_a_fact_delivered_twice_is_consolidated_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"status": "failed"}, {"status": "cancelled"}, {"result_text": None}, {"result_text": "  "}]
+    "changes",
+    [{"status": "failed"}, {"status": "cancelled"}, {"result_text": None}, {"result_text": "  "}, {"goal_id": None}],
 )
-async def test_a_run_without_a_result_leaves_nothing_and_is_settled(changes: dict[str, Any]) -> None:
+async def test_a_run_without_a_result_or_a_goal_leaves_nothing_and_is_settled(changes: dict[str, Any]) -> None:
     world, delivery = World(), a_delivery()
 
     await Consolidate(remember=world.remember, is_simulated=lambda: False).handle(a_finished_run(**changes), delivery)

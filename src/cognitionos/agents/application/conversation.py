@@ -5,6 +5,7 @@ from typing import Any
 
 from cognitionos.agents.application.assignment import Assignment, Question
 from cognitionos.agents.domain.agent_run import Step
+from cognitionos.agents.domain.notes import as_notes
 from cognitionos.agents.domain.tool import clipped
 from cognitionos.agents.domain.workspace import Artifact
 from cognitionos.llm_gateway.facade import assistant, system, user
@@ -31,10 +32,7 @@ def opening_of(
         ("Your task", assignment.instructions),
         ("Expected result", assignment.expected_output or ""),
         ("Files in the workspace", _listed(files)),
-        (
-            "Known from memory",
-            "\n".join(f"- {clipped(memory, most_memory)}" for memory in assignment.memories),
-        ),
+        ("Known from memory", as_notes(assignment.memories, most=most_memory)),
         ("Results of earlier tasks", _results(assignment.inputs, most_input)),
     ]
     return [system(prompt), user(_labelled(parts))]

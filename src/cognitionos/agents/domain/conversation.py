@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.agents.domain.context_window import Message, pack
-from cognitionos.agents.domain.tool import clipped
+from cognitionos.agents.domain.notes import as_notes
 from cognitionos.kernel.errors import Conflict, NotFound, Unavailable
 
 MOST_TURNS_SHOWN = 200
@@ -135,8 +135,7 @@ def _with_last_whole(packed: Sequence[Message], last: Message) -> list[Message]:
 def _with_memories(message: str, memories: Sequence[str]) -> str:
     if not memories:
         return message
-    known = "\n".join(f"- {clipped(memory, _MOST_MEMORY_CHARACTERS)}" for memory in memories)
-    return f"{message}\n\n## Known from memory\n{known}"
+    return f"{message}\n\n## Known from memory\n{as_notes(memories, most=_MOST_MEMORY_CHARACTERS)}"
 
 
 def _user(text: str) -> Message:

@@ -23,7 +23,8 @@ class Consolidate:
     async def handle(self, event: RunFinished, delivery: Delivery) -> None:
         """Remember a summary of the goal and its findings, once however often the fact is delivered.
 
-        Runs that did not succeed, and runs without a text, leave nothing.
+        Goals that did not succeed, and those without a text, leave nothing; nor do runs that are no goal's: their
+        results are data, often from outside, and no later planner is to take them for what is known.
         """
         scope = Scope(
             tenant_id=event.tenant_id,
@@ -44,7 +45,7 @@ class Consolidate:
 
 def _learned(event: RunFinished, tags: tuple[str, ...]) -> list[NewMemory]:
     result = (event.result_text or "").replace("\x00", "").strip()
-    if event.status != _SUCCEEDED or not result:
+    if event.goal_id is None or event.status != _SUCCEEDED or not result:
         return []
     source = Source(goal_id=event.goal_id, run_id=event.run_id, user=event.user)
     goal = event.statement or ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from cognitionos.agents.facade import AgentFailed, Answer, OwnAgent, Question
+from cognitionos.agents.facade import AgentFailed, Answer, OwnAgent, Question, as_notes
 from cognitionos.agents.facade import LeaseLost as AgentLeaseLost
 from cognitionos.kernel.clock import Clock, utc_now
 from cognitionos.planning.application.plan_approval import proposed, put_before_people, still_open
@@ -126,7 +126,7 @@ class Planner:
             memories = await self.recall(task.tenant_id, task.project_id, variables["goal"], MEMORIES)
             if memories:
                 await report("memory.recalled", {"memories": list(memories)})
-                variables["known from memory"] = "\n".join(f"- {memory}" for memory in memories)
+                variables["known from memory"] = as_notes(memories)
         return _asking(task.spec, variables)
 
     async def _anew(self, task: ClaimedTask) -> _Asking:
