@@ -32,6 +32,8 @@ def url(settings: Settings, upstream: Upstream, tmp_path_factory: pytest.TempPat
     environment = {
         "OPENAI_BASE_URL": upstream.base_url,
         "OPENAI_API_KEY": upstream.api_key or "",
+        "ANTHROPIC_BASE_URL": upstream.base_url,
+        "ANTHROPIC_API_KEY": "never sent",
         "COGNITIONOS_PROVIDERS_FILE": str(providers),
     }
     with api_process(settings, environment) as url:
@@ -195,6 +197,52 @@ async def test_past_the_soft_share_the_cheaper_model_answers_and_says_so(
     again = await client.post(CHAT, json=asking(f"now {streamed}"))
     assert again.headers["x-cognitionos-model"] == "openai/dear"
     assert again.headers["x-cognitionos-cache"] == "none"  # what the cheaper one said is not the asked one's answer
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("status", "why"), [(400, "refused"), (404, "no-such-model"), (429, "status-429"), (500, "status-500")]
+)
+async def test_where_the_cheaper_model_cannot_answer_the_one_that_was_asked_for_does(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream, *, status: int, why: str, streamed: bool
+) -> None:
+    budget = await opened(client, f"api_key:{caller.api_key_id}", BOUND * 10, soft=0.2, downgrade_to="other/small")
+    await spend(client, upstream, 2)
+    upstream.then(Say(status=status), Say(text="as asked", usage=USAGE))
+
+    answer = await client.post(CHAT, json=asking(f"now {uuid4()}", stream=streamed))
+
+    assert answer.status_code == 200
+    assert answer.headers["x-cognitionos-model"] == "openai/dear"
+    assert "x-cognitionos-downgraded" not in answer.headers
+    assert answer.headers["x-cognitionos-route"] == f"reason=budget, other/small={why}, openai/dear=answered"
+    after = (await client.get(f"/v1/budgets/{budget['id']}")).json()
+    assert (Decimal(after["spent_usd"]), Decimal(after["held_usd"])) == (BOUND * 3, 0)
+
+
+async def test_a_request_that_the_cheaper_model_cannot_be_told_goes_on_with_the_one_that_was_asked_for(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    await _price(client, "anthropic/haiku", "1")
+    await opened(client, f"api_key:{caller.api_key_id}", BOUND * 10, soft=0.2, downgrade_to="anthropic/haiku")
+    await spend(client, upstream, 2)
+
+    answer = await client.post(CHAT, json=asking("with its chances", logprobs=True))
+
+    assert (answer.status_code, answer.headers["x-cognitionos-model"]) == (200, "openai/dear")
+    assert "anthropic/haiku=refused" in answer.headers["x-cognitionos-route"]
+
+
+async def test_what_both_models_refuse_is_the_callers_mistake(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    await opened(client, f"api_key:{caller.api_key_id}", BOUND * 10, soft=0.2, downgrade_to="other/small")
+    await spend(client, upstream, 2)
+    upstream.then(Say(status=500))
+
+    answer = await client.post(CHAT, json=asking("wrong", refuse_me=True))
+
+    assert answer.status_code == 400
 
 
 async def test_a_model_that_is_dearer_or_gone_is_not_switched_to(

@@ -86,9 +86,18 @@ async def test_past_the_soft_share_a_call_goes_on_by_the_cheaper_models_route() 
 
     granted = await desk.budgets.hold(desk.call(), REQUEST)
 
-    assert granted.call.downgraded
-    assert granted.call.route == Route(asked="what I asked", candidates=(CHEAP,), reason="budget")
-    assert (granted.call.cache_key, granted.amount_nanousd) == (None, 100_000)
+    assert (granted.call.downgraded_by(CHEAP), granted.call.downgraded_by(DEAR)) == (True, False)
+    assert granted.call.route == Route(asked="what I asked", candidates=(CHEAP, DEAR), reason="budget", stand_ins=1)
+    assert (granted.call.cache_key, granted.amount_nanousd) == (None, 200_000)  # the one that was asked may answer yet
+
+
+async def test_where_only_the_cheaper_model_fits_it_alone_is_asked() -> None:
+    desk = Desk()
+    await desk.open(10**6, Terms(downgrade_to="cheap", halt=None), spent=85 * 10**4)
+
+    granted = await desk.budgets.hold(desk.call(), REQUEST)
+
+    assert (granted.call.route.candidates, granted.amount_nanousd) == ((CHEAP,), 100_000)
 
 
 @pytest.mark.parametrize("model", ["dear", "gone", "unpriced"])
@@ -98,7 +107,7 @@ async def test_a_call_stays_with_its_model_where_the_other_is_not_cheaper_gone_o
 
     granted = await desk.budgets.hold(desk.call(), REQUEST)
 
-    assert (granted.call.downgraded, granted.amount_nanousd) == (False, 200_000)
+    assert (granted.call.downgraded_by(DEAR), granted.amount_nanousd) == (False, 200_000)
 
 
 async def test_a_run_that_is_not_critical_halts_and_a_critical_one_and_a_plain_call_go_on() -> None:

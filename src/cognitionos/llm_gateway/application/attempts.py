@@ -48,16 +48,25 @@ class Attempted(Generic[T]):
 
 @dataclass(slots=True)
 class _Tries:
-    """What was tried so far."""
+    """What was tried so far of a route."""
 
+    route: Route
     attempts: int = 0
     failures: dict[Candidate, ProviderFailure] = field(default_factory=dict)
     trail: list[str] = field(default_factory=list)
 
-    def is_fallback(self, candidate: Candidate) -> bool:
-        """Whether it is asked only because another one is down, which may answer later."""
-        others = (failure for other, failure in self.failures.items() if other != candidate)
-        return any(not isinstance(failure, ModelMissing) and failure.why != _REFUSED for failure in others)
+    def is_meant(self, candidate: Candidate) -> bool:
+        """Whether its word on the request holds: not of a stand-in with others to follow, nor of one that is asked only
+        because another is down, which may answer later."""
+        stands_in = self.route.stands_in(candidate)
+        if stands_in and candidate != self.route.candidates[-1]:
+            return False
+        others = (
+            failure
+            for other, failure in self.failures.items()
+            if other != candidate and self.route.stands_in(other) == stands_in
+        )
+        return not any(not isinstance(failure, ModelMissing) and failure.why != _REFUSED for failure in others)
 
     def failed(self, candidate: Candidate, failure: ProviderFailure) -> None:
         self.attempts += not isinstance(failure, CircuitOpen | DeploymentFull)
@@ -84,11 +93,11 @@ class Attempts:
     async def run(self, route: Route, ask: Ask[T], *, deadline_s: float, keep_slot: bool = False) -> Attempted[T]:
         """The first answer. Raises `ProviderUnavailable` when none came in time, `RequestRefused` at once.
 
-        But of a fallback that cannot take the request, while the one that was meant to answer is down, the request is
-        not wrong: that is one more that did not answer.
+        But of a fallback that cannot take the request, while the one that was meant to answer is down, or of a
+        stand-in, the request is not wrong: that is one more that did not answer.
         """
         deadline = self.monotonic() + deadline_s
-        tries = _Tries()
+        tries = _Tries(route)
         alive = list(route.candidates)
         for round_ in range(self.backoff.rounds):
             for candidate in tuple(alive):
@@ -97,7 +106,7 @@ class Attempts:
                 try:
                     given, provider, slot = await self._attempt(candidate, ask, limit_s)
                 except (RequestRefused, InvalidChatRequest) as refusal:
-                    if not tries.is_fallback(candidate):
+                    if tries.is_meant(candidate):
                         raise
                     tries.failed(candidate, ProviderFailure(str(refusal), again=False, why=_REFUSED, broken=False))
                     alive.remove(candidate)

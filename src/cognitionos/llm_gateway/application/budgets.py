@@ -20,7 +20,7 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import BudgetExhausted, BudgetHalted, CallUnbounded, HoldLost, PriceUnknown
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price, billed
-from cognitionos.llm_gateway.domain.route import FOR_MONEY, Candidate
+from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
@@ -91,8 +91,10 @@ class Budgets:
         wish = await self._wish(call, request)
         held = await self._try(wish)
         if held.downgrade_to is not None:
-            wish = await self._cheaper(wish, held.downgrade_to)
-            held = await self._try(wish)
+            for other in await self._cheaper(wish, held.downgrade_to):
+                wish, held = other, await self._try(other)
+                if held.granted:
+                    break
         if wish.bound is not None and not (held.granted or held.halted):
             wish, held = await self._wait_for_room(wish, held)
         if held.granted:
@@ -198,24 +200,29 @@ class Budgets:
             unbounded=failure,
         )
 
-    async def _cheaper(self, wish: "_Wish", model: str) -> "_Wish":
-        """The same call with `model`; with its own where that is not to be had or not cheaper."""
+    async def _cheaper(self, wish: "_Wish", model: str) -> "Sequence[_Wish]":
+        """What to try to hold, in order: the same call with `model` and, where that does not answer, its own; with
+        `model` alone. With its own alone where `model` is not to be had or not cheaper."""
         same = replace(wish, stays=True)
         if wish.request is None:
-            return same
+            return (same,)
         try:
             route = await self.resolve(wish.call.caller.tenant_id, model)
         except DomainError as error:
             log.warning("downgrade_failed", model=model, reason=str(error))
-            return same
-        route = replace(route, asked=wish.call.route.asked, reason=FOR_MONEY)
-        call = replace(wish.call, route=route, cache_key=None)  # its answer is not the one that was asked for
-        other = await self._wish(call, wish.request, stays=True)
+            return (same,)
+        first = replace(wish.call, cache_key=None)  # its answer is not the one that was asked for
+        route = route.instead_of(wish.call.route, falls_back=False)
+        other = await self._wish(replace(first, route=route), wish.request, stays=True)
         if other.amount_nanousd is None:
             log.warning("downgrade_failed", model=model, reason="nobody knows what it costs")
-            return same
-        is_cheaper = wish.amount_nanousd is None or other.amount_nanousd < wish.amount_nanousd
-        return other if is_cheaper else same
+            return (same,)
+        if wish.amount_nanousd is None:
+            return (other,)
+        if other.amount_nanousd >= wish.amount_nanousd:
+            return (same,)
+        route = route.instead_of(wish.call.route, falls_back=True)
+        return await self._wish(replace(first, route=route), wish.request, stays=True), other
 
     async def _wait_for_room(self, wish: "_Wish", held: Held) -> "tuple[_Wish, Held]":
         """Ask again as other holds shrink: for all of it, or for as much as there will be. At the end, for what is."""

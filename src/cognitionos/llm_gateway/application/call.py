@@ -8,7 +8,7 @@ from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import Monotonic
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, Usage
 from cognitionos.llm_gateway.domain.ledger import CHAT, Call
-from cognitionos.llm_gateway.domain.route import FOR_MONEY, Candidate, Route
+from cognitionos.llm_gateway.domain.route import Candidate, Route
 
 NOTED_S = 0.5
 """A shorter wait does not count against a deadline."""
@@ -32,10 +32,9 @@ class Started:
         """Milliseconds since it came in."""
         return round((self.monotonic() - self.started) * 1000)
 
-    @property
-    def downgraded(self) -> bool:
-        """Whether a budget past its soft share had a cheaper model answer."""
-        return self.route.reason == FOR_MONEY
+    def downgraded_by(self, candidate: Candidate) -> bool:
+        """Whether `candidate` is the cheaper model that a budget past its soft share had answer."""
+        return self.route.stands_in(candidate)
 
     def within_deadline(self, request: ChatRequest) -> ChatRequest:
         """The request with what is left of its deadline, where an identical call was waited for."""

@@ -200,7 +200,7 @@ class Completion:
         """
         if ticket.ask is None:
             return
-        if wire is None or granted.lowered or granted.call.downgraded:
+        if wire is None or granted.lowered or granted.call.downgraded_by(done.candidate):
             ticket.everybodys()
         elif done.candidate.name == ticket.ask.model:
             ticket.keep(self.encode(wire), model=done.candidate.name, cost_nanousd=cost_nanousd)
@@ -245,7 +245,7 @@ def result_of(
         route=way,
         simulated=simulated,
         limit_lowered=limit_lowered,
-        downgraded=call.downgraded,
+        downgraded=call.downgraded_by(candidate),
         latency_ms=call.elapsed_ms,
         wire=wire,
     )

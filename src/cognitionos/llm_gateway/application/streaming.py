@@ -172,7 +172,7 @@ class Streaming:
             route=way,
             simulated=simulated,
             limit_lowered=limit_lowered,
-            downgraded=call.downgraded,
+            downgraded=call.downgraded_by(candidate),
             cost_nanousd=cost_nanousd,
             events=events,
             released=released,

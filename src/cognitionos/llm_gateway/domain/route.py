@@ -70,11 +70,29 @@ def own_home(owner: UUID, provider: str) -> str:
 
 @value
 class Route:
-    """Candidates in the order they are tried. `asked` is the caller's own word for the model."""
+    """Candidates in the order they are tried. `asked` is the caller's own word for the model.
+
+    The first so many are `stand_ins` for what was asked for: what one of them cannot take is asked of the next.
+    """
 
     asked: str
     candidates: tuple[Candidate, ...]
     reason: str
+    stand_ins: int = 0
+
+    def stands_in(self, candidate: Candidate) -> bool:
+        """Whether `candidate` answers instead of the model that was asked for."""
+        return candidate in self.candidates[: self.stand_ins]
+
+    def instead_of(self, asked: "Route", *, falls_back: bool) -> "Route":
+        """This route for the money's sake; where it `falls_back`, what was asked for comes after it."""
+        further = tuple(each for each in asked.candidates if each not in self.candidates) if falls_back else ()
+        return Route(
+            asked=asked.asked,
+            candidates=(*self.candidates, *further),
+            reason=FOR_MONEY,
+            stand_ins=len(self.candidates),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
