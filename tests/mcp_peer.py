@@ -53,6 +53,8 @@ def fail() -> str:
 @server.tool()
 def crash() -> str:
     """Leave in the middle of a call."""
+    sys.stderr.write(f"\x1b[31mTraceback:\x1b[0m\nno ink left for {os.environ.get(SECRET)}\n")
+    sys.stderr.flush()
     os._exit(1)
 
 

@@ -340,3 +340,33 @@ async def test_the_wishes_for_a_plan_are_checked_and_others_do_not_see_it(app: P
 
     assert {each.status_code for each in refused} <= {400, 422}
     assert theirs.status_code == 404
+
+
+async def test_a_plan_is_read_page_by_page_across_what_was_planned_anew(app: PlanningApp) -> None:
+    app.script([a_plan(t1=[], t2=["t1"], t3=["t2"]), SMALLER], do=failing("t3"))
+    goal = await ended(app)
+    whole = await plan_of(app, goal)
+
+    pages, cursor = [], ""
+    while cursor is not None:
+        pages.append(await shown(app, f"{goal['href']}/plan?limit=2{cursor and f'&cursor={cursor}'}"))
+        cursor = pages[-1]["next_cursor"]
+    wrong = await app.client.get(f"{goal['href']}/plan?cursor=nonsense")
+
+    assert (whole["next_cursor"], whole["replans"], whole["state"]) == (None, 1, "accepted")
+    assert [[task["key"] for task in page["tasks"]] for page in pages] == [["t1", "t2"], ["t3", "t3.n1"], ["t3.n2"]]
+    assert [[plan["key"] for plan in page["plans"]] for page in pages] == [["plan"], ["plan", "t3.plan"], ["t3.plan"]]
+    assert [task for page in pages for task in page["tasks"]] == whole["tasks"]
+    assert all(
+        {name: page[name] for name in ("state", "replans")} == {"state": "accepted", "replans": 1} for page in pages
+    )
+    assert wrong.status_code == 400
+
+
+async def test_a_plan_too_large_for_its_task_s_row_is_shown_whole(app: PlanningApp) -> None:
+    many = {f"t{n}": {"title": f"T{n}", "instructions": "x" * 2_000, "depends_on": []} for n in range(1, 61)}
+    app.script([many])
+
+    goal = await ended(app, plan_tasks=100)
+
+    assert (goal["status"], len(goal["plan"]), len((await plan_of(app, goal))["tasks"])) == ("succeeded", 60, 60)

@@ -163,6 +163,16 @@ async def test_a_server_that_crashes_is_an_error_and_is_started_again(tenant: Te
     assert told[1] == '{"result": {"total": 2}}'
 
 
+async def test_a_process_that_dies_is_told_with_its_last_words_but_not_its_secrets(tenant: Tenant) -> None:
+    await tenant.peer("dying", env={mcp_peer.SECRET: "s3cret"})
+    told = await tenant.asks(("dying__crash", {}))
+    stillborn = {"transport": "stdio", "command": sys.executable, "args": ["-c", "import sys; sys.exit('no ledger')"]}
+    made = await tenant.client.post("/v1/tools/servers", json={"name": "stillborn", **stillborn})
+
+    assert "its last words: Traceback: | no ink left for ***" in told[0]
+    assert made.json()["error"].endswith("; its last words: no ledger")
+
+
 async def test_a_server_that_hangs_runs_into_its_deadline_and_holds_up_no_other(
     tenant: Tenant, peer: dict[str, Any]
 ) -> None:

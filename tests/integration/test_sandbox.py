@@ -142,7 +142,7 @@ async def test_output_is_cut_and_says_so(sandbox: PythonSandbox, workspace: Path
     result = await sandbox.run("print('é' * 5000)", workspace=workspace, max_output_bytes=100)
 
     assert result.error is None
-    assert result.stdout == "é" * 50 + "\n[cut after 100 bytes]"
+    assert result.stdout == "é" * 50 + "\n[cut after 100 bytes of 10001]"
 
 
 async def test_a_missing_workspace_or_endless_code_is_refused(sandbox: PythonSandbox, workspace: Path) -> None:

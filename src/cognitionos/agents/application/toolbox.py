@@ -31,6 +31,7 @@ from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.telemetry import span
 
 AFTER_TOOL_EFFECT = declare("agents.after_tool_effect")
+_LONGEST_ERROR = 2_000
 _NOTHING_ADDED = Kit(is_strict=False)
 _SPENT = "No more tool calls are allowed. Give your answer from what you have."
 _INTERRUPTED = (
@@ -219,11 +220,13 @@ def _told_error(error: DomainError) -> dict[str, Any]:
 
 
 def _shown(content: Mapping[str, Any]) -> str:
-    """The answer as JSON text; one that is too long is clipped, and says so."""
+    """The answer as JSON text; one that is too long is clipped, and says so; what went wrong stays readable."""
     text = json.dumps(content, ensure_ascii=False, default=str)
     if len(text) <= MAX_RESULT_CHARACTERS:
         return text
-    return json.dumps({"clipped": clipped(text, MAX_RESULT_CHARACTERS), "characters": len(text)}, ensure_ascii=False)
+    wrong = {"error": clipped(str(content["error"]), _LONGEST_ERROR)} if "error" in content else {}
+    short = wrong | {"clipped": clipped(text, MAX_RESULT_CHARACTERS), "characters": len(text)}
+    return json.dumps(short, ensure_ascii=False)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,13 +5,12 @@ others talk through it. Its HTTP goes to tested addresses only, and its answers 
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
+from cognitionos.agents.infrastructure.mcp_stderr import LastWords
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.platform.http_address import AllowedHosts, Resolve, resolve_by_system
 
@@ -35,10 +34,14 @@ class McpRefused(Unavailable):
 
 @dataclass(eq=False)
 class McpConnection:
-    """A server being talked to. `open_client` gives the SDK's client as a context manager."""
+    """A server being talked to. `open_client` gives the SDK's client as a context manager.
+
+    `words` are the last of a server that is a process: they are told with what went wrong.
+    """
 
     name: str
     open_client: Open
+    words: LastWords | None = None
     _client: "asyncio.Future[Any]" = field(init=False, repr=False)
     _leave: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _late: int = field(default=0, init=False)
@@ -58,7 +61,8 @@ class McpConnection:
                 await asyncio.shield(self._client)
         except TimeoutError as error:
             await self.close()
-            raise McpServerUnavailable(f"'{self.name}' did not answer within {CONNECT_S:g} s") from error
+            said = await self._said()
+            raise McpServerUnavailable(f"'{self.name}' did not answer within {CONNECT_S:g} s{said}") from error
         except BaseException:
             await self.close()
             raise
@@ -99,14 +103,15 @@ class McpConnection:
         try:
             await asyncio.wait({work, self._life}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                raise McpServerUnavailable(f"'{self.name}' went away: {_why(self._life)}")
+                raise McpServerUnavailable(f"'{self.name}' went away: {_why(self._life)}{await self._said()}")
             answer = await work
             self._late = 0
             return answer
         except MCPError as error:
             if error.code == CONNECTION_CLOSED:
                 self._leave.set()
-                raise McpServerUnavailable(f"'{self.name}' went away in the middle of it") from error
+                gone = f"'{self.name}' went away in the middle of it{await self._said()}"
+                raise McpServerUnavailable(gone) from error
             if error.code == REQUEST_TIMEOUT:
                 self._late += 1
                 if self._late >= _LATE_IN_A_ROW:
@@ -129,14 +134,18 @@ class McpConnection:
                 await self._leave.wait()
         except BaseException as error:
             if not self._client.done():
-                reason = McpServerUnavailable(f"'{self.name}' cannot be reached: {_in_short(error)}")
+                said = "" if isinstance(error, asyncio.CancelledError) else await self._said()
+                reason = McpServerUnavailable(f"'{self.name}' cannot be reached: {_in_short(error)}{said}")
                 self._client.set_exception(reason)
                 self._client.exception()  # taken note of, whoever still waits
             if isinstance(error, asyncio.CancelledError):
                 raise
 
+    async def _said(self) -> str:
+        return "" if self.words is None else await self.words.told()
 
-def stdio_client(command: str, args: Sequence[str], env: Mapping[str, str]) -> Open:
+
+def stdio_client(command: str, args: Sequence[str], env: Mapping[str, str], words: LastWords) -> Open:
     """A process of ours, talked to over its standard input and output, without our environment."""
 
     @asynccontextmanager
@@ -147,9 +156,9 @@ def stdio_client(command: str, args: Sequence[str], env: Mapping[str, str]) -> O
         from mcp.client.stdio import stdio_client as stdio
 
         given = StdioServerParameters(command=command, args=list(args), env=dict(env))
-        with Path(os.devnull).open("w", encoding="utf-8") as silence:  # noqa: ASYNC230 - a device
-            async with Client(stdio(given, errlog=silence), cache=None) as client:
-                yield client
+        async with words.listening() as errlog, Client(stdio(given, errlog=errlog), cache=None) as client:
+            errlog.close()  # it is the process's now: with the process it ends
+            yield client
 
     return opened
 

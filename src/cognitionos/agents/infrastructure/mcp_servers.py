@@ -17,11 +17,11 @@ from cognitionos.agents.domain.tool import MAX_RESULT_CHARACTERS, Access, Effect
 from cognitionos.agents.infrastructure.mcp_connection import (
     McpConnection,
     McpServerUnavailable,
-    Open,
     http_client,
     stdio_client,
 )
 from cognitionos.agents.infrastructure.mcp_schema import offered
+from cognitionos.agents.infrastructure.mcp_stderr import LastWords
 from cognitionos.agents.infrastructure.tool_store import ReadServer, ReadTool, ServerRow, ToolStore
 from cognitionos.kernel.errors import DomainError, Forbidden
 from cognitionos.platform.http_address import AllowedHosts
@@ -76,7 +76,7 @@ class McpServers:
 
     async def ask(self, server: ServerRow) -> ServerRow:
         """Ask it what it offers and store that, or why it cannot be told."""
-        connection = McpConnection(server.name, self._client_of(server))
+        connection = self._connection_of(server)
         try:
             async with asyncio.timeout(ASK_S):
                 await connection.open()
@@ -112,7 +112,7 @@ class McpServers:
                 raise McpServerUnavailable(f"{place.reason} It is tried again in {wait_s:.0f} s.")
             if place.connection is not None:
                 await place.connection.close()
-            connection = place.connection = McpConnection(server.name, self._client_of(server))
+            connection = place.connection = self._connection_of(server)
             try:
                 await connection.open()
             except McpServerUnavailable as error:
@@ -148,13 +148,15 @@ class McpServers:
         place.failures += 1
         place.reason, place.not_before = reason, self.monotonic() + pause
 
-    def _client_of(self, server: ServerRow) -> Open:
+    def _connection_of(self, server: ServerRow) -> McpConnection:
         secrets = opened_secrets(self.sealing_key, server)
         if server.transport == "http":
-            return http_client(server.url or "", secrets, allowed=self.allowed, timeout_s=server.timeout_s)
+            there = http_client(server.url or "", secrets, allowed=self.allowed, timeout_s=server.timeout_s)
+            return McpConnection(server.name, there)
         if not self.is_stdio_allowed:
             raise StdioRefused("The operator does not allow servers that are processes (COGNITIONOS_MCP_STDIO).")
-        return stdio_client(server.command or "", server.args, secrets)
+        words = LastWords(list(secrets.values()))
+        return McpConnection(server.name, stdio_client(server.command or "", server.args, secrets, words), words)
 
 
 def mcp_tools(servers: McpServers, read: ReadServer) -> list[Tool]:

@@ -158,10 +158,13 @@ class Runner:
             seen += len(chunk)
             kept += chunk[: max(0, keep - len(kept))]
             if seen > _FLOOD_BYTES and self._stopped is None:
-                self._stopped = f"the program printed more than {_FLOOD_BYTES} bytes"
+                self._stopped = (
+                    f"the program printed more than {_FLOOD_BYTES} bytes and was stopped after {seen}; the first "
+                    f"{keep} are kept. Write what is large to a file"
+                )
                 self.kill()
         text = kept.decode("utf-8", "replace")
-        return text if seen <= keep else f"{text}\n[cut after {keep} bytes]"
+        return text if seen <= keep else f"{text}\n[cut after {keep} bytes of {seen}]"
 
     async def _stop_when(self, watch: Callable[[], Awaitable[str]]) -> None:
         reason = await watch()

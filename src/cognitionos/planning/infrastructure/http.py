@@ -28,12 +28,12 @@ from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.infrastructure.http_events import EventStreams, run_events
 from cognitionos.planning.infrastructure.http_runs import RunRoutes
 from cognitionos.planning.infrastructure.http_workflows import WorkflowRoutes, start_run
-from cognitionos.planning.infrastructure.plan_queries import PlanQueries, PlanView
+from cognitionos.planning.infrastructure.plan_queries import InPlan, PlanQueries, PlanView
 from cognitionos.planning.infrastructure.queries import NewestFirst, PlanningQueries, ReadFile
 from cognitionos.planning.infrastructure.views import GoalSummary, GoalView
 from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
 from cognitionos.platform.http_api import Who, instance, problems, requires
-from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
+from cognitionos.platform.paging import DEFAULT_LIMIT, MOST, Cursor, Limit, Page, decode_cursor, page
 
 
 class InputFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -136,9 +136,16 @@ class GoalRoutes(Controller):
     @get(
         "/{goal_id:uuid}/plan", guards=[requires(Permission.GOALS_READ)], summary="Read a plan", responses=problems(404)
     )
-    async def plan(self, goal_id: FromPath[UUID], plan_queries: NamedDependency[PlanQueries], who: Who) -> PlanView:
+    async def plan(
+        self,
+        goal_id: FromPath[UUID],
+        plan_queries: NamedDependency[PlanQueries],
+        who: Who,
+        cursor: Cursor = None,
+        limit: Limit = MOST,
+    ) -> PlanView:
         """Its tasks as they stand, and what was planned anew; before there is a plan, no tasks."""
-        return await plan_queries.of_goal(who.tenant_id, goal_id)
+        return await plan_queries.of_goal(who.tenant_id, goal_id, limit=limit, after=decode_cursor(cursor, InPlan))
 
     @post(
         "/{goal_id:uuid}/cancel",

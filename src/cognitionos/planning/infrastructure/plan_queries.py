@@ -1,9 +1,11 @@
 """A goal's plan as it stands: what was planned, what was planned anew, and what waits for a person."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -16,6 +18,14 @@ from cognitionos.planning.domain.replan import DEFAULT_REPLANS
 from cognitionos.planning.domain.task import TaskStatus
 from cognitionos.planning.infrastructure.views import ProblemView
 from cognitionos.platform.database import Database
+from cognitionos.platform.paging import encode_cursor
+
+
+class InPlan(NamedTuple):
+    """Where a page of a plan ended: the position of the planning task, and the task's number in what it planned."""
+
+    position: int
+    number: int
 
 
 class PlanState(StrEnum):
@@ -73,9 +83,10 @@ class PlanMade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanView(msgspec.Struct, frozen=True, kw_only=True):
-    """A goal's plan. `tasks` are those of every plan in `plans`, the first one's first; one that was replaced failed.
+    """A goal's plan, or a page of it. `tasks` are those of every plan in `plans`, the first one's first; one that was
+    replaced failed. `replans` of at most `most_replans` times it was planned again.
 
-    `replans` of at most `most_replans` times it was planned again.
+    A page has the plans that its tasks are of, each with those tasks; `next_cursor` is null on the last one.
     """
 
     goal_id: UUID
@@ -86,17 +97,31 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     most_replans: int
     tasks: list[PlanTask]
     plans: list[PlanMade]
+    next_cursor: str | None
 
 
+# a row for each task of a plan, and one for a plan without; a large plan has its tasks in a row of its own
+_PLANNED = """
+SELECT t.id, t.key, t.position, t.status, t.error ->> 'type' AS error, t.spec -> 'replan' AS replan, p.task,
+  coalesce(p.number, 1)::int AS number
+FROM tasks t LEFT JOIN payloads o ON o.id = t.output_payload
+LEFT JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(coalesce(o.body, t.output) -> 'tasks') WHEN 'array'
+    THEN coalesce(o.body, t.output) -> 'tasks' ELSE t.spec #> '{$state,plan,tasks}' END)
+  WITH ORDINALITY AS p(task, number) ON true
+WHERE t.run_id = %(run)s AND t.kind = 'plan' AND t.position >= %(position)s
+  AND (t.position > %(position)s OR coalesce(p.number, 1) > %(number)s)
+ORDER BY t.position, p.number LIMIT %(limit)s
+"""
 _GOAL = "SELECT run_id, budget_nanousd FROM goals WHERE id = %s"
-_PLANS = """
-SELECT t.id, t.key, t.spec, t.status, t.output, t.error ->> 'type' AS error FROM tasks t
-WHERE t.run_id = %s AND t.kind = 'plan' ORDER BY t.position
+_FIRST = """
+SELECT t.id, t.status, t.error ->> 'type' AS error, t.spec ? 'approve' AS approve_plan,
+  (t.spec ->> 'replans')::int AS most_replans, count(*) OVER () AS plans
+FROM tasks t WHERE t.run_id = %s AND t.kind = 'plan' ORDER BY t.position LIMIT 1
 """
 _TASKS = """
 SELECT t.key, t.status, t.spec -> 'budget_nanousd' AS budget_nanousd,
   ARRAY(SELECT d.key FROM tasks d WHERE d.id = ANY(t.dependencies) ORDER BY d.position) AS depends_on
-FROM tasks t WHERE t.run_id = %s AND t.kind <> 'plan' ORDER BY t.position
+FROM tasks t WHERE t.run_id = %s AND t.key = ANY(%s) AND t.kind <> 'plan'
 """
 _APPROVALS = """
 SELECT task_id, id, status, deadline_at, decided_by, comment FROM approvals
@@ -110,53 +135,67 @@ class PlanQueries:
 
     database: Database
 
-    async def of_goal(self, tenant_id: UUID, goal_id: UUID) -> PlanView:
-        """The goal's plan as it stands, or `GoalNotFound`."""
+    async def of_goal(self, tenant_id: UUID, goal_id: UUID, *, limit: int, after: InPlan | None) -> PlanView:
+        """A page of the goal's plan as it stands, or `GoalNotFound`."""
         async with self.database.transaction(tenant_id) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             goal = await (await cursor.execute(_GOAL, (goal_id,))).fetchone()
             if goal is None:
                 raise GoalNotFound(f"There is no goal {goal_id}.")
-            plans = await (await cursor.execute(_PLANS, (goal["run_id"],))).fetchall()
-            tasks = await (await cursor.execute(_TASKS, (goal["run_id"],))).fetchall()
-            asked = (goal["run_id"], [plan["id"] for plan in plans])
-            approvals = await (await cursor.execute(_APPROVALS, asked)).fetchall()
-        rows = {task["key"]: task for task in tasks}
+            run_id = goal["run_id"]
+            first = await (await cursor.execute(_FIRST, (run_id,))).fetchone()
+            place = (after or InPlan(position=-1, number=0))._asdict() | {"run": run_id, "limit": limit + 1}
+            planned = await (await cursor.execute(_PLANNED, place)).fetchall()
+            page, more = planned[:limit], len(planned) > limit
+            keys = [_key(row, row["task"]["key"]) for row in page if row["task"]]
+            tasks = await (await cursor.execute(_TASKS, (run_id, keys))).fetchall()
+            asked = [row["id"] for row in (*page, *([first] if first else ()))]
+            approvals = await (await cursor.execute(_APPROVALS, (run_id, asked))).fetchall()
         last = {each.pop("task_id"): msgspec.convert(each, PlanApproval) for each in approvals}
-        made = [_made(plan, rows, last.get(plan["id"]), goal["budget_nanousd"]) for plan in plans]
-        first: dict[str, Any] = plans[0]["spec"] if plans else {}
+        rows = {task["key"]: task for task in tasks}
+        plans = [list(of_one) for _, of_one in groupby(page, key=lambda row: row["id"])]
+        made = [_made(plan, rows, last.get(plan[0]["id"]), goal["budget_nanousd"]) for plan in plans]
         return PlanView(
             goal_id=goal_id,
-            run_id=goal["run_id"],
-            state=made[0].state if made else PlanState.PLANNING,
-            approve_plan="approve" in first,
-            replans=max(0, len(made) - 1),
-            most_replans=first.get("replans", DEFAULT_REPLANS),
+            run_id=run_id,
+            state=_state(first, last.get(first["id"])) if first else PlanState.PLANNING,
+            approve_plan=first is not None and first["approve_plan"],
+            replans=first["plans"] - 1 if first else 0,
+            most_replans=DEFAULT_REPLANS if first is None or first["most_replans"] is None else first["most_replans"],
             tasks=[task for plan in made for task in plan.tasks],
             plans=made,
+            next_cursor=encode_cursor(page[-1]["position"], page[-1]["number"]) if more else None,
         )
 
 
 def _made(
-    plan: dict[str, Any], rows: dict[str, dict[str, Any]], approval: PlanApproval | None, budget_nanousd: int
+    plan: Sequence[dict[str, Any]],
+    rows: Mapping[str, dict[str, Any]],
+    approval: PlanApproval | None,
+    budget_nanousd: int,
 ) -> PlanMade:
-    """One plan; its tasks as they are in the run, else as they were proposed."""
-    replan = plan["spec"].get("replan") or {}
-    shown = plan["output"] or (plan["spec"].get("$state") or {}).get("plan") or {}
-    prefix = f"{replan['key']}." if replan else ""
+    """One plan from its rows of this page; its tasks as they are in the run, else as they were proposed."""
+    first = plan[0]
+    replan = first["replan"] or {}
     error = replan.get("error")
     return PlanMade(
-        key=plan["key"],
-        state=_state(plan, approval),
+        key=first["key"],
+        state=_state(first, approval),
         replaces=replan.get("key"),
         because=None if error is None else msgspec.convert(error, ProblemView),
         approval=approval,
-        tasks=[_task(task, prefix, rows, budget_nanousd) for task in shown.get("tasks", ())],
+        tasks=[_task(row, rows, budget_nanousd) for row in plan if row["task"]],
     )
 
 
-def _task(task: dict[str, Any], prefix: str, rows: dict[str, dict[str, Any]], budget_nanousd: int) -> PlanTask:
-    key, share = f"{prefix}{task['key']}", task.get("budget_share")
+def _key(plan: Mapping[str, Any], key: str) -> str:
+    """What the plan's task is called in the run."""
+    return f"{plan['replan']['key']}.{key}" if plan["replan"] else key
+
+
+def _task(planned: Mapping[str, Any], rows: Mapping[str, dict[str, Any]], budget_nanousd: int) -> PlanTask:
+    task = planned["task"]
+    key, share = _key(planned, task["key"]), task.get("budget_share")
     row = rows.get(key)
     limit = row["budget_nanousd"] if row else None if share is None else round(budget_nanousd * share / 100)
     return PlanTask(
@@ -174,7 +213,7 @@ def _task(task: dict[str, Any], prefix: str, rows: dict[str, dict[str, Any]], bu
     )
 
 
-def _state(plan: dict[str, Any], approval: PlanApproval | None) -> PlanState:
+def _state(plan: Mapping[str, Any], approval: PlanApproval | None) -> PlanState:
     match plan["status"]:
         case "succeeded":
             return PlanState.ACCEPTED

@@ -63,7 +63,10 @@ FROM goals g WHERE (%(after)s::uuid IS NULL OR id < %(after)s)
 ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - constants
 _GOAL = f"SELECT *, {shown_status('g.status', 'g.run_id')} AS shown FROM goals g WHERE id = %s"  # noqa: S608 - constants
-_PLAN = "SELECT output -> 'tasks' AS tasks FROM tasks WHERE run_id = %s AND kind = 'plan' ORDER BY position LIMIT 1"
+_PLAN = """
+SELECT coalesce(p.body, t.output) -> 'tasks' AS tasks FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload
+WHERE t.run_id = %s AND t.kind = 'plan' ORDER BY t.position LIMIT 1
+"""
 _PROMPTS = """
 SELECT DISTINCT p.key, p.value FROM tasks t, jsonb_each_text(t.details -> 'prompt_versions') p
 WHERE t.run_id = %s AND t.details ? 'prompt_versions'
