@@ -150,3 +150,35 @@ async def test_a_setting_that_is_none_is_refused(client: httpx.AsyncClient) -> N
 
     assert answer.status_code in {400, 422}
     assert "grounding" in answer.text
+
+
+async def test_an_agent_that_ships_with_the_product_is_grounded_for_its_tenant_alone(client: httpx.AsyncClient) -> None:
+    task = {"kind": "agent", "input": {"instructions": "Report the shift. Line A: 1480 units."}}
+    before, _ = await run_of(client, "ungrounded", task)
+
+    made = await client.put("/v1/agents/executor/grounding", json={"grounding": "review"})
+    listed = (await client.get("/v1/agents")).json()["items"]
+    run, tasks = await run_of(client, "grounded", task)
+    off = await client.put("/v1/agents/executor/grounding", json={"grounding": "off"})
+    after, plain = await run_of(client, "ungrounded", task)
+
+    shown = made.json()["agent"]
+    assert (shown["grounding"], shown["built_in"], shown["version"]) == ("review", True, 1), made.text
+    assert [each["role"] for each in listed].count("executor") == 1
+    assert tasks[0]["output"]["text"] == "Line A made 1,480 units.", str(tasks)
+    assert (off.json()["agent"]["grounding"], off.json()["agent"]["version"]) == ("off", None)
+    assert (plain[0]["output"]["text"], "grounding" in plain[0]["details"]) == (WRONG, False)
+    await client.put("/v1/agents/executor/grounding", json={"grounding": "report"})
+    for each in (before, run, after):
+        assert await replayed(client, each["id"]) == {"model_calls": 0, "divergence": None}
+    await client.put("/v1/agents/executor/grounding", json={"grounding": "off"})
+
+
+async def test_grounding_is_set_of_agents_whose_answers_have_claims(client: httpx.AsyncClient) -> None:
+    await an_agent(client, "mine", "off")
+    answers = {
+        name: (await client.put(f"/v1/agents/{name}/grounding", json={"grounding": "report"})).status_code
+        for name in ("planner", "critic", "mine", "nobody", "summarizer")
+    }
+
+    assert answers == {"planner": 422, "critic": 422, "mine": 409, "nobody": 404, "summarizer": 200}

@@ -28,7 +28,7 @@ from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
 from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus, storable
 from cognitionos.agents.domain.conversation import opening_of_turn
-from cognitionos.agents.domain.role import AgentDefinition
+from cognitionos.agents.domain.role import BUILT_IN_VERSION, AgentDefinition
 from cognitionos.agents.domain.room import room_of
 from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
@@ -203,7 +203,8 @@ class AgentRuns:
 
     async def _as_begun(self, identity: Identity, role: AgentDefinition, state: AgentRunState) -> AgentDefinition:
         """The agent in the version that the run began with, whatever has become of it since."""
-        version = state.definitions.get(role.role, role.version)
+        began_as = BUILT_IN_VERSION if role.role in state.prompts else role.version
+        version = state.definitions.get(role.role, began_as)
         if version == role.version:
             return role
         return await self.roster.agent(identity.tenant_id, role.role, version=version)

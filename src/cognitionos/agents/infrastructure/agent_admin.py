@@ -5,18 +5,24 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cognitionos.agents.application.ports import KitOf, Tool
+from cognitionos.agents.domain.grounding import Grounding
 from cognitionos.agents.domain.hand_off import HAND_OFF
 from cognitionos.agents.domain.prompt import Prompt, PromptNotFound
 from cognitionos.agents.domain.role import AgentNotFound
-from cognitionos.agents.infrastructure.definition_store import AgentRow, Content, PostgresRoster, PromptRow
+from cognitionos.agents.infrastructure.definition_store import AgentRow, Content, Override, PostgresRoster, PromptRow
 from cognitionos.kernel.errors import Conflict, Invalid
 
 MOST_OWN = 100
+_ANSWERS_IN_A_FORM = frozenset({"planner", "critic"})
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}\Z")
 
 
 class AgentIsBuiltIn(Conflict):
-    """Agents that ship with the product are not changed; their prompts can be."""
+    """Agents that ship with the product are not changed, but for their prompts and their grounding."""
+
+
+class AgentIsOwn(Conflict):
+    """What is set of agents that ship with the product is part of the definition of a tenant's own."""
 
 
 class TooManyAgents(Conflict):
@@ -38,7 +44,8 @@ class AgentAdmin:
     async def put_agent(self, tenant_id: UUID, name: str, content: Content) -> AgentRow:
         """A new version. Raises `AgentIsBuiltIn`, `BadAgentDefinition`, `TooManyAgents`."""
         if name in self.roster.shipped.agents:
-            raise AgentIsBuiltIn(f"'{name}' ships with the product; give your agent another name.")
+            remedy = "give your agent another name, or set its prompt or its grounding alone"
+            raise AgentIsBuiltIn(f"'{name}' ships with the product; {remedy}.")
         _checked(name, "name")
         own = {row.name for row in await self.roster.agents(tenant_id)}
         if name not in own and len(own) >= MOST_OWN:
@@ -49,6 +56,24 @@ class AgentAdmin:
             raise _bad("hand_off_to", f"there is no agent '{strangers[0][:100]}'")
         await self._check_prompt(tenant_id, content)
         return await self.roster.put_agent(tenant_id, name, content)
+
+    async def set_grounding(self, tenant_id: UUID, name: str, grounding: Grounding) -> None:
+        """What is done with claims of its answers that nothing supports, of an agent that ships with the product.
+
+        Raises `AgentNotFound`, `BadAgentDefinition` for one whose answers are looked up in no case, `Conflict` for an
+        agent of the tenant's own.
+        """
+        if name in _ANSWERS_IN_A_FORM:
+            raise _bad(
+                "grounding", f"the {name} answers in a form that is checked as such; it has no claims to look up"
+            )
+        if name not in self.roster.shipped.agents:
+            await self.roster.agent(tenant_id, name)
+            raise AgentIsOwn(f"'{name}' is yours: its grounding is part of its definition (PUT /v1/agents/{name}).")
+        if grounding is self.roster.shipped.agents[name].grounding:
+            await self.roster.retire_agent(tenant_id, name)
+        else:
+            await self.roster.put_agent(tenant_id, name, Override(grounding=grounding))
 
     async def delete_agent(self, tenant_id: UUID, name: str) -> None:
         """No run begins with it any more. Raises `AgentIsBuiltIn`, `AgentNotFound`."""

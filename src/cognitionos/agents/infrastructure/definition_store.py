@@ -80,9 +80,15 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int
 
 
+class Override(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tenant says of an agent that ships with the product; all else stays as it ships."""
+
+    grounding: Grounding
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRow:
-    """A version of a tenant's agent."""
+    """A version of a tenant's agent, or of what it says of one that ships with the product."""
 
     name: str
     version: int
@@ -133,13 +139,16 @@ class PostgresRoster:
             row = await (await connection.execute(_AGENT, {"name": role, "version": version})).fetchone()
         own_number, content, pinned, newest = row or (None, None, None, None)
         active = ActivePrompt(pinned=pinned, newest=newest).label
-        if content is not None:
-            read = msgspec.convert(content, Content)
-            return _definition(role, own_number, read, read.prompt_version or active or "1")
         built_in = self.shipped.agents.get(role)
-        if built_in is None:
+        if built_in is not None and content is not None:
+            grounding = msgspec.convert(content, Override).grounding
+            built_in = replace(built_in, version=own_number, grounding=grounding)
+        if built_in is not None:
+            return built_in if active is None else replace(built_in, prompt_version=active)
+        if content is None:
             raise _no_agent(role)
-        return built_in if active is None else replace(built_in, prompt_version=active)
+        read = msgspec.convert(content, Content)
+        return _definition(role, own_number, read, read.prompt_version or active or "1")
 
     async def own(self, tenant_id: UUID) -> list[OwnAgent]:
         """See `Roster.own`."""
@@ -161,7 +170,8 @@ class PostgresRoster:
         """The tenant's own, by name, in their newest version."""
         async with self._database.transaction(tenant_id) as connection:
             cursor = connection.cursor(row_factory=class_row(AgentRow))
-            return await (await cursor.execute(_AGENTS)).fetchall()
+            rows = await (await cursor.execute(_AGENTS)).fetchall()
+        return [row for row in rows if row.name not in self.shipped.agents]
 
     async def agent_versions(self, tenant_id: UUID, name: str) -> list[AgentRow]:
         """Every version of one, newest first, those of a deleted one as well."""
@@ -169,7 +179,7 @@ class PostgresRoster:
             cursor = connection.cursor(row_factory=class_row(AgentRow))
             return await (await cursor.execute(_AGENT_VERSIONS, (name,))).fetchall()
 
-    async def put_agent(self, tenant_id: UUID, name: str, content: Content) -> AgentRow:
+    async def put_agent(self, tenant_id: UUID, name: str, content: Content | Override) -> AgentRow:
         """A new version, which counts for runs that begin from now on."""
         values = {"tenant": tenant_id, "name": name, "content": Jsonb(msgspec.to_builtins(content))}
         async with self._database.transaction(tenant_id) as connection:

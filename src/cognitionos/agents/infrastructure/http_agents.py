@@ -51,9 +51,8 @@ class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent. `prompt` is the version new runs work with; `model` null is the default one; `version` null: built in.
-
-    `tools` of MCP servers and databases are named only.
+    """An agent. `prompt` is the version new runs work with; `model` null is the default one; `version` null: as it
+    ships with the product. `tools` of MCP servers and databases are named only.
     """
 
     role: str
@@ -118,6 +117,12 @@ class SetAgent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     hand_off_to: Names = []
     grounding: Grounding = Grounding.OFF
     limits: SetLimits = SetLimits()
+
+
+class SetGrounding(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is done with claims of its answers that nothing it was given supports."""
+
+    grounding: Grounding
 
 
 class PromptVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +205,24 @@ class AgentAdminRoutes(Controller):
         await agent_admin.put_agent(who.tenant_id, name, _content(name, data))
         return await _detail(agent_admin, toolbox, who, name)
 
+    @put(
+        "/{name:str}/grounding",
+        guards=[requires(Permission.AGENTS_ADMIN)],
+        summary="Set a built-in agent's grounding",
+        responses=problems(404, 409, 422),
+    )
+    async def set_grounding(
+        self,
+        name: FromPath[str],
+        data: JSONBody[SetGrounding],
+        agent_admin: NamedDependency[AgentAdmin],
+        toolbox: NamedDependency[Toolbox],
+        who: Who,
+    ) -> AgentDetail:
+        """A new version of what you say of it, for runs that begin from now on; all else stays as it ships."""
+        await agent_admin.set_grounding(who.tenant_id, name, data.grounding)
+        return await _detail(agent_admin, toolbox, who, name)
+
     @delete(
         "/{name:str}",
         guards=[requires(Permission.AGENTS_ADMIN)],
@@ -278,7 +301,7 @@ async def _view(admin: AgentAdmin, toolbox: Toolbox, who: Who, name: str) -> Age
     limits = agent.limits
     return AgentView(
         role=agent.role,
-        built_in=agent.is_built_in,
+        built_in=agent.role in admin.roster.shipped.agents,
         version=None if agent.is_built_in else agent.version,
         description=agent.description,
         prompt=agent.prompt,
