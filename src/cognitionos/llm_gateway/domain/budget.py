@@ -12,24 +12,16 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.domain.fees import NO_FEES
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price, tier_of
+from cognitionos.llm_gateway.domain.prompt_bound import PromptBound, predicted_tokens, prompt_bound
 from cognitionos.llm_gateway.domain.server_work import NOTHING, SEARCH_OPTIONS, ServerWork, server_work, unbounded
 
-TOKENS_PER_IMAGE = 50_000
-"""Above the dearest image of any current vision model (a large high-detail image on a small model)."""
-TOKENS_AROUND_A_MESSAGE = 8
-"""Role markers: 3 to 5 in the templates of current models."""
-TOKENS_AROUND_A_REQUEST = 64
-"""What a template says by itself, such as gpt-oss' system message."""
-TOKENS_AROUND_TOOLS = 512
-"""Preambles of tools and instructions for a schema that providers add."""
-_PLAIN_MESSAGE = {"role", "content"}
-_TOOLS = {"tools", "mcp_servers"}
 LIMIT_WHERE_NONE_IS_KNOWN = 4096
 """Completion tokens allowed on a priced model whose own limit nobody told and whose caller set none."""
 FEWEST_USEFUL_TOKENS = 16
-_BEYOND_WORDS = frozenset({"audio", "modalities", "cache_control"})
-_AN_HOUR = b'"1h"'
-"""How a request says that a part of its prompt is to be kept in a provider's cache for an hour."""
+_NO_WINDOW = (
+    "how many tokens it is cannot be told from its bytes, and nobody knows how long this model's prompt can get: send "
+    "it as text, or set max_input_tokens by PUT /v1/prices/MODEL"
+)
 SOFT_SHARE = 0.8
 HALT_SHARE = 0.95
 EXHAUSTED_SHARE = 0.95
@@ -149,7 +141,8 @@ class Held:
 class Bound:
     """The most a call can use at one price. `limit` is the completion limit to send, None to leave it unsaid.
 
-    `prompt` is that of all passes together; `answers` counts the choices of each pass.
+    `prompt` is that of all passes together; `answers` counts the choices of each pass. `predicted` are paid for with
+    each answer beside what it says.
     """
 
     price: Price
@@ -158,18 +151,20 @@ class Bound:
     limit: int | None
     answers: int = 1
     searches: int = 0
+    predicted: int = 0
 
     @property
     def cost_nanousd(self) -> int:
         """The most this call can cost here."""
-        return self.price.upper_bound(self.prompt, self.completion * self.answers, searches=self.searches)
+        made = (self.completion + self.predicted) * self.answers
+        return self.price.upper_bound(self.prompt, made, searches=self.searches)
 
     def affordable(self, amount_nanousd: int) -> int:
         """Completion tokens per answer that `amount_nanousd` surely pays for, no more than the bound has now."""
         if self.cost_nanousd <= amount_nanousd:
             return self.completion
         tokens = self.price.completion_tokens_for(amount_nanousd, prompt=self.prompt, searches=self.searches)
-        return tokens // self.answers
+        return tokens // self.answers - self.predicted
 
 
 @value
@@ -199,15 +194,16 @@ class Exposure:
 
 
 def exposure(request: ChatRequest, prices: Sequence[Price], *, encode: Callable[[Any], bytes]) -> Exposure:
-    """The most `request` can cost at any of `prices`: a token is at least one byte, whatever the tokenizer.
+    """The most `request` can cost at any of `prices`.
 
-    Raises `CallUnbounded` where what the provider does by itself can cost any amount, free models excepted.
+    Raises `CallUnbounded` where what it sends or what the provider does by itself can cost any amount, free models
+    excepted.
     """
-    prompt, words_only = _prompt_tokens(request, encode)
+    prompt, predicted = prompt_bound(request, encode), predicted_tokens(request, encode)
     work = NOTHING if all(price.is_free for price in prices) else server_work(request)
     tier = tier_of(request.extra)
-    narrowed = (price.narrowed(tier, words_only=words_only) for price in prices)
-    return Exposure(bounds=tuple(_bound(request, price, prompt, work) for price in narrowed))
+    narrowed = (price.narrowed(tier, words_only=prompt.words_only) for price in prices)
+    return Exposure(bounds=tuple(_bound(request, price, prompt, work, predicted) for price in narrowed))
 
 
 def prompt_estimate(request: ChatRequest, *, encode: Callable[[Any], bytes]) -> int:
@@ -215,9 +211,8 @@ def prompt_estimate(request: ChatRequest, *, encode: Callable[[Any], bytes]) -> 
     return max(len(encode(request.messages)) // 4, 1)
 
 
-def _bound(request: ChatRequest, price: Price, prompt: int, work: ServerWork) -> Bound:
-    if price.max_input_tokens is not None:
-        prompt = min(prompt, price.max_input_tokens)
+def _bound(request: ChatRequest, price: Price, sent: PromptBound, work: ServerWork, predicted: int) -> Bound:
+    prompt = _longest(sent, price)
     limit = request.max_tokens
     if limit is None and price.max_output_tokens is None and not price.is_free:
         limit = LIMIT_WHERE_NONE_IS_KNOWN
@@ -231,7 +226,18 @@ def _bound(request: ChatRequest, price: Price, prompt: int, work: ServerWork) ->
         limit=limit,
         answers=request.choices * work.passes,
         searches=work.searches,
+        predicted=predicted,
     )
+
+
+def _longest(sent: PromptBound, price: Price) -> int:
+    """The prompt tokens of one pass: what the model takes, where what is sent has no bound."""
+    window = price.max_input_tokens
+    if sent.beyond is None or price.is_free:
+        return sent.tokens if window is None else min(sent.tokens, window)
+    if window is None:
+        raise unbounded(sent.beyond, _NO_WINDOW)
+    return window
 
 
 def _lengthened(prompt: int, completion: int, price: Price, work: ServerWork) -> int:
@@ -250,24 +256,3 @@ def _lengthened(prompt: int, completion: int, price: Price, work: ServerWork) ->
     if price.max_input_tokens is None:
         raise unbounded("model", "nobody knows how long its prompt can get: set it by PUT /v1/prices/MODEL")
     return work.passes * price.max_input_tokens
-
-
-def _prompt_tokens(request: ChatRequest, encode: Callable[[Any], bytes]) -> tuple[int, bool]:
-    """The most tokens of the prompt, and whether it sends and asks for words only (`Price.words_only`)."""
-    images, words_only = 0, request.native is None and not request.extra.keys() & _BEYOND_WORDS
-    spoken: list[Any] = [each for each in (request.tools, request.response_format) if each]
-    with_tools = spoken or (request.native is not None and request.native.keys() & _TOOLS)
-    around = TOKENS_AROUND_A_REQUEST + (TOKENS_AROUND_TOOLS if with_tools else 0)
-    for message in request.messages:
-        content = message.get("content")
-        if isinstance(content, list):
-            texts = [part for part in content if part.get("type") != "image_url"]
-            images += len(content) - len(texts)
-            words_only = words_only and all(part.get("type") == "text" for part in content)
-            spoken.append([texts, message.get("tool_calls")])
-        else:
-            spoken.append(content if message.keys() == _PLAIN_MESSAGE else message)
-    around += TOKENS_AROUND_A_MESSAGE * len(request.messages)
-    sent = encode(spoken)
-    words_only = words_only and _AN_HOUR not in sent
-    return len(sent) + request.unseen_bytes + around + images * TOKENS_PER_IMAGE, words_only

@@ -99,9 +99,9 @@ class ChatRequest:
 
     @property
     def choices(self) -> int:
-        """How many answers are asked for (`n`)."""
-        wanted = self.extra.get("n")
-        return wanted if isinstance(wanted, int) and wanted > 1 else 1
+        """How many answers are made: as many as are asked for (`n`), or as the best of which is."""
+        wanted = (self.extra.get("n"), self.extra.get("best_of"))
+        return max((each for each in wanted if isinstance(each, int)), default=1)
 
     def content(self) -> dict[str, Any]:
         """Everything that decides the answer, in wire form, without the model and without the completion limit."""

@@ -21,6 +21,8 @@ _ROLES = frozenset({"user", "assistant", "system"})
 _HINTS = frozenset({"cache_control", "citations"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _OF_A_TOOL = frozenset({"name", "description", "input_schema", "strict", "type"})
+_WORDS_OF = {"text": "data", "content": "content"}
+"""Where a document of each kind has its words; one of blocks stays as it is."""
 _FAILED = "Error:"
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
@@ -127,8 +129,9 @@ def _part(block: dict[str, Any], where: str) -> dict[str, Any]:
     url = f"data:{source.get('media_type')};base64,{source.get('data')}" if is_inline else source.get("url")
     if block["type"] == "image" and url:
         return {"type": "image_url", "image_url": {"url": url}}
-    if block["type"] == "document" and source.get("type") in {"text", "content"}:
-        said = (block.get("title"), block.get("context"), source.get("data") or source.get("content"))
+    words = source.get(_WORDS_OF.get(str(source.get("type")), ""))
+    if block["type"] == "document" and isinstance(words, str):
+        said = (block.get("title"), block.get("context"), words)
         return {"type": "text", "text": "\n\n".join(each for each in said if isinstance(each, str) and each)}
     if block["type"] == "document" and is_inline:
         return {"type": "file", "file": {"filename": block.get("title") or "document.pdf", "file_data": url}}

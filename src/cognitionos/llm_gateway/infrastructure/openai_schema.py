@@ -11,6 +11,7 @@ from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ProviderFa
 from cognitionos.llm_gateway.domain.price import tier_of
 
 LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
+COUNT_FIELDS = ("n", "best_of")
 MOST_TOKENS = 2**40
 """Above any real count; a provider that reports more must not break the ledger's sums."""
 _NO_USAGE = b',"usage":null'
@@ -60,6 +61,8 @@ def chat_request(body: dict[str, Any], *, together: bool = False) -> ChatRequest
     limit_field = next((name for name in LIMIT_FIELDS if extra.get(name) is not None), None)
     limits = [extra.pop(name, None) for name in LIMIT_FIELDS]
     extra.pop("stream", None)
+    for name in COUNT_FIELDS:
+        _limit(extra.get(name), name)
     return ChatRequest(
         messages=messages,
         model=extra.pop("model", None),
