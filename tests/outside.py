@@ -14,7 +14,7 @@ from tests.serving import serving
 class Outside:
     """`keys` are the idempotency keys of the calls of each path, in order; `answers` the statuses it gives next (200).
 
-    A path in `gates` answers when its event is set.
+    A path in `gates` answers when its event is set, one in `leads` with a redirect to there.
     """
 
     address: str = ""
@@ -22,6 +22,7 @@ class Outside:
     bodies: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     answers: defaultdict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    leads: dict[str, str] = field(default_factory=dict)
 
     def url(self, path: str) -> str:
         """The address of a path."""
@@ -33,6 +34,8 @@ class Outside:
         self.bodies[request.path].append(await request.text())
         if request.path in self.gates:
             await self.gates[request.path].wait()
+        if request.path in self.leads:
+            return web.Response(status=307, headers={"location": self.leads[request.path]})
         scripted = self.answers[request.path]
         return web.json_response({}, status=scripted.popleft() if scripted else 200)
 

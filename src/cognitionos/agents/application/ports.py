@@ -9,7 +9,7 @@ from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, Ag
 from cognitionos.agents.domain.prompt import Prompt
 from cognitionos.agents.domain.role import AgentDefinition, OwnAgent
 from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
-from cognitionos.agents.domain.tool_rule import ToolRule
+from cognitionos.agents.domain.tool_rule import Spellings, ToolRule
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
 from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, Hear
 from cognitionos.platform.database import Write
@@ -109,9 +109,19 @@ class Files(Protocol):
         ...
 
 
+MustWait = Callable[[Mapping[str, Any]], bool]
+
+
+def _never(_arguments: Mapping[str, Any]) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """On whose behalf a tool works. `idempotency_key` is the same for every attempt of the same call."""
+    """On whose behalf a tool works. `idempotency_key` is the same for every attempt of the same call.
+
+    `must_wait` says of what a call leads to, as arguments, whether a person would have to approve it by itself.
+    """
 
     tenant_id: UUID
     project_id: UUID
@@ -120,6 +130,7 @@ class ToolContext:
     task_id: UUID
     user: str | None
     idempotency_key: str
+    must_wait: MustWait = _never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +154,8 @@ def _nothing_wrong() -> str | None:
 class Tool:
     """A tool that can be run. `why_not` says why it cannot be had on this machine, None: it can.
 
-    `effect_of` tells the effect of particular arguments where it is less than the tool's worst.
+    `effect_of` tells the effect of particular arguments where it is less than the tool's worst; `spellings`, in which
+    ways an argument may be written, so that no rule is evaded by another one.
     """
 
     spec: ToolSpec
@@ -151,6 +163,7 @@ class Tool:
     timeout_s: float = 60.0
     why_not: Callable[[], str | None] = _nothing_wrong
     effect_of: Callable[[Mapping[str, Any]], Effect] | None = None
+    spellings: Spellings = field(default_factory=dict)
 
     def effect(self, arguments: Mapping[str, Any]) -> Effect:
         """What this call may do to the outside world."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cognitionos.agents.application.hand_off import hand_off_tool
-from cognitionos.agents.application.ports import Kit, Tool
+from cognitionos.agents.application.ports import Kit, MustWait, Tool
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, Access, Effect
 from cognitionos.agents.domain.tool_rule import ToolRule, rule_for
@@ -18,11 +18,15 @@ ADDED_FOR = ("executor",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedCall:
-    """A call that may be made; `rule` is there where a person has to approve it first."""
+    """A call that may be made; `rule` is there where a person has to approve it first.
+
+    `must_wait` says whether other arguments, that the call leads to, would have to be approved by themselves.
+    """
 
     tool: Tool
     arguments: Mapping[str, Any]
     effect: Effect
+    must_wait: MustWait
     rule: ToolRule | None = None
 
 
@@ -68,8 +72,18 @@ def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCal
         return Refusal(str(error), spec.name)
     effect = chosen.effect(arguments)
     rule = rule_for(kit.rules, spec.rule_name)
-    waits = rule is not None and rule.needs_approval(with_defaults(arguments, spec.parameters))
-    return CheckedCall(tool=chosen, arguments=arguments, effect=effect, rule=rule if waits else None)
+
+    def must_wait(given: Mapping[str, Any]) -> bool:
+        return rule is not None and rule.needs_approval(with_defaults(given, spec.parameters), chosen.spellings)
+
+    waits = must_wait(arguments)
+    led = _leads_anywhere if waits else must_wait
+    return CheckedCall(tool=chosen, arguments=arguments, effect=effect, must_wait=led, rule=rule if waits else None)
+
+
+def _leads_anywhere(_given: Mapping[str, Any]) -> bool:
+    """Of a call that a person approved, with what it leads to."""
+    return False
 
 
 def _of_full_name(name: str, permitted: Mapping[str, Tool]) -> Tool | None:

@@ -4,12 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from cognitionos.agents.application.ports import Kit, KitOf, Observer, Tool, ToolAnswer, no_kit
+from cognitionos.agents.application.ports import Kit, KitOf, Observer, Tool, ToolAnswer, ToolContext, no_kit
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.tool_access import CheckedCall, Refusal, check, permitted_tools
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost, Step, StepKind, storable
@@ -115,7 +115,8 @@ class Toolbox:
             is_first = await session.begin_effect(key, tool=call.name, effect=checked.effect, arguments=call.arguments)
             if not is_first and checked.effect is Effect.UNSAFE:
                 return _Ended(CallOutcome.INTERRUPTED, ToolAnswer(content={"error": _INTERRUPTED}, is_error=True))
-        return await _under_deadline(checked.tool, session, key, dict(checked.arguments))
+        context = replace(session.tool_context(key), must_wait=checked.must_wait)
+        return await _under_deadline(checked.tool, context, dict(checked.arguments))
 
     async def _journal(
         self,
@@ -194,10 +195,10 @@ def _label(checked: CheckedCall | Refusal) -> str:
     return f"{name.partition('.')[0] if name.startswith('sql') else 'mcp'}" if "." in name else name or "unknown"
 
 
-async def _under_deadline(chosen: Tool, session: Session, key: str, arguments: dict[str, Any]) -> _Ended:
+async def _under_deadline(chosen: Tool, context: ToolContext, arguments: dict[str, Any]) -> _Ended:
     try:
         async with asyncio.timeout(chosen.timeout_s):
-            answer = await chosen.run(session.tool_context(key), arguments)
+            answer = await chosen.run(context, arguments)
     except (LeaseLost, AgentFailed, BudgetExhausted):
         raise
     except TimeoutError:

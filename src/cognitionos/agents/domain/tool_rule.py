@@ -1,7 +1,7 @@
 """What a tenant says of a tool: who may use it, and which calls wait for a person."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -34,6 +34,11 @@ class Comparison(StrEnum):
     EXISTS = "exists"
 
 
+Spell = Callable[[str], Sequence[str]]
+"""Other ways to write the same text: first as the tool takes it. None of what it refuses."""
+Spellings = Mapping[str, Spell]
+"""Of the arguments that may be written in several ways, by name."""
+
 _COMPARE: Mapping[Comparison, Callable[[Any, Any], Any]] = {
     Comparison.EQUALS: operator.eq,
     Comparison.DIFFERS: operator.ne,
@@ -56,13 +61,25 @@ class Condition:
     op: Comparison
     value: Any = None
 
-    def holds(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether it holds. What cannot be compared (a text with a number) counts as holding: a person looks."""
+    def holds(self, arguments: Mapping[str, Any], spellings: Spellings | None = None) -> bool:
+        """Whether it holds. What cannot be compared (a text with a number) counts as holding: a person looks.
+
+        Of an argument with `spellings` it is enough that it holds for one of them, or for one of the value's.
+        """
         there, found = _at(arguments, self.path)
         if not there:
             return self.op is Comparison.DIFFERS or (self.op is Comparison.EXISTS and self.value is False)
+        spell = (spellings or {}).get(self.path)
+        if spell is None or not isinstance(found, str):
+            return self._compares(found, self.value)
+        if self.op is Comparison.DIFFERS:
+            return self._compares(_as_taken(found, spell), _as_taken(self.value, spell))
+        ways, values = (found, *spell(found)), _values(self.value, spell)
+        return any(self._compares(way, value) for way in ways for value in values)
+
+    def _compares(self, found: Any, value: Any) -> bool:
         try:
-            return bool(_COMPARE[self.op](found, self.value))
+            return bool(_COMPARE[self.op](found, value))
         except TypeError:
             return True
 
@@ -87,10 +104,10 @@ class ToolRule:
         """Whether this role may use the tool."""
         return self.allowed and (not self.roles or role in self.roles)
 
-    def needs_approval(self, arguments: Mapping[str, Any]) -> bool:
+    def needs_approval(self, arguments: Mapping[str, Any], spellings: Spellings | None = None) -> bool:
         """Whether a call with these arguments waits for a person."""
         if self.approval is Approval.WHEN:
-            return all(condition.holds(arguments) for condition in self.conditions)
+            return all(condition.holds(arguments, spellings) for condition in self.conditions)
         return self.approval is Approval.ALWAYS
 
 
@@ -99,6 +116,18 @@ def rule_for(rules: Mapping[str, ToolRule], name: str) -> ToolRule | None:
     if name in rules or "." not in name:
         return rules.get(name)
     return rules.get(f"{name.partition('.')[0]}.*")
+
+
+def _as_taken(value: Any, spell: Spell) -> Any:
+    """The text as the tool takes it."""
+    return next(iter(spell(value)), value) if isinstance(value, str) else value
+
+
+def _values(value: Any, spell: Spell) -> list[Any]:
+    """A rule's value in each of its spellings; of a list, with those of its members."""
+    if isinstance(value, list):
+        return [[way for each in value for way in _values(each, spell)]]
+    return [value, *spell(value)] if isinstance(value, str) else [value]
 
 
 def _at(value: Any, path: str) -> tuple[bool, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from cognitionos.agents.application.ports import Tool, ToolAnswer, ToolContext
 from cognitionos.agents.domain.tool import Effect, ToolSpec, clipped
 from cognitionos.agents.infrastructure.http_tool import METHODS, HttpTool
+from cognitionos.platform.url_spellings import spellings
 
 _TIMEOUT_S = 30.0
 _SHOWN = 8_000
@@ -42,7 +43,14 @@ class HttpRequestTool:
     @property
     def tool(self) -> Tool:
         """As agents know it."""
-        return Tool(spec=SPEC, run=self.run, timeout_s=_TIMEOUT_S + 5, why_not=self._why_not, effect_of=effect_of)
+        return Tool(
+            spec=SPEC,
+            run=self.run,
+            timeout_s=_TIMEOUT_S + 5,
+            why_not=self._why_not,
+            effect_of=effect_of,
+            spellings={"url": spellings},
+        )
 
     async def run(self, context: ToolContext, arguments: Mapping[str, Any]) -> ToolAnswer:
         """Every status is an answer; what is refused or does not answer is an error."""
@@ -55,6 +63,7 @@ class HttpRequestTool:
             json=arguments.get("json"),
             idempotency_key=context.idempotency_key,
             timeout_s=_TIMEOUT_S,
+            may_follow=lambda method, url: not context.must_wait({**arguments, "method": method, "url": url}),
         )
         told = {
             "status": response.status,

@@ -8,7 +8,7 @@ import asyncio
 import json as json_format
 import socket
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from cognitionos.kernel.errors import Invalid, Unavailable
+from cognitionos.kernel.errors import Forbidden, Invalid, Unavailable
 from cognitionos.platform.http_address import (
     AllowedHosts,
     BadUrl,
@@ -47,8 +47,20 @@ class HttpRequestRefused(Invalid):
     """The method, a header or the body is not one that the tool sends."""
 
 
+class RedirectNotApproved(Forbidden):
+    """The redirect leads to what a person has to approve."""
+
+
 class HttpHostUnavailable(Unavailable):
     """The host did not answer in time, or not in HTTP."""
+
+
+MayFollow = Callable[[str, str], bool]
+"""Whether a redirect may be followed: the method and the URL of the next request."""
+
+
+def _anywhere(_method: str, _url: str) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +106,16 @@ class HttpTool:
         json: Any = None,
         idempotency_key: str | None = None,
         timeout_s: float = 30,
+        may_follow: MayFollow = _anywhere,
     ) -> HttpToolResponse:
-        """Send one request and follow its redirects; every status is an answer.
+        """Send one request and follow its redirects, each where `may_follow`; every status is an answer.
 
         Raises `BadUrl`, `DestinationRefused`, `HttpRequestRefused`, `HostNotFound`, `HttpHostUnavailable`.
         """
         request = self._prepare(method.upper(), headers or {}, body, json, idempotency_key)
         try:
             async with asyncio.timeout(min(timeout_s, self.max_timeout_s)):
-                return await self._follow(request, url)
+                return await self._follow(request, url, may_follow)
         except TimeoutError as error:
             raise HttpHostUnavailable(f"no answer within {min(timeout_s, self.max_timeout_s):g} s") from error
         except (aiohttp.ClientError, zlib.error, OSError) as error:
@@ -132,7 +145,7 @@ class HttpTool:
             )
         return _Request(method=method, headers={"user-agent": "CognitionOS", **chosen}, body=body)
 
-    async def _follow(self, request: _Request, url: str | URL) -> HttpToolResponse:
+    async def _follow(self, request: _Request, url: str | URL, may_follow: MayFollow) -> HttpToolResponse:
         for _ in range(_MAX_HOPS + 1):
             there = await approve(url, allowed=self._allowed, resolve=self.resolve)
             async with _answer(there, request) as response:
@@ -141,6 +154,11 @@ class HttpTool:
                     return await self._read(response)
                 url = _next_url(there.url, location)
                 request = _redirected(request, response.status, same_origin=there.url.origin() == url.origin())
+                if not may_follow(request.method, str(url)):
+                    raise RedirectNotApproved(
+                        f"It answered {response.status} and leads to {url}. A rule wants a person to approve a call of "
+                        "that address: call it yourself."
+                    )
         raise HttpHostUnavailable(f"more than {_MAX_HOPS} redirects")
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpToolResponse:
@@ -235,10 +253,6 @@ def _charset(response: aiohttp.ClientResponse) -> str:
     except (LookupError, ValueError):
         return "utf-8"
     return name
-
-
-def _is_plain(value: str) -> bool:
-    return all(" " <= letter <= "~" or letter == "\t" for letter in value)
 
 
 def _is_token(name: str) -> bool:
