@@ -142,3 +142,48 @@ async def test_a_call_that_was_cut_off_is_made_by_no_retry_however_many(world: W
 
     assert (run["status"], await world.outcomes(run)) == ("succeeded", ["interrupted", "interrupted"])
     assert len(world.outside.keys["/cut"]) == 1
+
+
+def posts(world: World, path: str, **more: Any) -> dict[str, Any]:
+    return {"kind": "http", "input": {"method": "POST", "url": world.outside.url(path), "json": 1}, **more}
+
+
+def starts(workflow: str) -> dict[str, Any]:
+    return {"kind": "workflow", "input": {"workflow": workflow}}
+
+
+async def declared(world: World, name: str, **tasks: Any) -> None:
+    await world.asked("/v1/workflows", name=name, tasks=tasks)
+
+
+async def test_a_retry_takes_up_the_runs_below_in_place_however_deep(world: World) -> None:
+    world.outside.answers["/deep-bad"].extend([400, 200])
+    await declared(world, "deepest", good=posts(world, "/deep"), bad=posts(world, "/deep-bad", depends_on=["good"]))
+    await declared(world, "deeper", before=posts(world, "/between"), w={**starts("deepest"), "depends_on": ["before"]})
+    href = await world.started("deep", w=starts("deeper"), v=posts(world, "/after", depends_on=["w"]))
+    await world.until(href, "failed")
+
+    await world.asked(f"{href}/retry")
+    run = await world.until(href, "succeeded", "failed")
+
+    keys = world.outside.keys
+    assert run["status"] == "succeeded", run
+    assert [len(keys[path]) for path in ("/between", "/deep", "/deep-bad", "/after")] == [1, 1, 2, 1]
+    assert len(set(keys["/deep-bad"])) == 1
+
+
+async def test_a_cancelled_run_is_taken_up_with_the_runs_below_and_those_of_a_maps_items(world: World) -> None:
+    world.outside.gates["/held"] = gate = asyncio.Event()
+    await declared(world, "held", good=posts(world, "/kept"), bad=posts(world, "/held", depends_on=["good"]))
+    each = {"kind": "map", "input": {"over": [1, 2], "task": starts("held")}}
+    href = await world.started("holding", w=starts("held"), each=each)
+    await eventually(lambda: len(world.outside.keys["/held"]) == 3, timeout_s=30)
+    await world.asked(f"{href}/cancel")
+    gate.set()
+
+    await world.asked(f"{href}/retry")
+    run = await world.until(href, "succeeded", "failed")
+
+    assert run["status"] == "succeeded", run
+    assert len(world.outside.keys["/kept"]) == 3
+    assert (len(world.outside.keys["/held"]), len(set(world.outside.keys["/held"]))) == (6, 3)

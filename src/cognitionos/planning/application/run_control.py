@@ -61,24 +61,31 @@ class RunControl:
     async def retry(self, who: Principal, run_id: UUID) -> None:
         """Do again what failed, and what was cancelled because of it; finished work stays. Raises `RunNotFailed`.
 
+        Runs that failed or were cancelled below are taken up in the same way, in place.
+
         The journals go aside first: agents must not go on from answers that led to the failure. What a journal is set
         aside for is named by fencing numbers, so that a second retry cannot reach what the first one started.
         """
         async with self.begin(who.tenant_id) as work:
             (await work.runs.locked(run_id)).must_have_failed()
-            tasks = await work.runs.ended_badly(run_id)
-        await self.set_aside(who.tenant_id, run_id, tasks)
+            runs = [run_id, *await work.runs.failed_below(run_id)]
+            tasks = {each: await work.runs.ended_badly(each) for each in runs}
+        for each, ended in tasks.items():
+            await self.set_aside(who.tenant_id, each, ended)
         crash_point(JOURNALS_SET_ASIDE)
         async with self.begin(who.tenant_id) as work:
-            run = await work.runs.locked(run_id)
-            await work.runs.retry(run, self.now())
+            run, *nested = [await work.runs.locked(each) for each in runs]
+            below = [each for each in nested if each.status.has_failed]  # nobody has retried it by itself meanwhile
+            for going_on in (run, *below):
+                await work.runs.retry(going_on, self.now(), below=[each.id for each in below])
             await _goal_follows(work, run)
-        log.info("run_retried", run_id=str(run_id), tasks=len(tasks))
-        await self._go_on(run_id)
+        log.info("run_retried", run_id=str(run_id), tasks=sum(map(len, tasks.values())), runs=len(runs))
+        await self._go_on(*runs)
 
-    async def _go_on(self, run_id: UUID) -> None:
+    async def _go_on(self, *runs: UUID) -> None:
         await self.signals.send(TASKS)
-        await self.signals.send(run_channel(run_id))
+        for run_id in runs:
+            await self.signals.send(run_channel(run_id))
 
 
 async def _goal_follows(work: Work, run: Run) -> None:

@@ -31,6 +31,11 @@ class RunStatus(StrEnum):
         """Whether nothing more will happen."""
         return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended without its result."""
+        return self in {RunStatus.FAILED, RunStatus.CANCELLED}
+
 
 class RunNotFound(NotFound):
     """No such run, or not of this tenant."""
@@ -145,7 +150,7 @@ class Run:
 
     def must_have_failed(self) -> None:
         """Raise `RunNotFailed` unless there is something to retry."""
-        if self.status not in {RunStatus.FAILED, RunStatus.CANCELLED}:
+        if not self.status.has_failed:
             remedy = "fork it instead" if self.status is RunStatus.SUCCEEDED else "cancel it first"
             raise RunNotFailed(f"The run {self.id} is {self.status}, there is nothing to retry; {remedy}.")
 

@@ -1,6 +1,6 @@
 """Pausing, resuming and retrying runs: what it does to the rows of their tasks, under the run's row lock."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,27 +19,37 @@ WITH RECURSIVE below AS (
 """
 _RELEASE = "UPDATE tasks SET status = 'ready' WHERE run_id = %s AND status = 'paused'"
 # not what was collected, nor what another plan has replaced
-_BADLY = """a.run_id = %s AND a.status IN ('failed', 'cancelled') AND NOT (
+_BADLY = """a.status IN ('failed', 'cancelled') AND NOT (
   a.spec -> '$state' ? 'collect'
   AND EXISTS (SELECT FROM tasks m WHERE m.id = ANY(a.dependents) AND m.status = 'succeeded')
 ) AND NOT coalesce(a.spec -> '$state', '{}') ? 'replaced'"""
-_ENDED_BADLY = f"SELECT a.id, a.fence FROM tasks a WHERE {_BADLY} ORDER BY a.id"  # noqa: S608 - a constant
-# what a task waited for is forgotten, what it is of a map stays; a map waits for its items again
+_ENDED_BADLY = f"SELECT a.id, a.fence FROM tasks a WHERE a.run_id = %s AND {_BADLY} ORDER BY a.id"  # noqa: S608 - a constant
+_FAILED_BELOW = f"""
+WITH RECURSIVE again AS (
+  SELECT %s::uuid AS id
+  UNION ALL
+  SELECT r.id FROM again g JOIN tasks a ON a.run_id = g.id JOIN runs r ON r.parent_task_id = a.id
+  WHERE {_BADLY} AND a.kind = 'workflow' AND a.spec -> '$state' ->> 'run_id' = r.id::text
+    AND r.parent_run_id = g.id AND r.status IN ('failed', 'cancelled')
+) SELECT id FROM again WHERE id <> %s ORDER BY id
+"""  # noqa: S608 - a constant
+# what a task waited for is forgotten, but for the run it had started, whose end wakes it; what it is of a map stays;
+# a map waits for its items again
 _OPEN_AGAIN = f"""
 UPDATE tasks t SET pending_deps = n.pending, status = CASE WHEN n.pending = 0 THEN 'ready' ELSE 'pending' END,
-  ready_at = CASE WHEN n.pending = 0 THEN now() END, attempt = 0, failures = 0, error = NULL, output = NULL,
-  output_payload = NULL, details = NULL, started_at = NULL, finished_at = NULL,
+  ready_at = CASE WHEN n.pending = 0 THEN now() + make_interval(days => n.days) END, attempt = 0, failures = 0,
+  error = NULL, output = NULL, output_payload = NULL, details = NULL, started_at = NULL, finished_at = NULL,
   spec = t.spec - '$state' || coalesce((
     SELECT jsonb_build_object('$state', jsonb_object_agg(s.key, s.value)) FROM jsonb_each(t.spec -> '$state') s
-    WHERE s.key IN ('item', 'index', 'collect', 'items') HAVING count(*) > 0), '{{}}')
+    WHERE s.key IN ('item', 'index', 'collect', 'items', 'run_id', 'workflow', 'version') HAVING count(*) > 0), '{{}}')
 FROM (
   SELECT a.id, a.position, a.is_held::int + (
     SELECT count(*) FROM tasks d WHERE d.id = ANY(a.dependencies) AND d.status NOT IN ('succeeded', 'skipped')
   ) + CASE WHEN a.spec -> '$state' ? 'items' THEN (
     SELECT count(*) FROM tasks i WHERE i.run_id = a.run_id AND i.dependents = ARRAY[a.id]
       AND i.spec -> '$state' ? 'item' AND i.status <> 'succeeded'
-  ) ELSE 0 END AS pending
-  FROM tasks a WHERE {_BADLY}
+  ) ELSE 0 END AS pending, CASE WHEN a.spec -> '$state' ->> 'run_id' = ANY(%s) THEN 365 * 100 ELSE 0 END AS days
+  FROM tasks a WHERE a.run_id = %s AND {_BADLY}
 ) AS n WHERE t.id = n.id RETURNING t.key, t.position, t.id
 """  # noqa: S608 - a constant
 _SET_ASIDE = """
@@ -68,8 +78,16 @@ async def ended_badly(connection: Connection, run_id: UUID) -> list[tuple[UUID, 
     return list(await (await connection.execute(_ENDED_BADLY, (run_id,))).fetchall())
 
 
-async def open_again(connection: Connection, run: Run) -> Sequence[str]:
-    """Let the tasks that failed or were cancelled start anew; gives their keys, in order."""
-    rows = await (await connection.execute(_OPEN_AGAIN, (run.id,))).fetchall()
+async def failed_below(connection: Connection, run_id: UUID) -> list[UUID]:
+    """The runs that failed or were cancelled below tasks that did, each after the one that started it."""
+    return [row[0] for row in await (await connection.execute(_FAILED_BELOW, (run_id, run_id))).fetchall()]
+
+
+async def open_again(connection: Connection, run: Run, *, below: Collection[UUID]) -> Sequence[str]:
+    """Let the tasks that failed or were cancelled start anew; gives their keys, in order.
+
+    Those that had started one of the runs `below`, which go on, wait for it.
+    """
+    rows = await (await connection.execute(_OPEN_AGAIN, ([str(each) for each in below], run.id))).fetchall()
     await connection.execute(_SET_ASIDE, (uuid_array([row[2] for row in rows]),))
     return [row[0] for row in sorted(rows, key=lambda row: int(row[1]))]

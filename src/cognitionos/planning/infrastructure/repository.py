@@ -123,11 +123,18 @@ class Runs:
         """The tasks that failed or were cancelled, each with its fencing number."""
         return await control_rows.ended_badly(await self._work.connection(), run_id)
 
-    async def retry(self, run: Run, now: datetime) -> None:
-        """Let what failed or was cancelled of a locked run start anew. Raises `RunNotFailed`."""
+    async def failed_below(self, run_id: UUID) -> list[UUID]:
+        """The runs to retry with this one: those that its failed and cancelled tasks had started, and so on down."""
+        return await control_rows.failed_below(await self._work.connection(), run_id)
+
+    async def retry(self, run: Run, now: datetime, *, below: Collection[UUID] = ()) -> None:
+        """Let what failed or was cancelled of a locked run start anew, or wait for the locked runs `below` that go on.
+
+        Raises `RunNotFailed`.
+        """
         run.must_have_failed()
         connection = await self._work.connection()
-        events = run.retry(await control_rows.open_again(connection, run))
+        events = run.retry(await control_rows.open_again(connection, run, below=below))
         await run_rows.append_events(connection, run, events, at=now)
         await self._work.session.flush()
 
