@@ -66,6 +66,16 @@ async def test_agents_that_are_not_there_are_named_by_their_tasks_with_the_remed
     assert (await client.get("/v1/workflows/strangers")).status_code == 404
 
 
+async def test_a_fork_s_changes_are_looked_up_too(client: httpx.AsyncClient) -> None:
+    run, _ = await run_of(client, "to-be-forked", an_agent())
+
+    refused = await client.post(f"/v1/runs/{run['id']}/fork", json={"changes": {"t": {"agent": "nobody"}}})
+    made = await client.post(f"/v1/runs/{run['id']}/fork", json={"changes": {"t": {"agent": "researcher"}}})
+
+    assert list(faults(refused)) == ["changes.t.agent"]
+    assert made.status_code == 202, made.text
+
+
 async def test_an_own_agent_is_known_and_what_comes_by_reference_is_looked_up_in_the_run(
     client: httpx.AsyncClient,
 ) -> None:

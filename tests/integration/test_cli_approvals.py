@@ -48,6 +48,17 @@ def test_a_workflow_is_put_started_approved_and_signalled(stack: RunningStack, t
     assert "approved   until" in listed.stdout
 
 
+def test_a_workflow_that_names_nobody_is_refused_by_the_task_s_field(stack: RunningStack, tmp_path: Path) -> None:
+    (tmp_path / "lost.yaml").write_text("tasks: {a: {kind: agent, input: {agent: nobody, instructions: Write.}}}\n")
+
+    plain = stack.cognitionos("workflow", "put", str(tmp_path / "lost.yaml"))
+    as_json = stack.cognitionos("workflow", "put", str(tmp_path / "lost.yaml"), "--json")
+
+    for refused in (plain, as_json):
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "tasks.a.input.agent: there is no agent 'nobody'; make it by PUT /v1/agents/{name}" in refused.stderr
+
+
 def test_a_file_that_says_no_workflow_is_named(tmp_path: Path) -> None:
     task = "tasks: {a: {kind: value, input: %s}}"
     texts = {"list.yaml": "- 1", "broken.yaml": "a: [", "empty.yaml": "", "twice.yaml": "tasks: {a: {}, a: {}}"}

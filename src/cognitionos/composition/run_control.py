@@ -22,6 +22,7 @@ def build(base: Base, *, begin: Begin, gateway: Gateway, agents: Agents) -> Cont
             begin=begin,
             signals=base.signals,
             copy_files=agents.copy_files,
+            strangers=agents.strangers,
             open_budget=gateway.open_budget,
             now=base.now,
             new_id=base.new_id,

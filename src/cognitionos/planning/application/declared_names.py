@@ -22,11 +22,17 @@ class FindStrangers(Protocol):
 
 async def check_workers(strangers: FindStrangers, tenant_id: UUID, named: Sequence[Named]) -> None:
     """Raise `InvalidWorkflow` for agents and tools that are not there."""
+    _refuse(await worker_faults(strangers, tenant_id, named))
+
+
+async def worker_faults(strangers: FindStrangers, tenant_id: UUID, named: Sequence[Named]) -> dict[str, str]:
+    """Which agents and tools are not there, by field, with what to do about it."""
     agents, tools = _distinct(named, NamedKind.AGENT), _distinct(named, NamedKind.TOOL)
-    if agents or tools:
-        found = await strangers(tenant_id, agents=agents, tools=tools)
-        told = {NamedKind.AGENT: found.agents, NamedKind.TOOL: found.tools, NamedKind.WORKFLOW: {}}
-        _refuse({each.field: told[each.kind][each.name] for each in named if each.name in told[each.kind]})
+    if not agents and not tools:
+        return {}
+    found = await strangers(tenant_id, agents=agents, tools=tools)
+    told = {NamedKind.AGENT: found.agents, NamedKind.TOOL: found.tools, NamedKind.WORKFLOW: {}}
+    return {each.field: told[each.kind][each.name] for each in named if each.name in told[each.kind]}
 
 
 async def check_workflows(

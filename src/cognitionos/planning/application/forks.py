@@ -1,16 +1,26 @@
 """Forks: a run done again from some task on, with what came before it reused."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
+from cognitionos.planning.application.declared_names import FindStrangers, worker_faults
 from cognitionos.planning.application.engine import TASKS
 from cognitionos.planning.application.runs import Begin
-from cognitionos.planning.domain.fork import ForkedTask, InvalidFork, changed_specs, done_again, forked, result_of
+from cognitionos.planning.domain.fork import (
+    ForkedTask,
+    InvalidFork,
+    OldTask,
+    changed_specs,
+    done_again,
+    forked,
+    result_of,
+)
 from cognitionos.planning.domain.goal import Goal
+from cognitionos.planning.domain.named import names_of
 from cognitionos.planning.domain.run import Run, RunEvent
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.signals import Signals
@@ -43,6 +53,7 @@ class Forks:
     begin: Begin
     signals: Signals
     copy_files: CopyFiles
+    strangers: FindStrangers
     open_budget: Callable[[UUID, str, int], Awaitable[None]]
     now: Clock
     new_id: Callable[[], UUID]
@@ -61,6 +72,7 @@ class Forks:
         first = [*start.changes, *([start.task] if start.task is not None else [])]
         run_input = source.input if start.run_input is SAME else start.run_input
         made = changed_specs(tasks, specs, start.changes, run_input=run_input)
+        await self._check_names(who, tasks, start)
         kept, again = done_again(tasks, start=first, input_changed=start.run_input is not SAME)
         if not again:
             raise InvalidFork("All of it had ended well; say from which task on it is to be done again.")
@@ -80,6 +92,14 @@ class Forks:
         log.info("run_forked", run_id=str(run.id), forked_from=str(run_id), again=len(again))
         await self.signals.send(TASKS)
         return run
+
+    async def _check_names(self, who: Principal, tasks: Sequence[OldTask], start: ForkFrom) -> None:
+        """What a change names outright must be there, as in a workflow."""
+        kinds = {task.key: task.kind for task in tasks}
+        named = [name for key, given in start.changes.items() for name in names_of(kinds[key], given, f"changes.{key}")]
+        faults = await worker_faults(self.strangers, who.tenant_id, named)
+        if faults:
+            raise InvalidFork("; ".join(f"{at}: {fault}" for at, fault in faults.items()), fields=faults)
 
     def _run(self, who: Principal, source: Run, start: ForkFrom, tasks: list[ForkedTask]) -> Run:
         return Run(

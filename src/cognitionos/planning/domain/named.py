@@ -35,13 +35,15 @@ class Named:
 
 def names_in(tasks: Mapping[str, DeclaredTask]) -> list[Named]:
     """Every name in checked tasks, those of maps' items included."""
-    found: list[Named] = []
-    for key, task in tasks.items():
-        found += _names(task.kind, task.input, f"tasks.{key}.input")
-        item = task.input.get(MAP_TASK) if task.kind == "map" else None
-        if isinstance(item, Mapping):
-            found += _names(item.get("kind"), item.get("input"), f"tasks.{key}.input.{MAP_TASK}.input")
-    return found
+    return [each for key, task in tasks.items() for each in names_of(task.kind, task.input, f"tasks.{key}.input")]
+
+
+def names_of(kind: str, given: Any, at: str) -> Iterator[Named]:
+    """The names in one task's input, of which `at` is the field."""
+    yield from _names(kind, given, at)
+    item = given.get(MAP_TASK) if kind == "map" and isinstance(given, Mapping) else None
+    if isinstance(item, Mapping):
+        yield from _names(item.get("kind"), item.get("input"), f"{at}.{MAP_TASK}.input")
 
 
 def always_started(tasks: Mapping[str, DeclaredTask]) -> list[Named]:
