@@ -228,5 +228,5 @@ def _is_shuffled(one: Reading, other: Reading) -> bool:
     start = next(place for place, word in enumerate(mine) if word != theirs[place])
     end = next(place for place in range(len(mine), 0, -1) if mine[place - 1] != theirs[place - 1])
     here, there = mine[start:end], theirs[start:end]
-    moved = any(here[place:] + here[:place] == there for place in range(1, len(here)))
-    return not moved or (len(mine) > _FEW_WORDS and len(here) < len(mine))
+    first = there.index(here[0])
+    return there[first:] + there[:first] != here or (len(mine) > _FEW_WORDS and len(here) < len(mine))

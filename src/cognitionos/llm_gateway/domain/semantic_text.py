@@ -278,12 +278,13 @@ def _roles(words: list[str], content: frozenset[str]) -> frozenset[tuple[str, st
 
 def _denied(words: list[str], content: frozenset[str]) -> frozenset[str]:
     """The content word behind each negation."""
-    found = (
-        next((stem(each) for each in words[place + 1 :] if stem(each) in content), "")
-        for place, word in enumerate(words)
-        if word in NEGATIONS
-    )
-    return frozenset(found) - {""}
+    found, behind = set(), ""
+    for word in reversed(words):
+        if word in NEGATIONS and behind:
+            found.add(behind)
+        if stem(word) in content:
+            behind = stem(word)
+    return frozenset(found)
 
 
 def _owner(lowered: str) -> str:
