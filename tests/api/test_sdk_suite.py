@@ -10,22 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anthropic
-import httpx
 import openai
 import pytest
-from anthropic import AsyncAnthropic
-from openai import AsyncOpenAI
-from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
-from tests.api_process import api_process
+from tests.anthropic_upstream import Tell
+from tests.api.sdk_bench import CLAUDE, GPT, Bench, Case, Door, running_bench
 from tests.conftest import Run
-from tests.edge import Caller, a_caller
 from tests.shapes import in_turn, shape
-from tests.upstream import Say, Upstream, running_upstream
+from tests.upstream import Say
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
 
-GPT, CLAUDE = "gpt-4o-mini", "claude-haiku-4-5"
 ONLY_OPENAI = frozenset({"service_tier", "system_fingerprint", "audio_tokens", "completion_tokens_details"})
 ONLY_ANTHROPIC = frozenset({"cache_creation_input_tokens", "cache_read_input_tokens"})
 NEW_HERE = frozenset({"budget", "resets_at", "param", "code", "estimated"})
@@ -45,81 +40,11 @@ CALLED = [
 USED = [{"type": "tool_use", "id": f"toolu_{city}", "name": "weather", "input": {"city": city}} for city in CITIES]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Door:
-    """Where a case is asked: the stand-in or us, as somebody, for a model."""
-
-    openai: AsyncOpenAI
-    anthropic: AsyncAnthropic
-    model: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One use of an SDK; what the providers answer to it, in OpenAI's words and in Anthropic's."""
-
-    name: str
-    use: Callable[[Door], Awaitable[Any]]
-    says: list[Say] = field(default_factory=list)
-    tells: list[Tell] = field(default_factory=list)
-
-
-@dataclass(kw_only=True)
-class Bench:
-    """The two stand-ins, and us before them."""
-
-    gpt: Upstream
-    claude: AnthropicUpstream
-    url: str
-    caller: Caller
-    poor: Caller
-
-    def direct(self) -> Door:
-        return Door(
-            openai=AsyncOpenAI(base_url=self.gpt.base_url, api_key=self.gpt.api_key, max_retries=0),
-            anthropic=AsyncAnthropic(base_url=self.claude.base_url, api_key=self.claude.api_key, max_retries=0),
-            model="",
-        )
-
-    def ours(self, model: str, *, who: Caller | None = None) -> Door:
-        key = (who or self.caller).key
-        return Door(
-            openai=AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0),
-            anthropic=AsyncAnthropic(base_url=self.url, api_key=key, max_retries=0),
-            model=model,
-        )
-
-    async def used(self, case: Case, door: Door) -> Any:
-        """What the case gives there, with the providers' answers before it."""
-        self.gpt.reset()
-        self.claude.reset()
-        self.gpt.then(*case.says)
-        self.claude.then(*case.tells)
-        async with door.openai, door.anthropic:
-            return await case.use(door)
-
-
 @pytest.fixture(scope="module")
 def bench(settings: Settings, run: Run) -> Iterator[Bench]:
-    stand_in, other = running_upstream(), running_anthropic()
-    gpt, claude = run(stand_in.__aenter__()), run(other.__aenter__())
-    caller, poor = run(a_caller(settings, "sdk")), run(a_caller(settings, "poor"))
-    environment = {
-        "OPENAI_BASE_URL": gpt.base_url,
-        "OPENAI_API_KEY": gpt.api_key,
-        "ANTHROPIC_BASE_URL": claude.base_url,
-        "ANTHROPIC_API_KEY": claude.api_key,
-    }
-    with api_process(settings, environment) as url:
-        budget = {"subject": f"tenant:{poor.tenant_id}", "limit_usd": "0.000000001"}
-        price = {"input_usd_per_million": 1, "output_usd_per_million": 1}
-        with httpx.Client(base_url=url, headers=poor.headers) as operator:
-            operator.post("/v1/budgets", json=budget).raise_for_status()
-            for model in (f"openai/{GPT}", f"anthropic/{CLAUDE}"):
-                operator.put(f"/v1/prices/{model}", json=price).raise_for_status()
-        yield Bench(gpt=gpt, claude=claude, url=url, caller=caller, poor=poor)
-    run(stand_in.__aexit__(None, None, None))
-    run(other.__aexit__(None, None, None))
+    context = running_bench(settings)
+    yield run(context.__aenter__())
+    run(context.__aexit__(None, None, None))
 
 
 def chat(text: str, **fields: Any) -> Callable[[Door], Awaitable[Any]]:
