@@ -63,14 +63,12 @@ def _nearest(word: str, theirs: Sequence[tuple[str, str, bool]], likeness: Liken
 
     A word that both have stands for itself: what is like it besides says more than the other question does.
     """
-    base, found = root(word), _LIGHT if word in LIGHT else 0.0
-    for each, its_root, taken in theirs:
-        alike = likeness(word, each) if its_root != base else _INFLECTED
-        if taken:
-            alike *= _TAKEN
-        if alike > found:  # not max(): hundreds of words by hundreds in the longest questions
-            found = alike
-    return found
+    base = root(word)
+    found = [
+        (likeness(word, each) if its_root != base else _INFLECTED) * (_TAKEN if taken else 1.0)
+        for each, its_root, taken in theirs
+    ]
+    return max(*found, _LIGHT if word in LIGHT else 0.0, 0.0)
 
 
 def _lone(one: Reading, other: Reading) -> list[str]:
