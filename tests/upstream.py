@@ -256,7 +256,7 @@ async def _stream(
     await response.prepare(request)
     upstream.open_streams += 1
     wants_usage = (body.get("stream_options") or {}).get("include_usage") is True
-    head = _head(body, number, "chat.completion.chunk") | say.fields | ({"usage": None} if wants_usage else {})
+    head = _head(body, number, "chat.completion.chunk") | ({"usage": None} if wants_usage else {}) | say.fields
     try:
         for count, delta in enumerate(_deltas(say)):
             if count == say.cut_after:

@@ -10,8 +10,10 @@ from anthropic.types.beta import BetaContentBlockParam, BetaToolUnionParam
 from anthropic.types.tool_result_block_param import Content as ResultBlock
 
 from cognitionos.llm_gateway.domain.errors import RequestRefused
+from cognitionos.llm_gateway.infrastructure.anthropic_answer import StreamReader
 from cognitionos.llm_gateway.infrastructure.messages_schema import messages_request
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
+from cognitionos.llm_gateway.infrastructure.openai_schema import encode
 
 TOLD = {"text", "image", "document", "thinking", "redacted_thinking", "tool_use", "tool_result"}
 """Blocks that OpenAI's format has words for, or that are left out as earlier thinking is."""
@@ -108,3 +110,20 @@ def test_what_nobody_documents_goes_on() -> None:
     assert told({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}) == [
         {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
     ]
+
+
+def test_what_a_stream_says_beside_words_is_measured() -> None:
+    reader = StreamReader(created=0, native=True)
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 1, "output_tokens": 1}}},
+        {"type": "content_block_start", "content_block": {"type": "thinking"}},
+        {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "x" * 400}},
+        {"type": "content_block_start", "content_block": {"type": "tool_use", "id": "t", "name": "f" * 40}},
+        {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "x" * 4000}},
+        {"type": "content_block_start", "content_block": {"type": "server_tool_use", "id": "s", "name": "code"}},
+        {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "x" * 40_000}},
+    ]
+
+    chunks = [reader.read(encode(event)) for event in events]
+
+    assert sum(chunk.beside for chunk in chunks if chunk is not None) == 44_440

@@ -52,10 +52,12 @@ class Granted:
     hold: Hold | None = None
 
     def priced(self, row: Call, candidate: Candidate) -> Call:
-        """The row with what the call costs at `candidate`."""
+        """The row with what the call costs at `candidate`; an estimate never takes more than was held."""
         places = zip(self.call.route.candidates, self.prices, strict=True)
         price = next((price for each, price in places if each == candidate), None)
         cost, priced = billed(price, row.usage)
+        if row.usage.estimated and self.amount_nanousd is not None:
+            cost = min(cost, self.amount_nanousd)
         return replace(row, cost_nanousd=cost, priced=priced)
 
 

@@ -11,7 +11,14 @@ from cognitionos.llm_gateway.application.cache import NOT_CACHED, AnswerCaches, 
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Prepare, Started
 from cognitionos.llm_gateway.application.ports import Answer, Encode, Monotonic, Provider
-from cognitionos.llm_gateway.domain.answer import finish_reason_of, may_be_kept, text_of, tool_calls_of
+from cognitionos.llm_gateway.domain.answer import (
+    BYTES_OF_A_TOKEN,
+    bytes_said,
+    finish_reason_of,
+    may_be_kept,
+    text_of,
+    tool_calls_of,
+)
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.cached import Kept, run_scope
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
@@ -156,7 +163,9 @@ class Completion:
         self, call: Started, request: ChatRequest, granted: Granted, done: Attempted[Answer], ticket: Ticket
     ) -> ChatResult:
         wire, candidate = done.value.wire, done.candidate
-        usage = done.value.usage or self._estimate(request, wire)
+        usage = done.value.usage
+        if usage is None or not usage.completion:
+            usage = self._estimate(request, wire, usage)
         row = call.row(
             outcome="ok",
             candidate=candidate,
@@ -207,11 +216,13 @@ class Completion:
         else:
             ticket.give(self.encode(wire), model=done.candidate.name, cost_nanousd=cost_nanousd)
 
-    def _estimate(self, request: ChatRequest, wire: Mapping[str, Any]) -> Usage:
-        spoken = len(text_of(wire).encode()) + sum(len(each.arguments) for each in tool_calls_of(wire))
-        return Usage(
-            prompt=prompt_estimate(request, encode=self.encode), completion=max(spoken // 4, 1), estimated=True
-        )
+    def _estimate(self, request: ChatRequest, wire: Mapping[str, Any], told: Usage | None) -> Usage:
+        """What nobody told, or somebody as nothing though words came."""
+        made = bytes_said(wire) // BYTES_OF_A_TOKEN
+        if told is None:
+            prompt = prompt_estimate(request, encode=self.encode)
+            return Usage(prompt=prompt, completion=max(made, 1), estimated=True)
+        return replace(told, completion=made, estimated=True) if made else told
 
 
 def result_of(

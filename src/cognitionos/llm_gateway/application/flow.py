@@ -12,7 +12,14 @@ from cognitionos.llm_gateway.application.cache import Ticket
 from cognitionos.llm_gateway.application.completion import Completion, Decode
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Over, Said
-from cognitionos.llm_gateway.domain.answer import COMPLETE, may_be_kept, usage_chunk, whole, words_chunk
+from cognitionos.llm_gateway.domain.answer import (
+    BYTES_OF_A_TOKEN,
+    COMPLETE,
+    may_be_kept,
+    usage_chunk,
+    whole,
+    words_chunk,
+)
 from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
@@ -57,6 +64,7 @@ class Tally:
 
     decode: Decode | None = None
     tokens: int = 0
+    beside: int = 0
     usage: Usage | None = None
     usage_said: bool = False
     finish_reason: str | None = None
@@ -81,9 +89,16 @@ class Tally:
         if self.events is not None:
             self.events.append(chunk)
 
+    @property
+    def made(self) -> int:
+        """About how many tokens came, where nobody counted them: as many as pieces, or as their size tells."""
+        size = self.beside + sum(len(text.encode()) for text in self.texts)
+        return max(self.tokens, size // BYTES_OF_A_TOKEN)
+
     def _gather(self, chunk: Chunk) -> None:
         """Of thoughts, say, each event as it is: what it says beside words is more than words."""
         was_plain, self.plain, self.shared = self.plain, False, self.shared and chunk.shared
+        self.beside += chunk.beside
         if self.decode is None or self.events is not None or not self.shared:
             self.gathered = None
             return
@@ -286,15 +301,10 @@ class Flow:
 
     def _row(self, outcome: str) -> Call:
         tally, done = self._tally, self.done
-        usage = tally.usage or Usage(
-            prompt=prompt_estimate(self.request, encode=self.steps.encode), completion=tally.tokens, estimated=True
-        )
-        if outcome != OK and usage.estimated:  # what was said of it so far leaves out words that came after
-            usage = replace(usage, completion=max(usage.completion, tally.tokens))
         row = self.granted.call.row(
             outcome=outcome,
             candidate=done.candidate,
-            usage=usage,
+            usage=self._usage(outcome),
             attempts=done.attempts,
             finish_reason=tally.finish_reason,
             simulated=done.provider.simulated,
@@ -302,6 +312,16 @@ class Flow:
             first_token_ms=self._first_token_ms,
         )
         return self.granted.priced(row, done.candidate)
+
+    def _usage(self, outcome: str) -> Usage:
+        tally, told = self._tally, self._tally.usage
+        if told is None:
+            prompt = prompt_estimate(self.request, encode=self.steps.encode)
+            return Usage(prompt=prompt, completion=tally.made, estimated=True)
+        if (outcome == OK or tally.finish_reason is not None) and (told.completion or not tally.tokens):
+            return told
+        # what was said of it so far leaves out words that came after
+        return replace(told, completion=max(told.completion, tally.made), estimated=True)
 
     def _share(self, cost_nanousd: int) -> Over:
         """Keep the whole answer where that may be, and say how the stream ended."""

@@ -32,13 +32,15 @@ class Chunk:
 
     Where the request allows it, several events that came together: `data` is their texts with `TOGETHER` between.
 
-    `tokens` is a count of the pieces of output in it (text, reasoning, tool arguments); `bare_usage` says that it
-    carries usage and nothing else. `usage` that is marked as estimated is what was used until here.
+    `tokens` is a count of the pieces of output in it (text, reasoning, tool arguments), `beside` the bytes of those
+    that are not `text`, where it is not `plain`; `bare_usage` says that it carries usage and nothing else. `usage` that
+    is marked as estimated is what was used until here.
     """
 
     data: bytes
     text: str = ""
     tokens: int = 0
+    beside: int = 0
     finish_reason: str | None = None
     usage: Usage | None = None
     bare_usage: bool = False

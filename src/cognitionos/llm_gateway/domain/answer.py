@@ -6,7 +6,13 @@ from typing import Any
 from cognitionos.llm_gateway.domain.chat import ToolCall
 
 COMPLETE = "stop"
+BYTES_OF_A_TOKEN = 4
+"""About: where nobody counted."""
 _SAID_APART = frozenset({"role", "content", "tool_calls"})
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
+"""Names of the same; some servers say it under several."""
+_OUTPUT = ("refusal", "tool_calls", "function_call", "audio")
+_WORDS_IN_THEM = ("text", "summary", "transcript", "name", "arguments", "input", "function", "custom")
 
 
 def first_choice(wire: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -44,6 +50,20 @@ def may_be_kept(wire: Mapping[str, Any]) -> bool:
         choice.get("finish_reason") == COMPLETE and not (choice.get("message") or {}).get("tool_calls")
         for choice in choices
     )
+
+
+def bytes_beside(message: Mapping[str, Any]) -> int:
+    """The size of what a message, or a piece of one, says beside its content: thoughts, calls of tools, refusals."""
+    thoughts = max(_size(message.get(name)) for name in _THOUGHTS)
+    return thoughts + sum(_size(message.get(name)) for name in _OUTPUT)
+
+
+def bytes_said(wire: Mapping[str, Any]) -> int:
+    """The size of all that an answer, or an event of a stream, says in any of its choices."""
+    choices = wire.get("choices")
+    listed = [choice for choice in choices if isinstance(choice, Mapping)] if isinstance(choices, list) else []
+    messages = [choice.get("message") or choice.get("delta") for choice in listed]
+    return sum(_size(each.get("content")) + bytes_beside(each) for each in messages if isinstance(each, Mapping))
 
 
 def as_chunks(wire: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -88,6 +108,14 @@ def words_chunk(head: Mapping[str, Any], text: str) -> dict[str, Any]:
 def usage_chunk(head: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
     """The event that carries the usage and nothing else."""
     return {**head, "choices": [], "usage": usage}
+
+
+def _size(said: object) -> int:
+    if isinstance(said, str):
+        return len(said.encode())
+    if isinstance(said, Mapping):
+        return sum(_size(said.get(name)) for name in _WORDS_IN_THEM)
+    return sum(map(_size, said)) if isinstance(said, list) else 0
 
 
 def _delta(index: int, delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:

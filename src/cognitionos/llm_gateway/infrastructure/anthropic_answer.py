@@ -163,7 +163,8 @@ class StreamReader:
             self._tools += 1
             function = {"name": block.name, "arguments": ""}
             call = {"index": self._tools, "id": block.id, "type": "function", "function": function}
-            return self._chunk(data, {"tool_calls": [call]}, tokens=1, plain=False, shared=False)
+            named = len(block.name.encode())
+            return self._chunk(data, {"tool_calls": [call]}, tokens=1, beside=named, plain=False, shared=False)
         if (block.type, block.name) == _SEARCH or block.type == _FOUND:
             if block.type != _FOUND:
                 self._searches += 1
@@ -179,15 +180,16 @@ class StreamReader:
                 return self._chunk(data, {"content": delta.text}, text=delta.text)
             case "input_json_delta" if self._block.type == "tool_use":
                 call = {"index": self._tools, "function": {"arguments": delta.partial_json}}
-                spoken = 1 if delta.partial_json else 0
-                delta_wire = {"tool_calls": [call]} if spoken else None
-                return self._chunk(data, delta_wire, tokens=spoken, plain=False, shared=False)
+                size = len(delta.partial_json.encode())
+                spoken = {"tool_calls": [call]} if size else None
+                return self._chunk(data, spoken, tokens=min(size, 1), beside=size, plain=False, shared=False)
             case "thinking_delta":
                 self._block.thinking += delta.thinking
-                return self._chunk(data, {"reasoning_content": delta.thinking}, tokens=1, plain=False)
+                size = len(delta.thinking.encode())
+                return self._chunk(data, {"reasoning_content": delta.thinking}, tokens=1, beside=size, plain=False)
             case "signature_delta":
                 self._block.signature += delta.signature
-        return self._chunk(data, None, plain=False)
+        return self._chunk(data, None, beside=len(delta.partial_json.encode()), plain=False)
 
     def _close(self, data: bytes) -> Chunk | None:
         block, self._block = self._block, _Part()
@@ -219,13 +221,15 @@ class StreamReader:
         *,
         text: str = "",
         tokens: int = 0,
+        beside: int = 0,
         plain: bool = True,
         shared: bool = True,
     ) -> Chunk | None:
         if delta is None and not self._native:
             return None
         shown = self._shown(data, [_choice(delta or {})])
-        return Chunk(data=shown, text=text, tokens=1 if text else tokens, plain=plain, shared=shared)
+        spoken = 1 if text else tokens
+        return Chunk(data=shown, text=text, tokens=spoken, beside=beside, plain=plain, shared=shared)
 
     def _shown(self, data: bytes, choices: list[dict[str, Any]]) -> bytes:
         return data if self._native else encode(self._head | {"choices": choices})

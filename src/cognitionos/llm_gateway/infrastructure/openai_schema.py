@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
+from cognitionos.llm_gateway.domain.answer import bytes_beside, bytes_said
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ProviderFailure
 from cognitionos.llm_gateway.domain.price import tier_of
@@ -168,7 +169,7 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
     try:
         wire = _decode_chunk(data)
     except msgspec.ValidationError:  # a dialect: forward it, count it, keep it out of the cache
-        return Chunk(data=data, tokens=1, plain=False, shared=False)
+        return Chunk(data=data, tokens=1, beside=_said_in_dialect(data), plain=False, shared=False)
     except msgspec.DecodeError as error:
         raise ProviderFailure("the stream carries something that is not JSON") from error
     if wire.error is not None:
@@ -178,7 +179,7 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
     usage = usage_from(wire.usage, service_tier=wire.service_tier) if wire.usage is not None else None
     if not wire.choices:
         return Chunk(data=data, usage=usage, bare_usage=wire.usage is not None)
-    text, tokens, finish_reason, plain, shared = "", 0, None, True, True
+    text, tokens, beside, finish_reason, plain, shared = "", 0, 0, None, True, True
     for choice in wire.choices:
         delta = choice.delta
         if delta is not None:
@@ -186,12 +187,27 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
             if delta.content or more:
                 tokens += 1
                 text += delta.content or ""
+                beside += bytes_beside(msgspec.structs.asdict(delta)) if more else 0
             plain = plain and not more and choice.index == 0 and choice.logprobs is None
             shared = shared and not unshared
         finish_reason = choice.finish_reason or finish_reason
     return Chunk(
-        data=data, text=text, tokens=tokens, finish_reason=finish_reason, usage=usage, plain=plain, shared=shared
+        data=data,
+        text=text,
+        tokens=tokens,
+        beside=beside,
+        finish_reason=finish_reason,
+        usage=usage,
+        plain=plain,
+        shared=shared,
     )
+
+
+def _said_in_dialect(data: bytes) -> int:
+    try:
+        return bytes_said(decode_object(data))
+    except msgspec.ValidationError:
+        return 0
 
 
 def read_words(events: Sequence[bytes], *, keep_usage: bool) -> tuple[Chunk | None, int]:

@@ -53,14 +53,16 @@ def _given_together(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
 
 
 def _joined(chunks: Sequence[Chunk]) -> Chunk:
-    usage, reason, tokens, plain, shared = None, None, 0, True, True
+    usage, reason, tokens, beside, plain, shared = None, None, 0, 0, True, True
     for each in chunks:
         usage, reason = each.usage or usage, each.finish_reason or reason
-        tokens, plain, shared = tokens + each.tokens, plain and each.plain, shared and each.shared
+        tokens, beside = tokens + each.tokens, beside + each.beside
+        plain, shared = plain and each.plain, shared and each.shared
     return Chunk(
         data=TOGETHER.join([each.data for each in chunks]),
         text="".join([each.text for each in chunks]),
         tokens=tokens,
+        beside=beside,
         finish_reason=reason,
         usage=usage,
         plain=plain,
