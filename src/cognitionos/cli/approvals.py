@@ -1,7 +1,6 @@
 """`cognitionos approvals`, `approve`, `reject`, `signal`, `workflow`: what waits for people, and what is declared."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +9,7 @@ from cognitionos.cli.arguments import Commands, add_command, add_server_argument
 from cognitionos.cli.client import server_of
 from cognitionos.cli.subject import an_id, subject_of
 from cognitionos.cli.workflow_file import read_workflow
+from cognitionos.kernel.json_text import read_json
 
 
 def register(commands: Commands) -> None:
@@ -69,7 +69,7 @@ def _payload(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError:
         return text
 

@@ -9,6 +9,7 @@ from cognitionos.cli.arguments import Commands, add_command, add_server_argument
 from cognitionos.cli.client import server_of
 from cognitionos.cli.subject import an_id, subject_of
 from cognitionos.kernel.errors import Invalid
+from cognitionos.kernel.json_text import read_json
 
 Act = Callable[[argparse.Namespace], int]
 
@@ -135,7 +136,7 @@ def _of_run(args: argparse.Namespace, method: str, path: str, *body: Any) -> Any
 
 def _json(text: str, option: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError as error:
         raise Invalid(f"{option} must be JSON: {error}") from error
 

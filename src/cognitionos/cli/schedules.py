@@ -1,12 +1,12 @@
 """`cognitionos schedules`: what starts by itself."""
 
 import argparse
-import json
 from typing import Any
 
 from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, say
 from cognitionos.cli.client import server_of
 from cognitionos.kernel.errors import Invalid, NotFound
+from cognitionos.kernel.json_text import read_json
 
 
 class NoSuchSchedule(NotFound):
@@ -161,7 +161,7 @@ def _set_paused(args: argparse.Namespace, *, is_paused: bool) -> int:
 
 def _input(text: str | None) -> Any:
     try:
-        return None if text is None else json.loads(text)
+        return None if text is None else read_json(text)
     except ValueError as error:
         raise NotJson(f"--input is not JSON: {error}") from error
 

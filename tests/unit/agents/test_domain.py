@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cognitionos.agents.domain.agent_run import idempotency_key, storable
+from cognitionos.agents.domain.agent_run import idempotency_key
 from cognitionos.agents.domain.context_window import estimated_tokens, pack
 from cognitionos.agents.domain.prompt import prompt_of
 from cognitionos.agents.domain.structured import json_in
@@ -17,6 +17,7 @@ from cognitionos.agents.domain.workspace import BadFileName, NewFile, WorkspaceL
 from cognitionos.agents.infrastructure.prompt_files import load_prompts
 from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.json_schema import faults_of
+from cognitionos.kernel.json_text import storable
 
 OPENING = [{"role": "system", "content": "You are."}, {"role": "user", "content": "Do it."}]
 

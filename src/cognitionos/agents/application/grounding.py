@@ -7,12 +7,13 @@ from typing import Any
 
 from cognitionos.agents.application.hand_off import Stage
 from cognitionos.agents.application.session import Session
-from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind, storable
+from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind
 from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.domain.grounding import Check, Claim, Grounding, check, check_of, told
 from cognitionos.agents.domain.literals import ClaimKind, literals
 from cognitionos.agents.domain.tool import CallOutcome, clipped
 from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.json_text import storable
 
 ROLE = "grounding"
 _MOST_SHOWN = 4_000

@@ -14,17 +14,10 @@ from cognitionos.agents.application.assignment import Answer, Assignment, Direct
 from cognitionos.agents.application.ports import EffectStart, Within, no_kit
 from cognitionos.agents.application.request_digest import request_digest
 from cognitionos.agents.application.runs import AgentRuns
-from cognitionos.agents.domain.agent_run import (
-    AgentRunStart,
-    AgentRunState,
-    AgentRunStatus,
-    Place,
-    Step,
-    StepKind,
-    storable,
-)
+from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, Place, Step, StepKind
 from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, CallOutcome, clipped
 from cognitionos.agents.domain.workspace import Artifact, FileChanges, FileNotFound
+from cognitionos.kernel.json_text import storable
 from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, Hear, ToolCall, Usage
 
 _AHEAD = (StepKind.TOOL, StepKind.DECISION)

@@ -26,13 +26,14 @@ from cognitionos.agents.application.ports import Files, Journal, Models, Observe
 from cognitionos.agents.application.review import Review
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
-from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus, storable
+from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus
 from cognitionos.agents.domain.conversation import opening_of_turn
 from cognitionos.agents.domain.role import BUILT_IN_VERSION, AgentDefinition
 from cognitionos.agents.domain.room import room_of
 from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
 from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.json_text import storable
 from cognitionos.llm_gateway.facade import BudgetExhausted, ToolCall, system, user
 from cognitionos.platform.telemetry import span
 

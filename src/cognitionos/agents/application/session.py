@@ -16,12 +16,12 @@ from cognitionos.agents.domain.agent_run import (
     StepKind,
     Totals,
     idempotency_key,
-    storable,
     totals_of,
 )
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import Effect
 from cognitionos.agents.domain.workspace import FileChanges
+from cognitionos.kernel.json_text import storable
 from cognitionos.llm_gateway.facade import Caller
 from cognitionos.platform.crash_points import crash_point, declare
 

@@ -11,13 +11,14 @@ from cognitionos.agents.application.assignment import HearWords
 from cognitionos.agents.application.ports import Models
 from cognitionos.agents.application.request_digest import request_digest
 from cognitionos.agents.application.session import Session
-from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind, storable
+from cognitionos.agents.domain.agent_run import AgentFailed, Step, StepKind
 from cognitionos.agents.domain.context_window import Message, estimated_tokens, pack
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.room import LEAST_ANSWER, Room, room_of
 from cognitionos.agents.domain.structured import json_in
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.json_schema import faults_of
+from cognitionos.kernel.json_text import storable
 from cognitionos.llm_gateway.facade import ChatRequest, ChatResult, StreamBroken, assistant, json_schema, user
 from cognitionos.platform.crash_points import crash_point, declare
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from cognitionos.agents.application.ports import Kit, KitOf, Observer, Tool, ToolAnswer, ToolContext, no_kit
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.tool_access import CheckedCall, Refusal, check, permitted_tools
-from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost, Step, StepKind, storable
+from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost, Step, StepKind
 from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import (
@@ -26,6 +26,7 @@ from cognitionos.agents.domain.tool_rule import ToolRule
 from cognitionos.agents.domain.workspace import BadFileName, InputIsReadOnly, WorkspaceLimit
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.errors import DomainError
+from cognitionos.kernel.json_text import storable, within_depth
 from cognitionos.llm_gateway.facade import BudgetExhausted, ToolCall, tool
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.telemetry import span
@@ -222,7 +223,10 @@ def _told_error(error: DomainError) -> dict[str, Any]:
 
 def _shown(content: Mapping[str, Any]) -> str:
     """The answer as JSON text; one that is too long is clipped, and says so; what went wrong stays readable."""
-    text = json.dumps(content, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(storable(within_depth(content)), ensure_ascii=False, default=str)
+    except ValueError as error:
+        return json.dumps({"error": f"The result cannot be shown: {error}."})
     if len(text) <= MAX_RESULT_CHARACTERS:
         return text
     wrong = {"error": clipped(str(content["error"]), _LONGEST_ERROR)} if "error" in content else {}

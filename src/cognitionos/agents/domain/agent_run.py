@@ -132,12 +132,3 @@ def totals_of(steps: Mapping[str, Step], *, role: str | None = None) -> Totals:
 def idempotency_key(run_id: UUID, task_id: UUID, step_key: str, *, arguments: str = "") -> str:
     """The same for every attempt of the same call, different for any other."""
     return sha256(f"{run_id}/{task_id}/{step_key}/{arguments}".encode()).hexdigest()[:40]
-
-
-def storable(value: Any) -> Any:
-    """`value` without what JSON in PostgreSQL cannot hold: NUL characters and halves of surrogate pairs."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-    if isinstance(value, Mapping):
-        return {storable(str(name)): storable(each) for name, each in value.items()}
-    return [storable(each) for each in value] if isinstance(value, list | tuple) else value

@@ -1,6 +1,5 @@
 """What an agent was given, as its answer is compared with it: words, numbers with their columns, dates, lists."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from cognitionos.agents.domain.dates import Moment, moments
 from cognitionos.agents.domain.literals import literals, plain
 from cognitionos.agents.domain.names import initials_of, words_of
 from cognitionos.agents.domain.quantities import Quantity, measured, quantities, unit_named
+from cognitionos.kernel.json_text import read_json
 
 MOST_CHARACTERS = 100_000
 """Of evidence that is read, the last text first."""
@@ -137,8 +137,8 @@ def _take(text: str, found: _Found, *, depth: int) -> None:
     """Text, or the JSON that it is."""
     if depth < _MOST_DEPTH and text.lstrip()[:1] in {"{", "["}:
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
+            value = read_json(text)
+        except ValueError:
             value = None
         if isinstance(value, dict | list):
             _take_value(value, "", found, depth=depth + 1)

@@ -1,9 +1,10 @@
 """JSON out of a model's words: bare, fenced, with talk or thoughts around it, with a comma too many."""
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
+
+from cognitionos.kernel.json_text import read_json, read_json_at
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _START = re.compile(r"[{\[]")
@@ -18,7 +19,7 @@ def json_in(text: str) -> Any:
     for candidate in (said.strip(), *(match.group(1).strip() for match in _FENCED.finditer(said))):
         for form in (candidate, _COMMA_TOO_MANY.sub("", candidate)):
             try:
-                return json.loads(form)
+                return read_json(form)
             except ValueError:
                 continue
     found = list(_values(said))
@@ -36,7 +37,7 @@ def _values(text: str) -> Iterator[Any]:
         if start.start() < end:
             continue
         try:
-            value, end = json.JSONDecoder().raw_decode(text, start.start())
+            value, end = read_json_at(text, start.start())
         except ValueError:
             continue
         yield value

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from psycopg.rows import class_row, dict_row
 
-from cognitionos.agents.domain.agent_run import Step, StepKind, storable
+from cognitionos.agents.domain.agent_run import Step, StepKind
 from cognitionos.agents.domain.conversation import ConversationNotFound, Turn
 from cognitionos.agents.infrastructure.conversation_rows import TURN, turns_of
+from cognitionos.kernel.json_text import storable
 from cognitionos.platform.database import Database
 
 

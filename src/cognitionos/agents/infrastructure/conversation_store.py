@@ -11,7 +11,6 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from cognitionos.agents.domain.agent_run import storable
 from cognitionos.agents.domain.approval import ToolApproval
 from cognitionos.agents.domain.conversation import (
     ConversationBusy,
@@ -22,6 +21,7 @@ from cognitionos.agents.domain.conversation import (
     TurnStatus,
 )
 from cognitionos.agents.infrastructure.conversation_rows import TURN, turns_of
+from cognitionos.kernel.json_text import storable
 from cognitionos.platform.database import Database
 
 Connection = AsyncConnection[Any]

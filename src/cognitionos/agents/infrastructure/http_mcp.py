@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 
 from cognitionos import __version__
 from cognitionos.agents.infrastructure import mcp_offer
+from cognitionos.kernel.json_text import read_json
 from cognitionos.platform.http_api import instance, requires_any_key
 
 INSTRUCTIONS = (
@@ -166,7 +167,7 @@ async def _asked(app: Any, scope: Mapping[str, Any], content: bytes) -> tuple[in
     await app(scope, receive, collect)
     body = b"".join(chunks)
     with suppress(ValueError):
-        return status, json.loads(body)
+        return status, read_json(body)
     return status, {"text": body.decode("utf-8", "replace")}
 
 

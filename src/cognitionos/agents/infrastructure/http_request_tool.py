@@ -1,6 +1,5 @@
 """The `http_request` tool: requests to the hosts that the operator allows."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 from cognitionos.agents.application.ports import Tool, ToolAnswer, ToolContext
 from cognitionos.agents.domain.tool import Effect, ToolSpec, clipped
 from cognitionos.agents.infrastructure.http_tool import METHODS, HttpTool
+from cognitionos.kernel.json_text import read_json
 from cognitionos.platform.url_spellings import spellings
 
 _TIMEOUT_S = 30.0
@@ -88,5 +88,5 @@ def effect_of(arguments: Mapping[str, Any]) -> Effect:
 def _shown(text: str) -> Any:
     if len(text) <= _SHOWN:
         with suppress(ValueError):
-            return json.loads(text)
+            return read_json(text)
     return clipped(text, _SHOWN)

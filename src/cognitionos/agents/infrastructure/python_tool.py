@@ -5,7 +5,6 @@ commit of its step (of two that wrote the same name, the later one stands).
 """
 
 import asyncio
-import json
 import re
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox, Sand
 from cognitionos.agents.infrastructure.sandbox_packages import no_packages
 from cognitionos.agents.infrastructure.workspace_store import PostgresFiles
 from cognitionos.kernel.errors import DomainError
+from cognitionos.kernel.json_text import read_json
 
 RUN_TIMEOUT_S = 30.0
 CALL_TIMEOUT_S = 90.0
@@ -160,7 +160,7 @@ def _unfenced(code: str) -> str:
 
 def _parsed(text: str) -> Any:
     with suppress(ValueError):
-        return json.loads(text)
+        return read_json(text)
     return text
 
 

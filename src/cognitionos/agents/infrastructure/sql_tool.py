@@ -7,7 +7,6 @@ command. The text: no function that the catalogue calls volatile. Each call has 
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from cognitionos.agents.infrastructure.sql_address import DatabaseAddress
 from cognitionos.agents.infrastructure.sql_guard import HARMLESS, QueryRefused, called_names, prepared
 from cognitionos.agents.infrastructure.tool_store import DatabaseRow, ReadDatabase, ToolStore
 from cognitionos.kernel.errors import Forbidden, NotFound, Unavailable
+from cognitionos.kernel.json_text import reader
 from cognitionos.platform.http_address import AllowedHosts
 from cognitionos.platform.sealing import unseal
 
@@ -230,7 +230,10 @@ def _told(texts: list[str], most: int) -> ToolAnswer:
 def _row_of(text: str) -> Any:
     if len(text) > ROW_CHARACTERS:
         return {"cut": text[:ROW_CHARACTERS]}
-    return json.loads(text, object_pairs_hook=_with_all_names, parse_float=Decimal)
+    try:
+        return _READ(text)
+    except ValueError:  # a value of the row is nested too deeply
+        return {"text": text}
 
 
 def _with_all_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -242,6 +245,9 @@ def _with_all_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             key, number = f"{name}_{number}", number + 1
         made[key] = value
     return made
+
+
+_READ = reader(object_pairs_hook=_with_all_names, parse_float=Decimal)
 
 
 def _in_short(error: psycopg.Error) -> str:

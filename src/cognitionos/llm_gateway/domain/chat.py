@@ -3,12 +3,12 @@
 Source of the shapes: OpenAI's API reference, "Create chat completion".
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from cognitionos.kernel.json_text import read_json
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.domain.cached import USUAL, CacheWish
 
@@ -135,7 +135,7 @@ class ToolCall:
 
     def parsed(self) -> dict[str, Any]:
         """The arguments as an object; raises `ValueError` when the text is no JSON object."""
-        value = json.loads(self.arguments or "{}")
+        value = read_json(self.arguments or "{}")
         if not isinstance(value, dict):
             raise ValueError(f"the arguments of {self.name} are not a JSON object")  # noqa: TRY004 - malformed text, like any other
         return value

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from cognitionos.kernel.json_text import read_json
 from cognitionos.llm_gateway.domain.answer import first_choice
 from cognitionos.llm_gateway.domain.chat import ToolCall
 
@@ -20,7 +21,7 @@ def recovered_calls(text: str, *, offered: Collection[str], new_id: Callable[[],
     calls: list[ToolCall] = []
     for piece in _pieces(text):
         try:
-            value = json.loads(piece)
+            value = read_json(piece)
         except ValueError:
             return ()
         for wish in value if isinstance(value, list) else [value]:
@@ -68,7 +69,7 @@ def _call(wish: object, *, offered: Collection[str], new_id: Callable[[], str]) 
         return None
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
+            arguments = read_json(arguments)
         except ValueError:
             return None
     if not isinstance(arguments, Mapping | None):

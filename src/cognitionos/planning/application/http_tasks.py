@@ -1,12 +1,12 @@
 """The kind `http`: one request to an allowed host, whose effect happens once however often the task is tried."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cognitionos.kernel.errors import Invalid, Unavailable
+from cognitionos.kernel.json_text import read_json, storable
 from cognitionos.planning.application.ports import Report
 from cognitionos.planning.domain.task import ClaimedTask, Succeeded
 from cognitionos.platform.crash_points import crash_point, declare
@@ -85,11 +85,11 @@ def effect_key(task: ClaimedTask) -> str:
 
 def _body(answer: HttpAnswer) -> Any:
     if "json" not in answer.headers.get("content-type", ""):
-        return answer.body_text
+        return storable(answer.body_text)
     try:
-        return json.loads(answer.body_text)
+        return storable(read_json(answer.body_text))
     except ValueError:
-        return answer.body_text
+        return storable(answer.body_text)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
