@@ -245,8 +245,8 @@ def _completion(body: dict[str, Any], say: Say, number: int) -> dict[str, Any]:
         {"index": index, "message": message, "logprobs": None, "finish_reason": _finish_reason(say)}
         for index in range(body.get("n", 1))
     ]
-    whole = _head(body, number, "chat.completion") | say.fields
-    return whole | {"choices": choices, "usage": _usage(body, say)}
+    whole = _head(body, number, "chat.completion") | {"choices": choices, "usage": _usage(body, say)}
+    return whole | say.fields
 
 
 async def _stream(

@@ -187,3 +187,20 @@ async def test_tokens_that_nobody_can_take_are_refused(client: httpx.AsyncClient
 
     assert refused.status_code == 400
     assert refused.json()["error"]["param"].startswith("input")
+
+
+async def test_callers_at_once_wait_for_each_others_holds_as_chats_do(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    """Twenty cost 0.06; six of their bounds are what the budget holds at once."""
+    (await client.put("/v1/prices/e", json=PRICE | {"input_usd_per_million": "1000"})).raise_for_status()
+    budget = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": "0.1", "period": "total"}
+    (await client.post("/v1/budgets", json=budget)).raise_for_status()
+    upstream.delay_embeddings_s = 0.1
+
+    answers = await asyncio.gather(*(embed(client, f"{number:08}") for number in range(20)))
+    upstream.delay_embeddings_s = 0.0
+
+    assert {answer.status_code for answer in answers} == {200}
+    (spent,) = (await client.get("/v1/budgets")).json()["budgets"]
+    assert (spent["spent_usd"], spent["held_usd"]) == ("0.06", "0")

@@ -192,6 +192,19 @@ async def test_what_is_left_of_a_budget_lowers_the_completion_limit(
     assert upstream.calls[-1]["max_tokens"] == 50
 
 
+@pytest.mark.parametrize("choices", [[1, 2], [{"message": "words"}], [{"message": {"tool_calls": 5}}], {"0": {}}])
+async def test_an_answer_that_cannot_be_read_is_a_failure_of_its_provider_and_costs_nothing(
+    client: httpx.AsyncClient, upstream: Upstream, second: Upstream, choices: object
+) -> None:
+    upstream.then(Say(fields={"choices": choices}))
+    second.then(Say(text="backup here", usage=USAGE))
+
+    answer = await client.post(CHAT, json=asking(f"odd {choices}"))
+
+    assert (answer.status_code, answer.headers["x-cognitionos-provider"]) == (200, "second")
+    assert Decimal(answer.headers["x-cognitionos-cost-usd"]) == COST
+
+
 async def test_an_unpriced_model_is_refused_under_a_budget_and_free_to_use_without(
     client: httpx.AsyncClient, caller: Caller
 ) -> None:

@@ -53,12 +53,24 @@ class Granted:
 
     def priced(self, row: Call, candidate: Candidate) -> Call:
         """The row with what the call costs at `candidate`; an estimate never takes more than was held."""
-        places = zip(self.call.route.candidates, self.prices, strict=True)
-        price = next((price for each, price in places if each == candidate), None)
-        cost, priced = billed(price, row.usage)
+        cost, priced = billed(self._price(candidate), row.usage)
         if row.usage.estimated and self.amount_nanousd is not None:
             cost = min(cost, self.amount_nanousd)
         return replace(row, cost_nanousd=cost, priced=priced)
+
+    def with_left(self, row: Call, left: Sequence[Candidate], *, prompt: int) -> Call:
+        """The row with `prompt` tokens more for each that was `left` at work, which bills what it was sent at least."""
+        sent = Usage(prompt=prompt, estimated=True)
+        bills = [billed(self._price(candidate), sent) for candidate in left]
+        cost, priced = row.cost_nanousd + sum(cost for cost, _ in bills), all(priced for _, priced in bills)
+        if self.amount_nanousd is not None:
+            cost = max(row.cost_nanousd, min(cost, self.amount_nanousd))
+        usage = replace(row.usage, prompt=row.usage.prompt + prompt * len(left), estimated=True)
+        return replace(row, usage=usage, cost_nanousd=cost, priced=row.priced and priced)
+
+    def _price(self, candidate: Candidate) -> Price | None:
+        places = zip(self.call.route.candidates, self.prices, strict=True)
+        return next((price for each, price in places if each == candidate), None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,11 +109,7 @@ class Budgets:
                 wish, held = other, await self._try(other)
                 if held.granted:
                     break
-        if wish.bound is not None and not (held.granted or held.halted):
-            wish, held = await self._wait_for_room(wish, held)
-        if held.granted:
-            return wish.granted
-        raise await self._refusal(wish, held)
+        return await self._granted(wish, held)
 
     async def sends(self, granted: Granted) -> None:
         """Say that the call goes to its provider now, where it had to queue; raises `HoldLost` if it may not."""
@@ -111,7 +119,7 @@ class Budgets:
     async def hold_amount(
         self, call: Started, amount_nanousd: int | None, *, price: Price | None, deadline_s: float
     ) -> Granted:
-        """Hold exactly `amount_nanousd` (None: price unknown) or raise; no waiting, nothing to lower.
+        """Hold exactly `amount_nanousd` (None: price unknown), once other holds leave room for it, or raise.
 
         `price` is that of the route's first candidate, which alone is asked.
         """
@@ -120,10 +128,7 @@ class Budgets:
         wish = _Wish(
             call=call, bound=None, amount_nanousd=amount_nanousd, deadline_s=deadline_s, stays=True, prices=prices
         )
-        held = await self._try(wish)
-        if not held.granted:
-            raise await self._refusal(wish, held)
-        return wish.granted
+        return await self._granted(wish, await self._try(wish))
 
     async def settle(self, call: Call) -> None:
         """Book the call: ledger row, cost and release are one commit. Returns when they are durable.
@@ -225,6 +230,13 @@ class Budgets:
             return (same,)
         route = route.instead_of(wish.call.route, falls_back=True)
         return await self._wish(replace(first, route=route), wish.request, stays=True), other
+
+    async def _granted(self, wish: "_Wish", held: Held) -> Granted:
+        if wish.amount_nanousd is not None and not (held.granted or held.halted):
+            wish, held = await self._wait_for_room(wish, held)
+        if held.granted:
+            return wish.granted
+        raise await self._refusal(wish, held)
 
     async def _wait_for_room(self, wish: "_Wish", held: Held) -> "tuple[_Wish, Held]":
         """Ask again as other holds shrink: for all of it, or for as much as there will be. At the end, for what is."""
@@ -342,9 +354,9 @@ class _Wish:
 
     def lowered_to(self, amount_nanousd: int) -> "_Wish | None":
         """The same for at most `amount_nanousd`; None where too little would be left."""
-        if self.bound is None or self.bound.amount_nanousd <= amount_nanousd:
+        if self.amount_nanousd is not None and self.amount_nanousd <= amount_nanousd:
             return self
-        bound = self.bound.lowered_to(amount_nanousd)
+        bound = None if self.bound is None else self.bound.lowered_to(amount_nanousd)
         if bound is None:
             return None
         return replace(self, bound=bound, amount_nanousd=bound.amount_nanousd, limit=bound.limit, lowered=True)

@@ -1,7 +1,7 @@
 """What every kind of call has from its first step to its last: who, what, since when, and how its row is written."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from cognitionos.kernel.value import value
@@ -12,6 +12,19 @@ from cognitionos.llm_gateway.domain.route import Candidate, Route
 
 NOTED_S = 0.5
 """A shorter wait does not count against a deadline."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """To whom a call went, how often. `left`: who had not answered when they were listened to no more."""
+
+    count: int = 0
+    left: list[Candidate] = field(default_factory=list)
+
+    @property
+    def last_left(self) -> Candidate | None:
+        """Whom the row of a call without an answer names."""
+        return self.left[-1] if self.left else None
 
 
 @value

@@ -1,5 +1,6 @@
 """One chat call, whole: route, fingerprint, cache, hold, attempt, price, settle, record."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets, Granted
 from cognitionos.llm_gateway.application.cache import NOT_CACHED, AnswerCaches, Ticket
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
-from cognitionos.llm_gateway.application.call import Prepare, Started
+from cognitionos.llm_gateway.application.call import Prepare, Sent, Started
 from cognitionos.llm_gateway.application.ports import Answer, Encode, Monotonic, Provider
 from cognitionos.llm_gateway.domain.answer import (
     BYTES_OF_A_TOKEN,
@@ -19,10 +20,11 @@ from cognitionos.llm_gateway.domain.answer import (
     text_of,
     tool_calls_of,
 )
-from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.cached import Kept, run_scope
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
 from cognitionos.llm_gateway.domain.fingerprint import Canonical, fingerprint
+from cognitionos.llm_gateway.domain.ledger import Call
+from cognitionos.llm_gateway.domain.prompt_bound import prompt_estimate
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
 
@@ -139,29 +141,40 @@ class Completion:
         granted = await self.budgets.hold(call, request)
         call = granted.call
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
-        sent = 0
+        sent = Sent()
 
         async def ask(provider: Provider, candidate: Candidate) -> Answer:
-            nonlocal sent
             await self.budgets.sends(granted)
-            sent += 1
-            return await provider.chat(asked, model=candidate.model)
+            sent.count += 1
+            try:
+                return await provider.chat(asked, model=candidate.model)
+            except asyncio.CancelledError:
+                sent.left.append(candidate)
+                raise
 
         try:
             done = await self.attempts.run(call.route, ask, deadline_s=request.deadline_s)
         except Exception:
-            await self.budgets.settle(call.row(outcome="error", usage=Usage(), attempts=sent))
+            await self.budgets.settle(self.unanswered("error", granted, request, sent))
             raise
-        except BaseException:  # cancelled: the provider may have worked, and will bill its prompt
-            usage = Usage(prompt=prompt_estimate(request, encode=self.encode), estimated=True) if sent else Usage()
-            row = call.row(outcome="aborted", usage=usage, attempts=sent)
-            self.budgets.settle_later(granted.priced(row, call.route.candidates[0]))
+        except BaseException:
+            self.budgets.settle_later(self.unanswered("aborted", granted, request, sent))
             raise
-        return await self._finish(call, request, granted, done, ticket)
+        return await self._finish(request, granted, done, ticket, sent)
+
+    def unanswered(self, outcome: str, granted: Granted, request: ChatRequest, sent: Sent) -> Call:
+        """The row of a call without an answer: whoever was left at work will bill its prompt."""
+        row = granted.call.row(outcome=outcome, candidate=sent.last_left, usage=Usage(), attempts=sent.count)
+        return self.with_left(row, granted, request, sent)
+
+    def with_left(self, row: Call, granted: Granted, request: ChatRequest, sent: Sent) -> Call:
+        """The row with the prompts of those that were left at work."""
+        return granted.with_left(row, sent.left, prompt=prompt_estimate(request, self.encode)) if sent.left else row
 
     async def _finish(
-        self, call: Started, request: ChatRequest, granted: Granted, done: Attempted[Answer], ticket: Ticket
+        self, request: ChatRequest, granted: Granted, done: Attempted[Answer], ticket: Ticket, sent: Sent
     ) -> ChatResult:
+        call = granted.call
         wire, candidate = done.value.wire, done.candidate
         usage = done.value.usage
         if usage is None or not usage.completion:
@@ -175,7 +188,7 @@ class Completion:
             simulated=done.provider.simulated,
             limit_lowered=granted.lowered,
         )
-        row = granted.priced(row, candidate)
+        row = self.with_left(granted.priced(row, candidate), granted, request, sent)
         await self.budgets.settle(row)
         cost = row.cost_nanousd
         self.share(ticket, wire if may_be_kept(wire) else None, granted=granted, done=done, cost_nanousd=cost)
@@ -220,7 +233,7 @@ class Completion:
         """What nobody told, or somebody as nothing though words came."""
         made = bytes_said(wire) // BYTES_OF_A_TOKEN
         if told is None:
-            prompt = prompt_estimate(request, encode=self.encode)
+            prompt = prompt_estimate(request, self.encode)
             return Usage(prompt=prompt, completion=max(made, 1), estimated=True)
         return replace(told, completion=made, estimated=True) if made else told
 

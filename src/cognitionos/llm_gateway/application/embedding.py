@@ -70,7 +70,9 @@ class Embedding:
         try:
             share = await self._batches.embed(wish)
         except Exception:
-            await self.budgets.settle(call.row(outcome="error", usage=Usage(), attempts=wish.attempts))
+            usage = estimate(most) if wish.left else Usage()
+            row = call.row(outcome="error", usage=usage, attempts=wish.attempts)
+            await self.budgets.settle(granted.priced(row, call.route.candidates[0]) if wish.left else row)
             raise
         except BaseException:  # cancelled: what a provider has, it will bill
             usage = estimate(most) if wish.attempts else Usage()

@@ -43,7 +43,8 @@ class Share:
 
 @dataclass(slots=True, kw_only=True)
 class Wish:
-    """One caller's texts, waiting. `most` is the most tokens they can have; `attempts`: how often they were sent.
+    """One caller's texts, waiting. `most` is the most tokens they can have; `attempts`: how often they were sent,
+    `left`: how often nobody listened to the end.
 
     `price` is what the model cost when the call was held.
     """
@@ -56,6 +57,7 @@ class Wish:
     price: Price | None
     share: "asyncio.Future[Share]"
     attempts: int = 0
+    left: int = 0
 
     @property
     def key(self) -> "_Key":
@@ -143,7 +145,12 @@ class EmbeddingBatches:
         async def ask(provider: Provider, candidate: Candidate) -> Vectors:
             for wish in wishes:
                 wish.attempts += 1
-            return await provider.embed(texts, model=candidate.model, extra=first.extra)
+            try:
+                return await provider.embed(texts, model=candidate.model, extra=first.extra)
+            except asyncio.CancelledError:
+                for wish in wishes:
+                    wish.left += 1
+                raise
 
         done = await self.attempts.run(first.route, ask, deadline_s=DEADLINE_S)
         price = first.price

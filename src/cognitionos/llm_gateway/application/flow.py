@@ -9,6 +9,7 @@ from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.application.attempts import Attempted
 from cognitionos.llm_gateway.application.budgets import Granted
 from cognitionos.llm_gateway.application.cache import Ticket
+from cognitionos.llm_gateway.application.call import Sent
 from cognitionos.llm_gateway.application.completion import Completion, Decode
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Over, Said
@@ -20,11 +21,11 @@ from cognitionos.llm_gateway.domain.answer import (
     whole,
     words_chunk,
 )
-from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
 from cognitionos.llm_gateway.domain.gathered import Gathered
 from cognitionos.llm_gateway.domain.ledger import Call
+from cognitionos.llm_gateway.domain.prompt_bound import prompt_estimate
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
@@ -123,6 +124,7 @@ class Flow:
     request: ChatRequest
     granted: Granted
     done: Attempted[Opened]
+    sent: Sent
     ticket: Ticket
     spawn: Spawn
     ended: Ended = field(default_factory=Ended)
@@ -311,12 +313,12 @@ class Flow:
             limit_lowered=self.granted.lowered,
             first_token_ms=self._first_token_ms,
         )
-        return self.granted.priced(row, done.candidate)
+        return self.steps.with_left(self.granted.priced(row, done.candidate), self.granted, self.request, self.sent)
 
     def _usage(self, outcome: str) -> Usage:
         tally, told = self._tally, self._tally.usage
         if told is None:
-            prompt = prompt_estimate(self.request, encode=self.steps.encode)
+            prompt = prompt_estimate(self.request, self.steps.encode)
             return Usage(prompt=prompt, completion=tally.made, estimated=True)
         if (outcome == OK or tally.finish_reason is not None) and (told.completion or not tally.tokens):
             return told

@@ -10,14 +10,13 @@ from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.attempts import Attempted
 from cognitionos.llm_gateway.application.budgets import Granted
 from cognitionos.llm_gateway.application.cache import NOT_CACHED, Ticket
-from cognitionos.llm_gateway.application.call import Started
+from cognitionos.llm_gateway.application.call import Sent, Started
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.flow import Ended, Flow, Opened
 from cognitionos.llm_gateway.application.following import Following
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight
 from cognitionos.llm_gateway.domain.answer import as_chunks
-from cognitionos.llm_gateway.domain.budget import prompt_estimate
 from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.chat import (
     CACHE_COALESCED,
@@ -25,7 +24,6 @@ from cognitionos.llm_gateway.domain.chat import (
     Caller,
     ChatRequest,
     ChatResult,
-    Usage,
 )
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
 from cognitionos.llm_gateway.domain.route import Candidate
@@ -123,9 +121,16 @@ class Streaming:
         granted = await self.completion.budgets.hold(call, request)
         call = granted.call
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
-        done = await self._attempt(granted, asked)
+        sent = Sent()
+        done = await self._attempt(granted, asked, sent)
         flow = Flow(
-            steps=self.completion, request=request, granted=granted, done=done, ticket=ticket, spawn=self._spawn
+            steps=self.completion,
+            request=request,
+            granted=granted,
+            done=done,
+            sent=sent,
+            ticket=ticket,
+            spawn=self._spawn,
         )
         events = flow.events()
         await anext(events)  # from here on closing it bills it, even before its first event is fetched
@@ -179,27 +184,28 @@ class Streaming:
             ended=ended or Ended(),
         )
 
-    async def _attempt(self, granted: Granted, request: ChatRequest) -> Attempted[Opened]:
-        steps, call, sent = self.completion, granted.call, 0
+    async def _attempt(self, granted: Granted, request: ChatRequest, sent: Sent) -> Attempted[Opened]:
+        steps = self.completion
 
         async def ask(provider: Provider, candidate: Candidate) -> Opened:
-            nonlocal sent
             await steps.budgets.sends(granted)
-            sent += 1
+            sent.count += 1
             chunks = provider.stream(request, model=candidate.model)
-            async for first in chunks:
-                return Opened(first, chunks)
+            try:
+                async for first in chunks:
+                    return Opened(first, chunks)
+            except asyncio.CancelledError:
+                sent.left.append(candidate)
+                raise
             raise ProviderFailure("the stream ended before it began")
 
         try:
-            return await steps.attempts.run(call.route, ask, deadline_s=request.deadline_s, keep_slot=True)
+            return await steps.attempts.run(granted.call.route, ask, deadline_s=request.deadline_s, keep_slot=True)
         except Exception:
-            await steps.budgets.settle(call.row(outcome="error", usage=Usage(), attempts=sent))
+            await steps.budgets.settle(steps.unanswered("error", granted, request, sent))
             raise
         except BaseException:
-            usage = Usage(prompt=prompt_estimate(request, encode=steps.encode), estimated=True) if sent else Usage()
-            row = call.row(outcome="aborted", usage=usage, attempts=sent)
-            steps.budgets.settle_later(granted.priced(row, call.route.candidates[0]))
+            steps.budgets.settle_later(steps.unanswered("aborted", granted, request, sent))
             raise
 
     async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:

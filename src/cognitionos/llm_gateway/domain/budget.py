@@ -206,11 +206,6 @@ def exposure(request: ChatRequest, prices: Sequence[Price], *, encode: Callable[
     return Exposure(bounds=tuple(_bound(request, price, prompt, work, predicted) for price in narrowed))
 
 
-def prompt_estimate(request: ChatRequest, *, encode: Callable[[Any], bytes]) -> int:
-    """About how many tokens the prompt has, for bills of streams that were cut: four bytes each."""
-    return max(len(encode(request.messages)) // 4, 1)
-
-
 def _bound(request: ChatRequest, price: Price, sent: PromptBound, work: ServerWork, predicted: int) -> Bound:
     prompt = _longest(sent, price)
     limit = request.max_tokens

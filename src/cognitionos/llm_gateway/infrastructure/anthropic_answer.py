@@ -63,13 +63,14 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 def completion(message: Mapping[str, Any], *, created: int, native: bool) -> dict[str, Any]:
     """A whole `message` as a chat completion; raises `ProviderFailure` where it is none."""
     content = message.get("content")
-    if message.get("type") != "message" or not isinstance(content, list):
+    blocks: list[Any] = content if isinstance(content, list) else [content]
+    if message.get("type") != "message" or not all(isinstance(block, dict) for block in blocks):
         raise ProviderFailure("the answer is not a message")
-    said: dict[str, Any] = {"role": "assistant", "content": _joined(content, "text", "text") or None, "refusal": None}
-    calls = [_call(block) for block in content if block.get("type") == "tool_use"]
+    said: dict[str, Any] = {"role": "assistant", "content": _joined(blocks, "text", "text") or None, "refusal": None}
+    calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
     if calls:
         said["tool_calls"] = calls
-    thoughts = [block for block in content if block.get("type") in _THOUGHTS]
+    thoughts = [block for block in blocks if block.get("type") in _THOUGHTS]
     if thoughts:
         said |= {"reasoning_content": _joined(thoughts, "thinking", "thinking"), "thinking_blocks": thoughts}
     wire = _head(message, created, "chat.completion")
@@ -84,6 +85,8 @@ def usage_of(usage: object) -> Usage | None:
     Passes that it counts apart are added. Those of another model are, too, at this model's price, and so estimated.
     """
     if not isinstance(usage, dict) or not isinstance(usage.get("output_tokens"), int):
+        return None
+    if not isinstance(usage.get("input_tokens"), int | None):
         return None
     listed = usage.get("iterations")
     passes = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []

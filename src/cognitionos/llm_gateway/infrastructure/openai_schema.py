@@ -15,6 +15,8 @@ LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
 COUNT_FIELDS = ("n", "best_of")
 MOST_TOKENS = 2**40
 """Above any real count; a provider that reports more must not break the ledger's sums."""
+_CACHED = ("cached_tokens", "cache_read_input_tokens", "prompt_cache_hit_tokens")
+"""OpenAI's in its details, as Moonshot's beside them; Anthropic's; DeepSeek's."""
 _NO_USAGE = b',"usage":null'
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 encode = msgspec.json.Encoder().encode
@@ -79,17 +81,31 @@ def chat_request(body: dict[str, Any], *, together: bool = False) -> ChatRequest
     )
 
 
+def check_choices(wire: Mapping[str, Any]) -> None:
+    """Raise `ProviderFailure` for an answer that says nothing, or not in the shapes that are read."""
+    choices = wire.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise ProviderFailure("the answer has no choices")
+    for choice in choices:
+        message = choice.get("message") if isinstance(choice, dict) else choice
+        if not isinstance(message, dict | None) or not isinstance((message or {}).get("tool_calls"), list | None):
+            raise ProviderFailure("the answer's choices are no messages")
+
+
 def read_usage(wire: Mapping[str, Any]) -> Usage | None:
     """The usage in an answer or chunk; None where the provider did not say."""
     return usage_from(wire.get("usage"), service_tier=wire.get("service_tier"))
 
 
 def usage_from(usage: object, *, service_tier: object = None) -> Usage | None:
-    """A `usage` object; vendors' own names for cache reads, cache writes and web searches are understood.
+    """A `usage` object; vendors' own names for cache reads, cache writes and web searches are understood. None where
+    it counts nothing, or not in numbers.
 
     `service_tier` is what the answer around it says.
     """
-    if not isinstance(usage, dict) or not usage.get("prompt_tokens", usage.get("total_tokens")):
+    if not isinstance(usage, dict) or not _count(usage.get("prompt_tokens", usage.get("total_tokens"))):
+        return None
+    if not isinstance(usage.get("completion_tokens"), int | float | None):
         return None
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     sent, made = _mapping(usage.get("prompt_tokens_details")), _mapping(usage.get("completion_tokens_details"))
@@ -109,7 +125,7 @@ def usage_from(usage: object, *, service_tier: object = None) -> Usage | None:
     return Usage(
         prompt=prompt,
         completion=completion,
-        cached=min(_count(sent.get("cached_tokens") or usage.get("cache_read_input_tokens")), prompt),
+        cached=min(_count(_first_of(sent, usage, _CACHED)), prompt),
         cache_write=min(written, prompt),
         cache_write_1h=min(_count(by_age.get("ephemeral_1h_input_tokens")), written, prompt),
         reasoning=min(reasoning, completion),
@@ -335,6 +351,10 @@ def _pop_include_usage(extra: dict[str, Any]) -> bool:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _first_of(details: Mapping[str, Any], usage: Mapping[str, Any], names: Sequence[str]) -> object:
+    return details.get(names[0]) or next((said for name in names if (said := usage.get(name))), None)
 
 
 def _count(value: object) -> int:

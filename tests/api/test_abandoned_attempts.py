@@ -1,0 +1,115 @@
+"""Providers that are listened to no more: what they were sent is booked, and what they had said, within the hold."""
+
+import asyncio
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from tests.api_process import api_process
+from tests.conftest import Run
+from tests.edge import Caller
+from tests.upstream import Say, Upstream, running_upstream
+from tests.waiting import eventually
+
+from cognitionos.platform.config import Settings
+
+CHAT = "/v1/chat/completions"
+USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+TEXT = "x" * 4000
+"""About a thousand tokens."""
+
+
+@pytest.fixture(scope="module")
+def upstream(run: Run) -> Iterator[Upstream]:
+    context = running_upstream()
+    yield run(context.__aenter__())
+    run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings, upstream: Upstream) -> Iterator[str]:
+    environment = {
+        "OPENAI_BASE_URL": upstream.base_url,
+        "OPENAI_API_KEY": upstream.api_key or "",
+        "COGNITIONOS_ATTEMPT_TIMEOUT_S": "1",
+    }
+    with api_process(settings, environment) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url: str, caller: Caller, run: Run, upstream: Upstream) -> Iterator[httpx.AsyncClient]:
+    upstream.reset()
+    made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
+    for model, usd in (("slow", "2"), ("fast", "1")):
+        price = {"input_usd_per_million": usd, "output_usd_per_million": usd}
+        run(made.put(f"/v1/prices/openai/{model}", json=price)).raise_for_status()
+    route = {"candidates": [{"model": "openai/slow"}, {"model": "openai/fast"}]}
+    run(made.put("/v1/routes/slow-then-fast", json=route)).raise_for_status()
+    yield made
+    run(made.aclose())
+
+
+def asking(**fields: Any) -> dict[str, Any]:
+    said = {"model": "slow-then-fast", "messages": [{"role": "user", "content": TEXT}], "max_tokens": 100}
+    return said | fields
+
+
+async def rows(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.get("/v1/usage/calls")).json()["items"]
+    return found
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_attempt_that_took_too_long_is_booked_at_its_prompt_beside_the_answer(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream, *, stream: bool
+) -> None:
+    budget = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": "1", "period": "total"}
+    (await client.post("/v1/budgets", json=budget)).raise_for_status()
+    upstream.then(Say(text="never", gates={0: asyncio.Event()}), Say(text="fast", usage=USAGE))
+
+    answer = await client.post(CHAT, json=asking(stream=stream))
+
+    assert "fast" in answer.text
+    (row,) = await eventually(lambda: rows(client))
+    assert (row["model"], row["attempts"], row["estimated"]) == ("fast", 2, True)
+    left = row["prompt_tokens"] - USAGE["prompt_tokens"]
+    assert 1000 <= left < 1050
+    assert Decimal(row["cost_usd"]) == (Decimal(110) + 2 * left) / 10**6
+    (spent,) = (await client.get("/v1/budgets")).json()["budgets"]
+    assert (spent["spent_usd"], spent["held_usd"]) == (row["cost_usd"], "0")
+
+
+async def test_attempts_never_cost_more_than_was_held_for_the_call(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    """Nothing is left to pay the attempt with once the answer has used all of its bound."""
+    (await client.put("/v1/prices/openai/slow", json={"input_usd_per_million": "1", "output_usd_per_million": "1"}))
+    (await client.put("/v1/prices/openai/fast", json={"input_usd_per_million": "1", "output_usd_per_million": "1"}))
+    budget = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": "0.0042", "period": "total"}
+    (await client.post("/v1/budgets", json=budget)).raise_for_status()
+    usage = {"prompt_tokens": 4000, "completion_tokens": 100, "total_tokens": 4100}
+    upstream.then(Say(text="never", gates={0: asyncio.Event()}), Say(text="fast", usage=usage))
+
+    answer = await client.post(CHAT, json=asking())
+
+    assert answer.status_code == 200
+    (spent,) = (await client.get("/v1/budgets")).json()["budgets"]
+    assert Decimal("0.0041") < Decimal(spent["spent_usd"]) <= Decimal("0.0042")
+
+
+async def test_a_client_that_leaves_in_the_second_attempt_has_both_prompts_booked(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.then(*(Say(text="never", gates={0: asyncio.Event()}) for _ in range(2)))
+    asked = asyncio.create_task(client.post(CHAT, json=asking(stream=True)))
+    await eventually(lambda: len(upstream.calls) == 2)
+
+    asked.cancel()
+
+    (row,) = await eventually(lambda: rows(client))
+    assert (row["outcome"], row["model"], row["estimated"]) == ("aborted", "fast", True)
+    assert 2000 <= row["prompt_tokens"] < 2100
+    assert Decimal(row["cost_usd"]) == Decimal(row["prompt_tokens"]) * 3 / 2 / 10**6
