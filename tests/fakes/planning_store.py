@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cognitionos.kernel.errors import DomainError
 from cognitionos.kernel.ids import new_id
-from cognitionos.planning.application.ports import Recorded
+from cognitionos.planning.application.ports import Claimed, Recorded
 from cognitionos.planning.application.values import PURE, computed
 from cognitionos.planning.domain.progress import Edges, Waiting, advance, is_skipped
 from cognitionos.planning.domain.reference import STATE, Known, Wanted
@@ -56,7 +56,7 @@ class InMemoryTaskStore:
             if row.task.run_id == run.id and not row.status.is_final:
                 row.status, row.owner = TaskStatus.CANCELLED, None
 
-    async def claim(self, *, worker: str, slots: int, lease_s: float) -> list[ClaimedTask]:
+    async def claim(self, *, worker: str, slots: int, lease_s: float) -> Claimed:
         """See `TaskStore.claim`."""
         self._fail()
         for row in self._rows.values():
@@ -73,7 +73,8 @@ class InMemoryTaskStore:
         for row in chosen:
             row.status, row.owner, row.lease_until = TaskStatus.RUNNING, worker, self.clock_s + lease_s
             row.task = replace(row.task, attempt=row.task.attempt + 1, fence=row.task.fence + 1)
-        return [row.task for row in chosen]
+        left = [row for row in due if row.status is TaskStatus.READY]
+        return Claimed([row.task for row in chosen], more=bool(chosen and left))
 
     async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
         """See `TaskStore.renew`."""

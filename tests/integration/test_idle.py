@@ -17,7 +17,7 @@ QUERIES_A_SECOND = 1.0
 SHARE_OF_A_CORE = 0.01
 AT_THE_EDGES = 2
 """Looks of slow timers that happen to begin and to end what is measured."""
-CLAIM = "SELECT * FROM claim_fairly($1, $2, $3, $4)"
+CLAIM = "SELECT * FROM claim_and_look($1, $2, $3, $4)"
 CLAIMS = 10
 """The worker's engine looks every two seconds."""
 STARTED = {

@@ -33,6 +33,10 @@ def a_chain(length: int) -> list[TaskSpec]:
     return [a_value(f"t{n}", *([f"t{n - 1}"] if n else []), value=n) for n in range(length)]
 
 
+async def claimed(bench: Bench, worker: str, *, lease_s: float) -> list[ClaimedTask]:
+    return (await bench.store.claim(worker=worker, slots=1, lease_s=lease_s)).tasks
+
+
 async def its_end(bench: Bench, who: Principal, run_id: UUID, *, timeout_s: float = 30) -> str:
     async def final() -> str | None:
         status = await bench.status(who, run_id)
@@ -129,7 +133,7 @@ async def test_two_engines_share_the_work_and_do_each_task_once(bench: Bench) ->
 async def test_a_task_of_a_dead_worker_is_taken_over_when_its_lease_runs_out(bench: Bench) -> None:
     who = a_principal()
     run_id = await bench.runs.start(who, [a_step("t1")])
-    await eventually(lambda: bench.store.claim(worker="dead", slots=1, lease_s=0.2))
+    await eventually(lambda: claimed(bench, "dead", lease_s=0.2))
 
     async with running_loops(bench.engine({"step": succeed}, sweep_s=0.1)):
         assert await its_end(bench, who, run_id) == "succeeded"
@@ -149,8 +153,8 @@ async def test_a_late_writer_is_refused_by_its_fencing_number(bench: Bench) -> N
 
     who = a_principal()
     run_id = await bench.runs.start(who, [a_step("t1")])
-    [late] = await bench.store.claim(worker="late", slots=1, lease_s=0.01)
-    [current] = await eventually(lambda: bench.store.claim(worker="current", slots=1, lease_s=10))
+    [late] = await claimed(bench, "late", lease_s=0.01)
+    [current] = await eventually(lambda: claimed(bench, "current", lease_s=10))
 
     refused = await bench.store.record(
         who.tenant_id, "late", [Ended(task=late, outcome=Succeeded(output="from the late one"))]

@@ -45,7 +45,7 @@ async def test_what_was_decided_beside_a_failure_is_decided_again(bench: Bench) 
     graph = [choice, a_step("fails"), a_step("plan"), a_step("yes", "c"), a_step("no", "c"), a_step("join", "no")]
     planned = Expansion(tasks=(a_step("t1"),), result_key="t1")
     run_id = await bench.runs.start(who, graph)
-    first = {task.key: task for task in await bench.store.claim(worker="w", slots=10, lease_s=60)}
+    first = {task.key: task for task in (await bench.store.claim(worker="w", slots=10, lease_s=60)).tasks}
     failure = Ended(task=first["fails"], outcome=Failed(problem=WRONG))
 
     decided = [ended(first[key], plan=planned) for key in ("c", "plan")]
@@ -54,7 +54,7 @@ async def test_what_was_decided_beside_a_failure_is_decided_again(bench: Bench) 
     async with bench.runs.begin(who.tenant_id) as work:
         await work.runs.retry(await work.runs.locked(run_id), bench.base.now())
     ran: list[str] = []
-    while claimed := await bench.store.claim(worker="w", slots=10, lease_s=60):
+    while claimed := (await bench.store.claim(worker="w", slots=10, lease_s=60)).tasks:
         ran += [task.key for task in claimed]
         await bench.store.record(who.tenant_id, "w", [ended(task, plan=planned) for task in claimed])
     skipped = await bench.rows(

@@ -44,7 +44,7 @@ class Stores:
     later: Callable[[float], None]
 
     async def claimed(self, worker: str = "w", *, slots: int = 10, lease_s: float = 60) -> list[ClaimedTask]:
-        return await self.store.claim(worker=worker, slots=slots, lease_s=lease_s)
+        return (await self.store.claim(worker=worker, slots=slots, lease_s=lease_s)).tasks
 
 
 @pytest.fixture(params=["postgresql", "memory"])
@@ -89,6 +89,17 @@ def a_value(key: str, *after: str) -> TaskSpec:
 
 def well(task: ClaimedTask, output: Any = None) -> Ended:
     return Ended(task=task, outcome=Succeeded(output=output))
+
+
+async def test_a_claim_says_whether_more_is_due_of_any_tenant(stores: Stores) -> None:
+    for who in (a_principal(), a_principal()):
+        await stores.start(who, [TaskSpec(key="a", kind="step")])
+
+    looks = [await stores.store.claim(worker="w", slots=10, lease_s=60) for _ in range(3)]
+    for task in (each for look in looks for each in look.tasks):
+        await stores.store.record(task.tenant_id, "w", [Ended(task=task, outcome=Succeeded(output=None))])
+
+    assert [(len(look.tasks), look.more) for look in looks] == [(1, True), (1, False), (0, False)]
 
 
 async def test_only_what_waits_for_nothing_can_be_claimed_and_only_once(stores: Stores) -> None:

@@ -25,7 +25,7 @@ async def some_tasks(store: InMemoryTaskStore, number: int) -> tuple[Run, list[C
     specs = tuple(TaskSpec(key=f"t{n}", kind="step") for n in range(number))
     run.grow(number)
     store.add(run, in_order(specs, first_position=0, new_id=new_id))
-    return run, await store.claim(worker="w", slots=number, lease_s=10)
+    return run, (await store.claim(worker="w", slots=number, lease_s=10)).tasks
 
 
 @asynccontextmanager

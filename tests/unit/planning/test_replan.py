@@ -80,7 +80,7 @@ class Play:
         self.run.grow(len(graph))
         self.run.result_task_id = next(each.id for each in graph if each.spec.key == expansion.result_key)
         self.store.add(self.run, graph)
-        while claimed := await self.store.claim(worker="w", slots=100, lease_s=10):
+        while claimed := (await self.store.claim(worker="w", slots=100, lease_s=10)).tasks:
             for task in self.data.draw(st.permutations(claimed)):
                 ended = Ended(task=task, outcome=await self.outcome(task))
                 await self.store.record(self.run.tenant_id, "w", [ended])

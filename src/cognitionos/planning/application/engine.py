@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cognitionos.kernel.clock import Clock, utc_now
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.planning.application.leases import Leases
-from cognitionos.planning.application.ports import Compute, Handler, Recorded, TaskStore
+from cognitionos.planning.application.ports import Claimed, Compute, Handler, Recorded, TaskStore
 from cognitionos.planning.application.recording import Recorder
 from cognitionos.planning.application.running import Runner
 from cognitionos.planning.domain.step import Ended, Entry
@@ -86,11 +86,12 @@ class Engine:
                 claimed = await self.store.claim(worker=self.worker, slots=free, lease_s=self.lease_s)
             except Unavailable as error:
                 log.warning("claim_failed", reason=str(error))
-                claimed = []
+                claimed = Claimed([])
                 await asyncio.sleep(min(1.0, self.sweep_s))
-            if claimed:
+            if claimed.tasks:
                 crash_point(AFTER_CLAIM)
-                await self._start(claimed)
+                await self._start(claimed.tasks)
+            if claimed.more:
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.sweep_s):  # not wait_for: 3.11's may swallow a cancellation

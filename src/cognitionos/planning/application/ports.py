@@ -68,10 +68,18 @@ class Recorded:
     broken: Mapping[int, DomainError] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Tasks that a worker holds now; `more`: others are due, of any tenant, so that it is worth to look again."""
+
+    tasks: list[ClaimedTask]
+    more: bool = False
+
+
 class TaskStore(Protocol):
     """Truth about tasks. Leases end by the store's clock."""
 
-    async def claim(self, *, worker: str, slots: int, lease_s: float) -> list[ClaimedTask]:
+    async def claim(self, *, worker: str, slots: int, lease_s: float) -> Claimed:
         """Ready tasks of one tenant under a new fencing number: at most `slots`, pure ones not counted."""
 
     async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:

@@ -47,7 +47,7 @@ def run_of(row: Sequence[Any]) -> Run:
 
 
 def claimed_of(row: Sequence[Any]) -> ClaimedTask:
-    """A claimed task from a row of `claim_fairly`."""
+    """A claimed task from a row of `claim_and_look`."""
     retry: Mapping[str, Any] | None = row[13]
     return ClaimedTask(
         tenant_id=row[0],

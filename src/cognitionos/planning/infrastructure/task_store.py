@@ -12,7 +12,7 @@ from psycopg.errors import DeadlockDetected
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.event import Event
-from cognitionos.planning.application.ports import Before, Compute, Recorded
+from cognitionos.planning.application.ports import Before, Claimed, Compute, Recorded
 from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.domain.step import Ended, Entry
 from cognitionos.planning.domain.task import ClaimedTask
@@ -29,7 +29,7 @@ from cognitionos.platform.outbox import Outbox
 PURE_SLOTS = 1000
 DEADLOCK_RETRIES = 2
 RELAY_WITHIN_S = 1.0
-_CLAIM = "SELECT * FROM claim_fairly(%s, %s, %s, %s)"
+_CLAIM = "SELECT * FROM claim_and_look(%s, %s, %s, %s)"
 _RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
 _HAND_BACK = "SELECT hand_back_tasks(%s)"
 _IS_LIMITED = "SELECT EXISTS (SELECT FROM task_shares WHERE most_running IS NOT NULL)"
@@ -56,13 +56,15 @@ class PostgresTaskStore:
     now: Clock
     new_id: Callable[[], UUID]
 
-    async def claim(self, *, worker: str, slots: int, lease_s: float) -> list[ClaimedTask]:
+    async def claim(self, *, worker: str, slots: int, lease_s: float) -> Claimed:
         """See `TaskStore.claim`."""
         async with self.database.connection() as connection:
             cursor = await connection.execute(_CLAIM, (worker, slots, PURE_SLOTS, lease_s))
-            claimed = [claimed_of(row) for row in await cursor.fetchall()]
+            rows = await cursor.fetchall()
+        more = bool(rows) and rows[-1][0] is None
+        claimed = [claimed_of(row) for row in (rows[:-1] if more else rows)]
         metrics.CLAIMED.inc(len(claimed))
-        return claimed
+        return Claimed(claimed, more=more)
 
     async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
         """See `TaskStore.renew`."""
