@@ -19,6 +19,8 @@ REFUSED = {
         ("Is 1,000 a lot?", "Is 10,000 a lot?"),
         ("Are 2 apples and 3 pears enough?", "Are 3 apples and 2 pears enough?"),
         ("How do I raise the limit from 10 to 20?", "How do I raise the limit from 20 to 10?"),
+        ("What is 10 minus 4?", "What is 4 minus 10?"),
+        ("My bill says 250 but I paid 300, why?", "My bill says 300 but I paid 250, why?"),
     ],
     "negation": [
         ("What should I eat before a test?", "What should I not eat before a test?"),
@@ -103,6 +105,9 @@ REFUSED = {
     ],
     "direction": [
         ("How do I get from paris to london?", "How do I get from london to paris?"),
+        ("Who owns this site?", "Who does this site own?"),
+        ("Which team defeated ours?", "Which team did ours defeat?"),
+        ("Are all cats animals?", "Are all animals cats?"),
         ("How do I convert a string to an integer?", "How do I convert an integer to a string?"),
         ("Do cats hunt mice?", "Do mice hunt cats?"),
         ("Which red wine goes with white fish?", "Which white wine goes with red fish?"),

@@ -32,11 +32,12 @@ _DENIES = words("un in im dis de non mis")
 _FEW_WORDS = 5
 """So many words may change places as a phrase that moves: `the list in Python`, `the Python list`."""
 _TIME_WORDS = words("time times date dates day days year years deadline")
+_OF_ALL = words("all every each")
 _SYMMETRIC = words("and or between vs versus with")
 
 
 def same_numbers(one: Reading, other: Reading) -> bool:
-    """The same numbers, in digits or in words, of the same things, and no two different units."""
+    """The same numbers in the same order, in digits or in words, of the same things, and no two different units."""
     if one.numbers != other.numbers or (one.units and other.units and one.units != other.units):
         return False
     return all(numbers == other.counted.get(around, numbers) for around, numbers in one.counted.items())
@@ -125,7 +126,12 @@ def no_sibling(one: Reading, other: Reading) -> bool:
 
 
 def same_direction(one: Reading, other: Reading) -> bool:
-    """Not 'from Paris to London' and 'from London to Paris'; not 'cats that eat mice' and 'mice that eat cats'."""
+    """Not 'from Paris to London' and 'from London to Paris'; not 'cats that eat mice' and 'mice that eat cats'.
+
+    Nor 'who eats mice' and 'who do mice eat'.
+    """
+    if {one.asks_for, other.asks_for} == {"subject", "object"}:
+        return False
     return _agree_on_roles(one, other) and not _is_turned(one, other) and not _is_shuffled(one, other)
 
 
@@ -228,5 +234,7 @@ def _is_shuffled(one: Reading, other: Reading) -> bool:
     start = next(place for place, word in enumerate(mine) if word != theirs[place])
     end = next(place for place in range(len(mine), 0, -1) if mine[place - 1] != theirs[place - 1])
     here, there = mine[start:end], theirs[start:end]
+    if one.kind != "what" and _OF_ALL & {*one.tokens}:
+        return True
     first = there.index(here[0])
     return there[first:] + there[:first] != here or (len(mine) > _FEW_WORDS and len(here) < len(mine))

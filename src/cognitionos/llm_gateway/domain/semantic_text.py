@@ -45,6 +45,7 @@ _CONTRACTION = re.compile(r"'(?:s|m|re|ve|ll|d)$", re.IGNORECASE)
 _DETERMINERS = words("a an the my your his her its our their this that")
 _PHRASES = tuple((re.compile(pattern, re.IGNORECASE), by) for pattern, by in PHRASES)
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
+_HELPS = "is|are|was|were|am|can|could|may|might|must|should|shall|will|would|has|have|had"
 _MEASURES = {
     "time": r"how long|how many (?:seconds?|minutes?|hours?|days?|weeks?|months?|years?)|how much time|duration|time\b",
     "distance": r"how far|how many (?:miles|kilomet\w+|km)|distance",
@@ -68,11 +69,15 @@ _KINDS = {
     "who": r"\bwho(?:m|se)?\b|\bwhich (?:author|person)\b",
     "what": r"\bwhat\b|\bwhich\b|\bname the\b",
 }
+_ENDS = re.compile(
+    rf"^(?:who|whom|what|which)(?: (?!(?:{_HELPS})\b)\w+)?? "
+    rf"(?:(?P<object>do|does|did)\b|(?P<subject>(?!(?:{_HELPS})\b)\w+) (?!(?:{_HELPS}|do|does|did)\b)\w)"
+)
 _COMPILED_KINDS = tuple((re.compile(pattern), kind) for kind, pattern in _KINDS.items())
 _COMPILED_MEASURES = tuple((re.compile(pattern), measure) for measure, pattern in _MEASURES.items())
 _WHETHER = re.compile(
     r"^(?:\W*(?:and|so|but|hi|hello|hey|please)\b\W*)?"
-    r"(?:is|are|was|were|am|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b"
+    rf"(?:{_HELPS}|do|does|did)\b"
 )
 _SAYS_NOTHING = GRAMMAR | FILLERS | NUMBERS.keys()
 _ENGLISH = GRAMMAR | FILLERS
@@ -80,7 +85,10 @@ _ENGLISH = GRAMMAR | FILLERS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What is in a question. Words are in lower case; `content` are the words that carry it, each once, in order."""
+    """What is in a question. Words are in lower case; `content` are the words that carry it, each once, in order.
+
+    `asks_for` is an end of its verb: `subject` ('who beat them'), `object` ('who did they beat'), or "".
+    """
 
     tokens: tuple[str, ...]
     stems: frozenset[str]
@@ -99,6 +107,7 @@ class Reading:
     modals: frozenset[str]
     roles: frozenset[tuple[str, str]]
     kind: str
+    asks_for: str
     asks_for_a_thing: bool
     parts: int
     measure: str
@@ -143,6 +152,7 @@ def read(text: str) -> Reading:
         modals=frozenset(MODALS[word] for word in words if word in MODALS),
         roles=_roles(words, frozenset(content)),
         kind=kind,
+        asks_for=_end_asked_for(lowered),
         asks_for_a_thing=_asks_for_a_thing(lowered, frozenset(content)),
         parts=_parts(plain, lowered),
         measure=_measure_of(lowered) if kind in {"amount", "what"} else "",
@@ -187,7 +197,7 @@ def _numbers(tokens: list[_Token]) -> tuple[tuple[str, ...], frozenset[str]]:
             numbers.append(number)
             sign = next((each for each in token.text if each in "$€£¥%°"), None)
             units.update({UNITS[each] for each in (sign or after,) if each in UNITS})
-    return tuple(sorted(numbers)), frozenset(units)
+    return tuple(numbers), frozenset(units)
 
 
 def _number(token: _Token, after: str) -> str:
@@ -291,6 +301,11 @@ def _owner(lowered: str) -> str:
     """Whose thing is asked for: `what are your goals`."""
     found = _OWNER.search(lowered)
     return found[1] if found else ""
+
+
+def _end_asked_for(lowered: str) -> str:
+    found = _ENDS.search(lowered)
+    return "" if found is None else found.lastgroup or ""
 
 
 def _asks_for_a_thing(lowered: str, content: frozenset[str]) -> bool:
