@@ -95,6 +95,26 @@ async def test_a_bad_plan_gets_one_repair_round_with_the_errors_named(app: Plann
     assert "plan.rejected" in [event["kind"] for event in events]
 
 
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (a_plan(t1=["t2"], t2=["t1"]), "the dependencies go round: t1 -> t2 -> t1"),
+        (a_plan(t1=["zz"]), "t1.depends_on: names 'zz', which is no task of the plan"),
+        ({"t1": {**a_plan(t1=[])["t1"], "review": "yes", "budget_share": -5}}, "t1.review: must be true or false"),
+    ],
+    ids=["a cycle", "a task that is not there", "wrong types"],
+)
+async def test_what_a_plan_cannot_mean_is_named_and_repaired(app: PlanningApp, plan: dict[str, Any], told: str) -> None:
+    agents = app.script([plan, a_plan(t1=["t2"], t2=[])])
+
+    goal = await ended(app, (await submitted(app))["href"])
+
+    [(_, objection)] = agents.questions[1].previous
+    assert told in objection
+    assert goal["status"] == "succeeded"
+    assert [task["key"] for task in goal["plan"]] == ["t2", "t1"]
+
+
 async def test_a_plan_that_stays_bad_fails_the_goal_with_a_problem(app: PlanningApp) -> None:
     agents = app.script([{"t1": None}])
 

@@ -5,18 +5,20 @@ without cycles. Hosted providers in strict mode want every key required, so an u
 is said once, with the first task: the schema must be short enough for a small model's window.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from cognitionos.kernel.errors import Invalid
 from cognitionos.planning.domain.graph import leaves
+from cognitionos.planning.domain.plan_fields import FieldFault, flag_in, in_order, references_in, share_in, text_in
 from cognitionos.planning.domain.plan_shapes import keyed
 from cognitionos.planning.domain.replan import REPLANS, VERSIONS
 from cognitionos.planning.domain.task import Expansion, Graft, TaskSpec
 from cognitionos.planning.domain.team import CAPABILITIES, Worker, known_as, names
 
+_T = TypeVar("_T")
 MOST_TASKS = 12
 MOST_ANEW = 6
 """Of a plan that replaces one task."""
@@ -190,30 +192,37 @@ def plan_of(
 ) -> Plan:
     """The plan in a model's `answer`, or `InvalidPlan` with each fault named.
 
-    Forgiven: other shapes of a plan (`plan_shapes.py`), null or missing tasks, references to tasks that are null,
-    later or unknown, tasks beyond the cap's keys, shares that do not add up (they are weighed against each other).
+    Forgiven: other shapes of a plan (`plan_shapes.py`), null or missing tasks and references to them, references to
+    later tasks (they come first then), fields in a form that can mean one thing only (`plan_fields.py`), tasks beyond
+    the cap's keys, shares that do not add up (they are weighed against each other).
     """
     answer = keyed(answer, prefix)
     if not isinstance(answer, Mapping):
         told = f"The answer must be a JSON object with the tasks {prefix}1, {prefix}2, ..."
         raise InvalidPlan(told, fields={"$": "not an object"})
-    present = [key for key in _keys(max_tasks, prefix) if answer.get(key) is not None]
+    keys = _keys(max_tasks, prefix)
+    present = [key for key in keys if answer.get(key) is not None]
     faults: dict[str, str] = {}
-    tasks = [
-        _task(key, answer[key], earlier={*finished, *present[:index]}, team=team, faults=faults)
-        for index, key in enumerate(present)
-    ]
+    references = partial(references_in, known={*finished, *present}, unused=set(keys), prefix=prefix)
+    read = [_task(key, answer[key], references=references, team=team, faults=faults) for key in present]
+    tasks = {task.key: task for task in read if task is not None}
+    order: list[str] = []
+    try:
+        graph = {key: [each for each in task.depends_on if each in tasks] for key, task in tasks.items()}
+        order = in_order(graph)
+    except FieldFault as cycle:
+        faults["$"] = str(cycle)
     if not present:
         faults[f"{prefix}1"] = "a plan has at least one task"
     if faults:
         raise InvalidPlan("; ".join(f"{field}: {fault}" for field, fault in faults.items()), fields=faults)
-    return Plan(tasks=_weighed([task for task in tasks if task is not None]))
+    return Plan(tasks=_weighed([tasks[key] for key in order]))
 
 
 def _weighed(tasks: Sequence[PlannedTask]) -> tuple[PlannedTask, ...]:
     """Shares that add up to 100; of a plan that leaves one out, none."""
     total = sum(task.budget_share or 0 for task in tasks)
-    if any(task.budget_share is None for task in tasks) or not math.isfinite(total) or total <= 0:
+    if any(task.budget_share is None for task in tasks):
         return tuple(replace(task, budget_share=None) for task in tasks)
     return tuple(replace(task, budget_share=round(100 * (task.budget_share or 0) / total, 2)) for task in tasks)
 
@@ -260,39 +269,40 @@ _MEANINGS = {
 
 
 def _task(
-    key: str, raw: Any, *, earlier: set[str], team: Sequence[Worker], faults: dict[str, str]
+    key: str,
+    raw: Any,
+    *,
+    references: Callable[[Any], tuple[str, ...]],
+    team: Sequence[Worker],
+    faults: dict[str, str],
 ) -> PlannedTask | None:
     if not isinstance(raw, Mapping):
         faults[key] = "must be an object or null"
         return None
-    instructions = _text(raw.get("instructions"))
+
+    def read(name: str, meaning: Callable[[Any], _T], *, unread: _T) -> _T:
+        try:
+            return meaning(raw.get(name))
+        except FieldFault as fault:
+            faults[f"{key}.{name}"] = str(fault)
+            return unread
+
+    instructions = read("instructions", text_in, unread="")
     if not instructions or len(instructions) > LONGEST_INSTRUCTIONS:
         faults[f"{key}.instructions"] = f"must be a text of 1 to {LONGEST_INSTRUCTIONS} characters"
         return None
-    wanted = raw.get("depends_on")
-    references = wanted if isinstance(wanted, list) else []
-    said = _text(raw.get("capability"))
+    said = read("capability", text_in, unread="")
     capability = known_as(said, team)
     if said and capability is None:
         faults[f"{key}.capability"] = f"must be one of {', '.join(names(team))}"
     return PlannedTask(
         key=key,
-        title=(_text(raw.get("title")) or instructions.splitlines()[0])[:LONGEST_TITLE],
+        title=(read("title", text_in, unread="") or instructions.splitlines()[0])[:LONGEST_TITLE],
         instructions=instructions,
-        expected_output=_text(raw.get("expected_output")) or None,
-        review=raw.get("review") is True,
-        depends_on=tuple(dict.fromkeys(each for each in references if isinstance(each, str) and each in earlier)),
+        expected_output=read("expected_output", text_in, unread="") or None,
+        review=read("review", flag_in, unread=False),
+        depends_on=read("depends_on", references, unread=()),
         capability=capability,
-        budget_share=_share(raw.get("budget_share")),
+        budget_share=read("budget_share", share_in, unread=None),
         agent_version=next((worker.version for worker in team if worker.name == capability), None),
     )
-
-
-def _share(value: Any) -> float | None:
-    """A share as said, at most a million and more than 0."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 < value <= 1_000_000 else None
-
-
-def _text(value: Any) -> str:
-    return value.replace("\x00", "").strip() if isinstance(value, str) else ""

@@ -23,12 +23,14 @@ def keyed(answer: Any, prefix: str) -> Any:
 def _of_list(tasks: Sequence[Mapping[str, Any]], prefix: str) -> dict[str, Any]:
     """The tasks in their order; what they call each other by becomes their keys."""
     keys: dict[str, str] = {}
+    for number, task in enumerate(tasks, 1):
+        keys |= {str(task[name]): f"{prefix}{number}" for name in _NAMES if isinstance(task.get(name), str | int)}
+    for number in range(1, len(tasks) + 1):
+        keys.setdefault(str(number), f"{prefix}{number}")
     made: dict[str, Any] = {}
     for number, task in enumerate(tasks, 1):
-        key = f"{prefix}{number}"
         wanted = task.get("depends_on")
+        wanted = [wanted] if isinstance(wanted, str | int) else wanted
         references = [keys.get(str(each), each) for each in wanted] if isinstance(wanted, list) else wanted
-        made[key] = {**task, "depends_on": references}
-        keys |= {str(task[name]): key for name in _NAMES if isinstance(task.get(name), str | int)}
-        keys.setdefault(str(number), key)
+        made[f"{prefix}{number}"] = {**task, "depends_on": references}
     return made
