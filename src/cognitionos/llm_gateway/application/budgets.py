@@ -69,8 +69,7 @@ class Granted:
         return replace(row, usage=usage, cost_nanousd=cost, priced=row.priced and priced)
 
     def _price(self, candidate: Candidate) -> Price | None:
-        places = zip(self.call.route.candidates, self.prices, strict=True)
-        return next((price for each, price in places if each == candidate), None)
+        return self.prices[self.call.route.candidates.index(candidate)]
 
 
 @dataclass(slots=True, kw_only=True)

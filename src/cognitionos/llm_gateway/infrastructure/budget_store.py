@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import msgspec
 import psycopg
@@ -95,13 +95,13 @@ class PostgresBudgetStore:
         self._raised = raised
         self._holds: GroupCommit[Hold, Held] = GroupCommit(self._hold, alone_on=psycopg.DataError)
         self._settlements: GroupCommit[Call, None] = GroupCommit(self._settle, alone_on=psycopg.DataError)
-        self._known: WeakValueDictionary[UUID, Hold] = WeakValueDictionary()
+        self._known: set[ref[Hold]] = set()
         self._ending: set[UUID] = set()
         self._late: set[asyncio.Task[None]] = set()
 
     def hold(self, hold: Hold) -> "asyncio.Future[Held]":
         """Hold the amount on every budget of the call's subjects, all or nothing. Safe to repeat."""
-        self._known[hold.row.call_id] = hold
+        self._known.add(ref(hold, self._known.discard))
         return self._holds.submit(hold)
 
     def settle(self, call: Call) -> "asyncio.Future[None]":
@@ -188,7 +188,7 @@ class PostgresBudgetStore:
 
         A call that was sent is booked at its amount and marked as an estimate, one that still queued is released.
         """
-        under_way = [*self._known.keys(), *self._ending]
+        under_way = [*(hold.row.call_id for each in tuple(self._known) if (hold := each())), *self._ending]
         async with self._database.connection() as connection:
             row = await (await connection.execute(_SWEEP, (self._owner, dead_after_s, under_way))).fetchone()
         booked, released, raised = row or (0, 0, 0)
@@ -242,8 +242,8 @@ class PostgresBudgetStore:
             raise
         except BaseException:  # what no row can be written of is booked at its bound, by the sweep
             self._ending.difference_update(ids)
-            for each in ids:
-                self._known.pop(each, None)
+            lost = [each for each in self._known if (hold := each()) and hold.row.call_id in ids]
+            self._known.difference_update(lost)
             raise
         self._ending.difference_update(ids)
         crash_point(AFTER_SETTLE)
