@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from cognitionos.kernel.errors import Invalid
 from cognitionos.planning.domain.condition import holds
 from cognitionos.planning.domain.kinds import InvalidTaskInput
 from cognitionos.planning.domain.map_task import MOST_ITEMS, item_specs
-from cognitionos.planning.domain.reference import STATE
+from cognitionos.planning.domain.reference import DEADLINE, STATE
 from cognitionos.planning.domain.task import PURE_KINDS, FannedOut, Outcome, Succeeded
 
 CONCURRENCY = 10
+
+
+class TaskTimedOut(Invalid):
+    """The items of a map took longer than it may."""
 
 
 def compute_condition(spec: Mapping[str, Any], _: datetime) -> Succeeded:
@@ -22,10 +27,16 @@ def compute_condition(spec: Mapping[str, Any], _: datetime) -> Succeeded:
     return Succeeded(output=is_true, skips=frozenset(other) - frozenset(chosen))
 
 
-def compute_map(spec: Mapping[str, Any], _: datetime) -> Outcome:
-    """First the tasks of its items; when these have ended, their outputs in order. Raises `InvalidTaskInput`."""
-    outputs = spec.get(STATE, {}).get("outputs")
+def compute_map(spec: Mapping[str, Any], now: datetime) -> Outcome:
+    """First the tasks of its items; when these have ended, their outputs in order.
+
+    Raises `InvalidTaskInput`, and `TaskTimedOut` for items that were collected only because their time was over.
+    """
+    state = spec.get(STATE, {})
+    outputs, deadline = state.get("outputs"), state.get(DEADLINE)
     if outputs is not None:
+        if deadline is not None and now >= datetime.fromisoformat(deadline):
+            raise TaskTimedOut("The items of the map did not end in the time that it has.")
         return Succeeded(output=outputs, details={"items": len(outputs)})
     over, most = spec.get("over"), spec.get("max_items") or MOST_ITEMS
     if not isinstance(over, list):

@@ -13,6 +13,7 @@ from cognitionos.kernel.errors import DomainError, Unavailable
 from cognitionos.planning.application.heartbeat import heartbeat
 from cognitionos.planning.application.ports import Compute, Handler
 from cognitionos.planning.application.recording import Recorder
+from cognitionos.planning.application.time_limits import attempt_s, limited
 from cognitionos.planning.domain.kinds import must_be_input
 from cognitionos.planning.domain.reference import STATE, Known, Reference, Wanted, references_of, resolved
 from cognitionos.planning.domain.replan import PLANNED
@@ -56,7 +57,11 @@ class Runner:
             known = await self.known(tasks[0].tenant_id, wanted) if wanted else {}
         except Unavailable as error:
             return [Ended(task=task, outcome=_weighed(task, error)) for task in tasks]
-        return [Ended(task=task, outcome=self._computed(task, references[task.id], known)) for task in tasks]
+        now = self.now()
+        return [
+            Ended(task=task, outcome=limited(task, self._computed(task, references[task.id], known), now))
+            for task in tasks
+        ]
 
     def _computed(self, task: ClaimedTask, references: Sequence[Reference], known: Mapping[UUID, Known]) -> Outcome:
         try:
@@ -75,7 +80,7 @@ class Runner:
             log.info("lease_lost", task=task.key, run_id=str(task.run_id))
 
     async def _to_its_end(self, task: ClaimedTask) -> None:
-        outcome = await self._outcome(task)
+        outcome = limited(task, await self._outcome(task), self.now())
         await self.recorder.put(Ended(task=task, outcome=outcome))
 
     async def _outcome(self, task: ClaimedTask) -> Outcome:
@@ -86,7 +91,7 @@ class Runner:
             return Failed(problem=_problem("unknown-kind", f"No task of kind '{task.kind}' can be run here."))
 
         try:
-            async with asyncio.timeout(task.timeout_s), heartbeat(task.spec.get("heartbeat_s")) as beat:
+            async with asyncio.timeout(attempt_s(task, self.now())), heartbeat(task.spec.get("heartbeat_s")) as beat:
 
                 async def report(kind: str, data: Mapping[str, Any], also: Write | None = None, /) -> None:
                     beat()

@@ -7,8 +7,8 @@ from typing import Any
 from cognitionos.planning.domain.goal import checked_budget
 from cognitionos.planning.domain.reference import MAP_TASK, STATE
 from cognitionos.planning.domain.retry import RetryPolicy
-from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S, TaskSpec
-from cognitionos.planning.domain.workflow import DeclaredTask
+from cognitionos.planning.domain.task import TaskSpec
+from cognitionos.planning.domain.workflow import DeclaredTask, time_limits
 
 MOST_ITEMS = 10_000
 MOST_AT_ONCE = 1_000
@@ -19,13 +19,15 @@ def item_specs(spec: Mapping[str, Any]) -> tuple[TaskSpec, ...]:
     task = spec[MAP_TASK]
     given = task.get("input")
     budget_usd, retry = task.get("budget_usd"), task.get("retry")
+    timeout_s, within_s = time_limits(task["kind"], task.get("timeout_s"))
     item = DeclaredTask(
         kind=task["kind"],
         input=given if task["kind"] == "value" else given or {},
         retry=RetryPolicy.of(retry) if retry else None,
-        timeout_s=task.get("timeout_s") or DEFAULT_TIMEOUT_S,
+        timeout_s=timeout_s,
         budget_nanousd=None if budget_usd is None else checked_budget(budget_usd),
         heartbeat_s=task.get("heartbeat_s"),
+        within_s=within_s,
     ).spec("")
     collects = {"collect": True} if spec.get("on_error") == "collect" else {}
     return tuple(

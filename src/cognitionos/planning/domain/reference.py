@@ -13,6 +13,8 @@ from cognitionos.kernel.errors import Invalid
 REF = "$ref"
 STATE = "$state"
 """The field of a task's spec that the engine keeps for itself: where the task is, not what it is. No input has it."""
+DEADLINE = "deadline"
+"""The field of `STATE` that says when the task must have ended."""
 MAP_TASK = "task"
 """The field of a map's input that is resolved once for each of its items, not for the map."""
 DEEPEST = 64

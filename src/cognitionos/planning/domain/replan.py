@@ -19,7 +19,10 @@ PLAN_TASKS = "plan_tasks"
 VERSIONS = "versions"
 """In the spec of a planned task: which version of an agent of the tenant's own it was given to, by name."""
 
-PLANNED = frozenset({REPLANS, VERSIONS, "budget_nanousd", "critical", "heartbeat_s"})
+WITHIN = "within_s"
+"""In the spec of a declared task of a kind that waits: how many seconds it may take in all."""
+
+PLANNED = frozenset({REPLANS, VERSIONS, "budget_nanousd", "critical", "heartbeat_s", WITHIN})
 """The terms in the spec of a task (a plan's, or declared), beside what its kind takes."""
 
 DEFAULT_REPLANS = 1

@@ -115,7 +115,7 @@ class Step:
     asked: list[Asked] = field(default_factory=list)
     expiring: list[UUID] = field(default_factory=list)
     nesting: list[Nesting] = field(default_factory=list)
-    fanned: list[tuple[UUID, int]] = field(default_factory=list)
+    fanned: list[tuple[UUID, int, str | None]] = field(default_factory=list)
     ended_items: list[str] = field(default_factory=list)
     new_tasks: list[NewTask] = field(default_factory=list)
     stopped: set[UUID] = field(default_factory=set)
@@ -227,7 +227,7 @@ class Step:
         new_tasks = fan(task, outcome, first_position=self.run.total_tasks, new_id=self.new_id)
         self.new_tasks += new_tasks
         self.run.grow(len(new_tasks))
-        self.fanned.append((task.id, len(new_tasks)))
+        self.fanned.append((task.id, len(new_tasks), outcome.deadline))
         data = {"items": len(new_tasks), "concurrency": outcome.concurrency}
         self.events.append(RunEvent(kind="task.fanned_out", task_key=task.key, data=data))
 

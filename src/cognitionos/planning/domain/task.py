@@ -18,6 +18,9 @@ from cognitionos.planning.domain.urgency import priorities
 PURE_KINDS = frozenset({"value", "wait", "condition", "approval", "map"})
 """Kinds without an effect: they take no slot, and what ends at once may run inside the commit of its parents."""
 
+WAITING_KINDS = frozenset({"wait", "approval", "map", "workflow"})
+"""Kinds that wait without a worker: their declared `timeout_s` is for all of that, and there is no default."""
+
 DEFAULT_TIMEOUT_S = 600.0
 
 
@@ -204,11 +207,12 @@ class Postponed:
 class FannedOut:
     """The task waits for `tasks`, of which at most `concurrency` (None: any number) are ready at once.
 
-    Their keys follow from the task's own.
+    Their keys follow from the task's own. With a `deadline` (ISO 8601) it must have ended by then.
     """
 
     tasks: tuple[TaskSpec, ...]
     concurrency: int | None
+    deadline: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

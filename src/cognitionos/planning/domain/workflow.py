@@ -21,8 +21,9 @@ from cognitionos.planning.domain.reference import (
     references_in,
     walked,
 )
+from cognitionos.planning.domain.replan import WITHIN
 from cognitionos.planning.domain.retry import RetryPolicy
-from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S, TaskSpec
+from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S, WAITING_KINDS, TaskSpec
 
 MOST_TASKS = 10_000
 MOST_FAULTS = 100
@@ -44,7 +45,10 @@ class WorkflowNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredTask:
-    """One task as declared. An agent's may cost `budget_nanousd` at most, and takes a step each `heartbeat_s`."""
+    """One task as declared. An agent's may cost `budget_nanousd` at most, and takes a step each `heartbeat_s`.
+
+    One of `WAITING_KINDS` may take `within_s` in all.
+    """
 
     kind: str
     depends_on: tuple[str, ...] = ()
@@ -53,6 +57,7 @@ class DeclaredTask:
     timeout_s: float = DEFAULT_TIMEOUT_S
     budget_nanousd: int | None = None
     heartbeat_s: float | None = None
+    within_s: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As stored and shown."""
@@ -67,8 +72,8 @@ class DeclaredTask:
 
     @property
     def terms(self) -> dict[str, Any]:
-        """What only an agent's task has: absent, not null, so that what was declared before them stays the same."""
-        terms = {"budget_nanousd": self.budget_nanousd, "heartbeat_s": self.heartbeat_s}
+        """What only some kinds have: absent, not null, so that what was declared before them stays the same."""
+        terms = {"budget_nanousd": self.budget_nanousd, "heartbeat_s": self.heartbeat_s, WITHIN: self.within_s}
         return {name: value for name, value in terms.items() if value is not None}
 
     def spec(self, key: str) -> TaskSpec:
@@ -82,6 +87,13 @@ class DeclaredTask:
             retry=self.retry,
             timeout_s=self.timeout_s,
         )
+
+
+def time_limits(kind: str, declared_s: float | None) -> tuple[float, float | None]:
+    """What a declared `timeout_s` means for a task of this kind: `timeout_s` of each attempt, `within_s` in all."""
+    if kind in WAITING_KINDS:
+        return DEFAULT_TIMEOUT_S, declared_s
+    return declared_s or DEFAULT_TIMEOUT_S, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +169,7 @@ def check_tasks(tasks: Mapping[str, DeclaredTask]) -> None:
         faults |= _input_faults(key, task)
         faults |= _branch_faults(key, task, tasks)
         if task.kind != "agent":
-            terms = (name.replace("nanousd", "usd") for name in task.terms)
+            terms = (name.replace("nanousd", "usd") for name in task.terms if name != WITHIN)
             faults |= {f"tasks.{key}.{name}": "is for tasks of the kind 'agent'" for name in terms}
         found = _references(f"tasks.{key}.input", task, faults)
         if found:

@@ -34,13 +34,18 @@ WITH RECURSIVE again AS (
 ) SELECT id FROM again WHERE id <> %s ORDER BY id
 """  # noqa: S608 - a constant
 # what a task waited for is forgotten, but for the run it had started, whose end wakes it; what it is of a map stays;
-# a map waits for its items again
+# a map waits for its items again. What is under way so has all its time (`within_s`, its own or its map's) before it.
 _OPEN_AGAIN = f"""
 UPDATE tasks t SET pending_deps = n.pending, status = CASE WHEN n.pending = 0 THEN 'ready' ELSE 'pending' END,
-  ready_at = CASE WHEN n.pending = 0 THEN now() + make_interval(days => n.days) END, attempt = 0, failures = 0,
-  error = NULL, output = NULL, output_payload = NULL, details = NULL, started_at = NULL, finished_at = NULL,
+  ready_at = CASE WHEN n.pending = 0 THEN
+    now() + CASE WHEN n.is_below THEN make_interval(secs => coalesce(n.within_s, 1e9)) ELSE '0' END END,
+  attempt = 0, failures = 0, error = NULL, output = NULL, output_payload = NULL, details = NULL, started_at = NULL,
+  finished_at = NULL,
   spec = t.spec - '$state' || coalesce((
-    SELECT jsonb_build_object('$state', jsonb_object_agg(s.key, s.value)) FROM jsonb_each(t.spec -> '$state') s
+    SELECT jsonb_build_object('$state', jsonb_object_agg(s.key, s.value) || coalesce(
+      CASE WHEN n.within_s IS NOT NULL
+        THEN jsonb_build_object('deadline', now() + make_interval(secs => n.within_s)) END, '{{}}'))
+    FROM jsonb_each(t.spec -> '$state') s
     WHERE s.key IN ('item', 'index', 'collect', 'items', 'run_id', 'workflow', 'version') HAVING count(*) > 0), '{{}}')
 FROM (
   SELECT a.id, a.position, a.is_held::int + (
@@ -48,7 +53,12 @@ FROM (
   ) + CASE WHEN a.spec -> '$state' ? 'items' THEN (
     SELECT count(*) FROM tasks i WHERE i.run_id = a.run_id AND i.dependents = ARRAY[a.id]
       AND i.spec -> '$state' ? 'item' AND i.status <> 'succeeded'
-  ) ELSE 0 END AS pending, CASE WHEN a.spec -> '$state' ->> 'run_id' = ANY(%s) THEN 365 * 100 ELSE 0 END AS days
+  ) ELSE 0 END AS pending, coalesce(a.spec -> '$state' ->> 'run_id' = ANY(%s), false) AS is_below,
+  least(
+    CASE WHEN a.spec -> '$state' ?| ARRAY['items', 'run_id'] THEN (a.spec ->> 'within_s')::float8 END,
+    CASE WHEN a.spec -> '$state' ? 'item' THEN (
+      SELECT (m.spec ->> 'within_s')::float8 FROM tasks m WHERE m.id = a.dependents[1]) END
+  ) AS within_s
   FROM tasks a WHERE a.run_id = %s AND {_BADLY}
 ) AS n WHERE t.id = n.id RETURNING t.key, t.position, t.id
 """  # noqa: S608 - a constant

@@ -15,10 +15,11 @@ from cognitionos.kernel.principal import Permission
 from cognitionos.planning.application.workflows import Workflows
 from cognitionos.planning.domain.goal import InvalidGoal, checked_budget
 from cognitionos.planning.domain.kinds import MOST_RETRIED
+from cognitionos.planning.domain.replan import WITHIN
 from cognitionos.planning.domain.retry import RetryPolicy
 from cognitionos.planning.domain.run import RunStatus
-from cognitionos.planning.domain.task import DEFAULT_TIMEOUT_S
-from cognitionos.planning.domain.workflow import DeclaredTask, InvalidWorkflow, Workflow
+from cognitionos.planning.domain.task import WAITING_KINDS
+from cognitionos.planning.domain.workflow import DeclaredTask, InvalidWorkflow, Workflow, time_limits
 from cognitionos.planning.infrastructure.workflow_queries import ByName, WorkflowQueries, WorkflowSummary
 from cognitionos.platform.http_api import Who, problems, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
@@ -47,6 +48,9 @@ class Retry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Task(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One task. `{"$ref": "run.input.x"}` or `{"$ref": "tasks.KEY.output.path"}` may stand anywhere in its input.
 
+    `timeout_s` is for each attempt (600 unless said); of a `wait`, `approval`, `workflow` or `map` for all of it (none
+    unless said).
+
     For an agent: `budget_usd`, a decimal text or a number, is what its model calls may cost at most; with `heartbeat_s`
     it is tried again when so long passes without a step of it.
     """
@@ -55,7 +59,7 @@ class Task(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     depends_on: list[str] = []
     input: Any = None
     retry: Retry | None = None
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = DEFAULT_TIMEOUT_S
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     budget_usd: str | int | float | None = None
     heartbeat_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
 
@@ -207,14 +211,16 @@ async def start_run(data: JSONBody[StartRun], workflows: NamedDependency[Workflo
 
 def _declared(key: str, task: Task) -> DeclaredTask:
     retry = None if task.retry is None else RetryPolicy.of(msgspec.structs.asdict(task.retry))
+    timeout_s, within_s = time_limits(task.kind, task.timeout_s)
     return DeclaredTask(
         kind=task.kind,
         depends_on=tuple(dict.fromkeys(task.depends_on)),
         input=task.input,
         retry=retry,
-        timeout_s=task.timeout_s,
+        timeout_s=timeout_s,
         budget_nanousd=None if task.budget_usd is None else _budget(key, task.budget_usd),
         heartbeat_s=task.heartbeat_s,
+        within_s=within_s,
     )
 
 
@@ -228,7 +234,9 @@ def _budget(key: str, amount: str | float) -> int:
 
 def _shown(task: DeclaredTask) -> Task:
     stored = task.as_json()
-    budget = stored.pop("budget_nanousd", None)
+    budget, within_s = stored.pop("budget_nanousd", None), stored.pop(WITHIN, None)
+    if task.kind in WAITING_KINDS:
+        stored["timeout_s"] = within_s
     return msgspec.convert(stored | ({} if budget is None else {"budget_usd": usd_text(budget)}), Task)
 
 

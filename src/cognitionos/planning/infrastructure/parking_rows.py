@@ -10,6 +10,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from cognitionos.planning.domain.reference import DEADLINE
 from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
 from cognitionos.planning.domain.step import Asked, Nesting, Step
 from cognitionos.planning.domain.task import in_order
@@ -22,7 +23,7 @@ Connection = AsyncConnection[Any]
 _FANNED = """
 UPDATE tasks SET status = 'pending', pending_deps = %(items)s, attempt = attempt - 1, ready_at = NULL,
   spec = spec || jsonb_build_object(
-    '$state', coalesce(spec -> '$state', '{}') || jsonb_build_object('items', %(items)s::int)),
+    '$state', coalesce(spec -> '$state', '{}') || %(state)s::jsonb),
   lease_owner = NULL, lease_until = NULL WHERE id = %(id)s
 """
 _ASK = """
@@ -78,8 +79,9 @@ async def store_asked(connection: Connection, step: Step) -> None:
 
 async def store_parked(connection: Connection, step: Step) -> bool:
     """Write what else the tasks of the step wait for; whether one need not wait, or something new can start."""
-    for task_id, items in step.fanned:
-        await connection.execute(_FANNED, {"items": items, "id": task_id})
+    for task_id, items, deadline in step.fanned:
+        state = {"items": items} if deadline is None else {"items": items, DEADLINE: deadline}
+        await connection.execute(_FANNED, {"items": items, "id": task_id, "state": jsonb(state)})
     at_once = False
     for task_id, postponed in step.postponed:
         if postponed.asks:

@@ -120,11 +120,14 @@ class Recording:
         return any([await parking_rows.wake(self.connection, each, {}) for each in parents if each is not None])
 
     async def _cancel_below(self, steps: Iterable[Step]) -> list[Run]:
-        """Cancel what the runs that failed have started; runs are locked before tasks, as everywhere."""
+        """Cancel what runs and items that failed have started; runs are locked before tasks, as everywhere."""
         cancelled = []
         for step in steps:
             if step.failed:
                 cancelled += await nested_rows.cancel_below(self.connection, step.run, self.now)
+            elif step.collected:
+                items = [task_id for task_id, _, _ in step.collected]
+                cancelled += await nested_rows.cancel_below_tasks(self.connection, step.run, items, self.now)
         return cancelled
 
     async def _result(self, step: Step) -> Any:
