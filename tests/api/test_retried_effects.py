@@ -187,3 +187,30 @@ async def test_a_cancelled_run_is_taken_up_with_the_runs_below_and_those_of_a_ma
     assert run["status"] == "succeeded", run
     assert len(world.outside.keys["/kept"]) == 3
     assert (len(world.outside.keys["/held"]), len(set(world.outside.keys["/held"]))) == (6, 3)
+
+
+async def test_a_fork_of_a_map_does_only_those_items_again_that_it_must(world: World) -> None:
+    world.outside.answers["/each"].extend([200, 200, 400])
+    item = posts(world, "/each", retry={"max_attempts": 1})
+    item["input"]["json"] = {"$ref": "item"}
+    each = {"kind": "map", "input": {"over": [10, 11, 12, 13, 14], "concurrency": 1, "task": item}}
+    href = await world.started("mapping", each=each, after=posts(world, "/mapped", depends_on=["each"]))
+    await world.until(href, "failed")
+    calls = world.outside.bodies["/each"]
+
+    async def forked(of: str, **body: Any) -> tuple[str, list[str]]:
+        before = len(calls)
+        answer = await world.client.post(f"{of}/fork", json=body)
+        assert answer.status_code == 202, answer.text
+        run = await world.until(answer.json()["href"], "succeeded", "failed")
+        assert run["status"] == "succeeded", run
+        return answer.json()["href"], calls[before:]
+
+    mended, rest = await forked(href)
+    _, one = await forked(mended, **{"from": "each[1]"})
+    _, whole = await forked(mended, **{"from": "each"})
+
+    assert (rest, one, sorted(whole)) == (["12", "13", "14"], ["11"], ["10", "11", "12", "13", "14"])
+    tasks = (await world.client.get(f"{mended}/tasks")).json()["items"]
+    assert [len(task["output"]) for task in tasks if task["key"] == "each"] == [5]
+    assert len(world.outside.keys["/mapped"]) == 3

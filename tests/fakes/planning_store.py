@@ -12,7 +12,7 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.planning.application.ports import Claimed, Recorded
 from cognitionos.planning.application.values import PURE, computed
 from cognitionos.planning.domain.progress import Edges, Waiting, advance, is_skipped
-from cognitionos.planning.domain.reference import STATE, Known, Wanted
+from cognitionos.planning.domain.reference import DEADLINE, STATE, Known, Wanted
 from cognitionos.planning.domain.replan import REPLAN, FinishedTask, History
 from cognitionos.planning.domain.run import Run
 from cognitionos.planning.domain.step import Entry, Reported, Step, in_taking_order
@@ -188,10 +188,11 @@ class InMemoryTaskStore:
 
     def _fan_out(self, step: Step) -> None:
         """Let maps wait for their items."""
-        for task_id, items in step.fanned:
+        for task_id, items, deadline in step.fanned:
             row = self._rows[task_id]
             row.status, row.owner, row.pending = TaskStatus.PENDING, None, items
-            spec = {**row.task.spec, STATE: {"items": items}}
+            state = {"items": items} if deadline is None else {"items": items, DEADLINE: deadline}
+            spec = {**row.task.spec, STATE: state}
             row.task = replace(row.task, attempt=row.task.attempt - 1, spec=spec)
 
     def _let_go(self, step: Step) -> bool:

@@ -1,6 +1,6 @@
 """Forks: a new run of an earlier run's tasks, of which only some are done again."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from cognitionos.kernel.errors import Conflict, Invalid, NotFound
 from cognitionos.planning.domain.kinds import KINDS, input_faults
 from cognitionos.planning.domain.reference import STATE, UnresolvedReference, followed, references_in
 from cognitionos.planning.domain.replan import PLANNED
+from cognitionos.planning.domain.task import PURE_KINDS
 
 
 class InvalidFork(Invalid):
@@ -29,7 +30,7 @@ class OldTask:
     """A task of the run that is forked. `is_done`: it had ended well, and its output is there.
 
     `reads_input`: it refers to the run's input. `items_of`: the key of the map whose item it is. `is_replaced`: it
-    failed, and what was planned in its place feeds its dependents.
+    failed, and what was planned in its place feeds its dependents. `at_once`: how many items of a map may run.
     """
 
     id: UUID
@@ -42,11 +43,16 @@ class OldTask:
     is_skipped: bool = False
     items_of: str | None = None
     is_replaced: bool = False
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkedTask:
-    """A task of the new run. `spec` replaces the old one where it was changed."""
+    """A task of the new run. `spec` replaces the old one where it was changed.
+
+    `items`: so many a map has already, of which it waits for those that are done again. `is_held`: one of these, that
+    must not start before another has ended.
+    """
 
     id: UUID
     old: OldTask
@@ -57,6 +63,8 @@ class ForkedTask:
     pending: int
     skipped: int
     spec: Mapping[str, Any] | None = None
+    items: int | None = None
+    is_held: bool = False
 
 
 def done_again(
@@ -65,7 +73,8 @@ def done_again(
     """Which tasks the new run has, and which of them it does again: those in `start`, those that read a changed input,
     those that had not ended well, and everything that comes after any of these.
 
-    What a plan or a map that is done again had brought about is left out: it will bring about its own.
+    What a plan or a map that is begun anew had brought about is left out: it will bring about its own. A map that is
+    not, but waits for some of its items again, keeps the others.
     Raises `InvalidFork` naming keys that are not there.
     """
     keys = {task.key for task in tasks}
@@ -82,7 +91,12 @@ def done_again(
     again = _with_what_follows(first, {task.id: task for task in tasks})
     tasks, again = _without_replacements(tasks, again)
     replanned = min((task.position for task in tasks if task.kind == "plan" and task.id in again), default=None)
-    maps = {task.key for task in tasks if task.kind == "map" and task.id in again}
+    anew = {child for task in tasks if task.id in again and task.items_of is None for child in task.dependents}
+    maps = {
+        task.key
+        for task in tasks
+        if task.kind == "map" and (task.id in anew or task.key in wanted or (input_changed and task.reads_input))
+    }
     kept = [
         task
         for task in tasks
@@ -108,6 +122,8 @@ def forked(
     for task in tasks:
         for child in dependents[task.id]:
             parents[child].append(task)
+    items = Counter(task.items_of for task in tasks if task.items_of is not None)
+    held = _held(tasks, again)
     return [
         ForkedTask(
             id=ids[task.id],
@@ -116,12 +132,31 @@ def forked(
             is_reused=task.id not in again,
             dependencies=tuple(ids[parent.id] for parent in parents[task.id] if parent.items_of is None),
             dependents=tuple(ids[child] for child in dependents[task.id]),
-            pending=sum(1 for parent in parents[task.id] if parent.id in again) if task.id in again else 0,
+            pending=_waits_for(parents[task.id], again) + (task.id in held) if task.id in again else 0,
             skipped=sum(1 for parent in parents[task.id] if parent.is_skipped and parent.id not in again),
             spec=changes.get(task.key),
+            items=items.get(task.key) if task.kind == "map" and task.id in again else None,
+            is_held=task.id in held,
         )
         for position, task in enumerate(tasks)
     ]
+
+
+def _waits_for(parents: Sequence[OldTask], again: Collection[UUID]) -> int:
+    return sum(1 for parent in parents if parent.id in again)
+
+
+def _held(tasks: Sequence[OldTask], again: Collection[UUID]) -> set[UUID]:
+    """Of the items that are done again, those beyond what their map may have at once."""
+    at_once = {task.key: task.at_once for task in tasks if task.kind == "map"}
+    started: Counter[str] = Counter()
+    held = set()
+    for task in tasks:
+        if task.items_of is not None and task.id in again and task.kind not in PURE_KINDS:
+            started[task.items_of] += 1
+            if started[task.items_of] > at_once.get(task.items_of, 1):
+                held.add(task.id)
+    return held
 
 
 def result_of(old_result: UUID | None, tasks: Sequence[OldTask], new: Sequence[ForkedTask]) -> UUID | None:

@@ -20,7 +20,8 @@ SELECT t.id, t.position, t.key, t.kind,
   t.spec::text LIKE '%%"$ref": "run.input%%' AS reads_input, t.dependents,
   t.status = 'skipped' AND %(seq)s::bigint IS NULL AS is_skipped,
   CASE WHEN t.spec -> '$state' ? 'item' THEN regexp_replace(t.key, '\\[[0-9]+\\]$', '') END AS items_of,
-  t.status = 'failed' AND coalesce(t.spec -> '$state', '{}') ? 'replaced' AS is_replaced
+  t.status = 'failed' AND coalesce(t.spec -> '$state', '{}') ? 'replaced' AS is_replaced,
+  CASE WHEN jsonb_typeof(t.spec -> 'concurrency') = 'number' THEN (t.spec ->> 'concurrency')::int ELSE 10 END AS at_once
 FROM tasks t LEFT JOIN (
   SELECT DISTINCT r.task_key FROM run_events r
   WHERE r.run_id = %(run)s AND r.seq <= %(seq)s AND r.kind IN ('task.succeeded', 'task.failed')
@@ -30,22 +31,32 @@ WHERE t.run_id = %(run)s ORDER BY t.position
 _SPECS = "SELECT key, spec FROM tasks WHERE run_id = %s AND key = ANY(%s)"
 _MAPPED = """
 FROM unnest(%(ids)s::uuid[], %(old)s::uuid[], %(positions)s::int[], %(reused)s::bool[], %(dependencies)s::text[],
-  %(dependents)s::text[], %(pending)s::int[], %(skipped)s::int[], %(specs)s::text[])
-  AS d(id, old, position, is_reused, dependencies, dependents, pending, skipped, spec)
+  %(dependents)s::text[], %(pending)s::int[], %(skipped)s::int[], %(specs)s::text[], %(items)s::int[], %(held)s::bool[])
+  AS d(id, old, position, is_reused, dependencies, dependents, pending, skipped, spec, items, is_held)
 JOIN tasks o ON o.id = d.old
 """
 _PAYLOADS = f"""
 INSERT INTO payloads (id, tenant_id, run_id, body)
 SELECT d.id, o.tenant_id, %(run)s, p.body {_MAPPED} JOIN payloads p ON p.id = o.output_payload WHERE d.is_reused
 """
+# what a task is of a map stays, and what a map has of items; it has all its time (`within_s`) before it
+_STATE = """coalesce((
+    SELECT jsonb_build_object('$state', jsonb_object_agg(s.key, s.value)) FROM (
+      SELECT e.key, e.value FROM jsonb_each(o.spec -> '$state') e
+      WHERE o.spec -> '$state' ? 'item' AND e.key IN ('item', 'index', 'collect')
+      UNION ALL SELECT 'items', to_jsonb(d.items) WHERE d.items IS NOT NULL
+      UNION ALL SELECT 'deadline', to_jsonb(now() + make_interval(secs => (m.spec ->> 'within_s')::float8)) FROM tasks m
+      WHERE m.id = CASE WHEN d.items IS NOT NULL THEN o.id WHEN o.spec -> '$state' ? 'item' THEN o.dependents[1] END
+        AND m.spec ? 'within_s'
+    ) s HAVING count(*) > 0), '{}')"""
 _TASKS = f"""
 INSERT INTO tasks (id, tenant_id, run_id, position, key, kind, is_pure, priority, status, spec, retry, timeout_s,
-  dependencies, dependents, pending_deps, skipped_deps, ready_at, output, output_payload, details, error, started_at,
-  finished_at, reused_from)
+  dependencies, dependents, pending_deps, skipped_deps, is_held, ready_at, output, output_payload, details, error,
+  started_at, finished_at, reused_from)
 SELECT d.id, o.tenant_id, %(run)s, d.position, o.key, o.kind, o.is_pure, o.priority,
   CASE WHEN d.is_reused THEN o.status WHEN d.pending = 0 THEN 'ready' ELSE 'pending' END,
-  CASE WHEN d.is_reused THEN o.spec ELSE coalesce(d.spec::jsonb, o.spec) - '$state' END,
-  o.retry, o.timeout_s, d.dependencies::uuid[], d.dependents::uuid[], d.pending, d.skipped,
+  CASE WHEN d.is_reused THEN o.spec ELSE coalesce(d.spec::jsonb, o.spec) - '$state' || {_STATE} END,
+  o.retry, o.timeout_s, d.dependencies::uuid[], d.dependents::uuid[], d.pending, d.skipped, d.is_held,
   CASE WHEN NOT d.is_reused AND d.pending = 0 THEN now() END,
   CASE WHEN d.is_reused THEN o.output END, CASE WHEN d.is_reused AND o.output_payload IS NOT NULL THEN d.id END,
   CASE WHEN d.is_reused THEN o.details END, CASE WHEN d.is_reused THEN o.error END,
@@ -77,6 +88,7 @@ async def old_tasks(connection: Connection, run_id: UUID, *, seq: int | None) ->
             is_skipped=row[7],
             items_of=row[8],
             is_replaced=row[9],
+            at_once=row[10],
         )
         for row in await cursor.fetchall()
     ]
@@ -99,6 +111,8 @@ async def insert_forked(connection: Connection, run: Run, tasks: Sequence[Forked
         "dependents": [uuid_array(task.dependents) for task in tasks],
         "pending": [task.pending for task in tasks],
         "skipped": [task.skipped for task in tasks],
+        "items": [task.items for task in tasks],
+        "held": [task.is_held for task in tasks],
         "specs": [None if task.spec is None else dumps(task.spec).decode() for task in tasks],
     }
     await connection.execute(_PAYLOADS, values)
