@@ -92,6 +92,24 @@ async def post(session: aiohttp.ClientSession, place: Place, body: bytes, more: 
     return Exchange(connection, message, content)
 
 
+async def readany(content: aiohttp.StreamReader) -> bytes:
+    """What has come of a body; nothing at its end. Raises `aiohttp.ClientError`.
+
+    As the reader's own `readany`, which takes what came in many chunks, as a model's words do, out of its buffer one by
+    one: ten times as dear for 25 of them.
+    """
+    if content.at_eof():
+        return b""
+    buffer = content._buffer  # noqa: SLF001 - nothing public leads to all of it at once
+    while not buffer and not content.is_eof() and content.exception() is None:
+        await content._wait("readany")  # noqa: SLF001
+    if len(buffer) > 1:
+        whole = b"".join(buffer)
+        buffer.clear()
+        buffer.append(whole)
+    return content.read_nowait()
+
+
 def _written(headers: Iterable[tuple[str, str]]) -> bytes:
     lines = []
     for name, value in headers:

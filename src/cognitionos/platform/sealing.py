@@ -5,8 +5,10 @@ AES-256-GCM with a random nonce of 96 bits (NIST SP 800-38D); sealed = nonce + c
 
 import os
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE = 12
 
@@ -14,12 +16,20 @@ _NONCE = 12
 def seal(key: bytes, text: str, *, about: str) -> bytes:
     """`text`, unreadable without the 32-byte `key`. `about` names what it belongs to: elsewhere it does not open."""
     nonce = os.urandom(_NONCE)
-    return nonce + AESGCM(key).encrypt(nonce, text.encode(), about.encode())
+    return nonce + _cipher(key).encrypt(nonce, text.encode(), about.encode())
 
 
 def unseal(key: bytes, sealed: bytes, *, about: str) -> str:
     """What `seal` was given; raises `ValueError` where key or `about` are others, or a bit has changed."""
+    from cryptography.exceptions import InvalidTag
+
     try:
-        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], about.encode()).decode()
+        return _cipher(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], about.encode()).decode()
     except InvalidTag:
         raise ValueError("it was sealed with another key, or for something else") from None
+
+
+def _cipher(key: bytes) -> "AESGCM":
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # here: most processes never seal anything
+
+    return AESGCM(key)

@@ -49,8 +49,12 @@ class Opened:
 
 @dataclass(slots=True)
 class Ended:
-    """What a stream came to, for whoever has read it to its end; nothing where it was somebody else's."""
+    """What a stream came to, for whoever has read it to its end; nothing where it was somebody else's.
 
+    `known`: it has, and what is still to be read of it is at hand.
+    """
+
+    known: bool = False
     usage: Usage = Usage()
     cost_nanousd: int = 0
     priced: bool = True
@@ -131,6 +135,7 @@ class Flow:
     _first: Chunk | None = field(init=False)
     _rest: AsyncGenerator[Chunk, None] = field(init=False)
     _tally: Tally = field(init=False)
+    _last: list[bytes] = field(default_factory=list)
     _flight: Flight | None = None
     _own: Feed | None = None
     _pump: "asyncio.Task[None] | None" = None
@@ -154,8 +159,8 @@ class Flow:
             self._flight.begins(self)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        """The events for whoever asked, after `NOT_SENT`."""
-        outcome, flight, with_usage = ABORTED, self._flight, self.request.include_usage
+        """The events for whoever asked, after `NOT_SENT`; what came with the end of the answer once it is booked."""
+        outcome, flight = ABORTED, self._flight
         try:
             self._at_rest = True
             yield NOT_SENT
@@ -167,12 +172,10 @@ class Flow:
                         self._hand_over(flight)
                         self._pass_on(flight, chunk)
                         break
-                    self._tally.add(chunk)
-                    if not chunk.shared:
-                        self.ticket.everybodys()  # a tool call: nobody shall wait for the rest of it
-                    if with_usage or not chunk.bare_usage:
+                    said_now = self._take(chunk)
+                    if said_now:
                         self._at_rest = True
-                        yield chunk.data
+                        yield said_now
                         self._at_rest = False
                         if self._is_handed_over():
                             break
@@ -182,7 +185,7 @@ class Flow:
                     self.done.slot.succeeded()
             if self._own is not None:
                 while isinstance(said := await self._own.hear(), Chunk):
-                    if with_usage or not said.bare_usage:
+                    if self._is_for_caller(said):
                         yield said.data
                 check(said)
         except ProviderFailure as failure:
@@ -195,6 +198,8 @@ class Flow:
                 await self._end(outcome, broken=None if outcome == OK else LEFT)
             else:
                 self._own.leave()
+        for data in self._last:
+            yield data
 
     async def released(self) -> None:
         """Wait until whoever asked may leave in the middle of a read: nobody depends on it, or a task reads on."""
@@ -215,6 +220,21 @@ class Flow:
         self._changed.set()
         if self._pump is not None and not self._ended:
             self._pump.cancel()
+
+    def _take(self, chunk: Chunk) -> bytes:
+        """Count it; what of it is said now. What came with the end is said once that is booked: one sending less."""
+        self._tally.add(chunk)
+        if not chunk.shared:
+            self.ticket.everybodys()  # a tool call: nobody shall wait for the rest of it
+        if not self._is_for_caller(chunk):
+            return b""
+        if chunk.ends:
+            self._last.append(chunk.data)
+            return b""
+        return chunk.data
+
+    def _is_for_caller(self, chunk: Chunk) -> bool:
+        return self.request.include_usage or not chunk.bare_usage
 
     def _is_handed_over(self) -> bool:
         return self._own is not None
@@ -294,6 +314,7 @@ class Flow:
             else:
                 await budgets.settle(row)
                 self.ended.usage, self.ended.cost_nanousd, self.ended.priced = row.usage, row.cost_nanousd, row.priced
+                self.ended.known = True
                 if outcome == OK:
                     over = self._share(row.cost_nanousd)
         finally:

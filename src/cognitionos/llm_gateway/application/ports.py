@@ -48,6 +48,8 @@ class Chunk:
     """Whether text and finish reason are all there is: no thoughts, no further choice, no log probabilities."""
     shared: bool = True
     """Whether it may be told to callers of identical requests: a tool call is nobody else's."""
+    ends: bool = False
+    """Whether the end of the answer came with it: nothing that is still awaited follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

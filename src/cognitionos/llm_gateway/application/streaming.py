@@ -112,7 +112,13 @@ class Streaming:
     def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult) -> ChatStream:
         chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]
         stream = self._stream(
-            call, call.route.candidates[0], self._replay(chunks), way=kept.route, cache=kept.cache, cost_nanousd=0
+            call,
+            call.route.candidates[0],
+            self._replay(chunks),
+            way=kept.route,
+            cache=kept.cache,
+            cost_nanousd=0,
+            ended=Ended(known=True),
         )
         return replace(stream, cache_age_s=kept.cache_age_s, similarity=kept.similarity)
 

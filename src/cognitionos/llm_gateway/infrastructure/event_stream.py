@@ -137,15 +137,17 @@ class Events:
     async def _send_events(self, stream: ChatStream, sender: "_Sender") -> None:
         async with aclosing(stream.events) as events:
             await sender.start(stream)
-            framing = sender.framing
+            framing, last = sender.framing, b""
             try:
                 async for event in events:
                     framed = framing.event(event)
-                    if framed:
+                    if stream.ended.known:
+                        last += framed  # nothing is waited for any more: it goes out with the end
+                    elif framed:
                         await sender.send(framed)
-                last = framing.end()
+                last += framing.end()
             except DomainError as error:
-                last = framing.error(error)
+                last += framing.error(error)
             finally:
                 sender.stop()
             await sender.send(last, more=False)

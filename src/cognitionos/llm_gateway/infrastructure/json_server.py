@@ -14,7 +14,7 @@ import msgspec
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_text
 from cognitionos.platform.http import HttpClient
-from cognitionos.platform.http_exchange import Exchange
+from cognitionos.platform.http_exchange import Exchange, readany
 from cognitionos.platform.telemetry import in_trace, inject
 
 Response = Exchange | aiohttp.ClientResponse
@@ -125,7 +125,7 @@ class ArrivingEvents:
         return self
 
     async def __anext__(self) -> list[bytes]:
-        while part := await self._content.readany():
+        while part := await readany(self._content):
             lines = (self._rest + part).split(b"\n")
             self._rest = lines.pop()
             if data := [line[5:].strip() for line in lines if line.startswith(b"data:")]:

@@ -177,15 +177,17 @@ def _said(details: Mapping[str, int], always: str) -> dict[str, int]:
     return {name: count for name, count in details.items() if count or name == always}
 
 
-def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
-    """One event of a stream. Without `keep_usage` its `usage` is taken out of `data` (not of the chunk).
+def read_chunk(data: bytes, *, keep_usage: bool, ends: bool = False) -> Chunk:
+    """One event of a stream, which `ends` with it. Without `keep_usage` its `usage` is taken out of `data`, not of the
+    chunk.
 
     Raises `ProviderFailure` for an event that is an error.
     """
     try:
         wire = _decode_chunk(data)
     except msgspec.ValidationError:  # a dialect: forward it, count it, keep it out of the cache
-        return Chunk(data=data, tokens=1, beside=_said_in_dialect(data), plain=False, shared=False)
+        beside = _said_in_dialect(data)
+        return Chunk(data=data, tokens=1, beside=beside, plain=False, shared=False, ends=ends)
     except msgspec.DecodeError as error:
         raise ProviderFailure("the stream carries something that is not JSON") from error
     if wire.error is not None:
@@ -194,7 +196,7 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
         data = _without_usage(data, wire)
     usage = usage_from(wire.usage, service_tier=wire.service_tier) if wire.usage is not None else None
     if not wire.choices:
-        return Chunk(data=data, usage=usage, bare_usage=wire.usage is not None)
+        return Chunk(data=data, usage=usage, bare_usage=wire.usage is not None, ends=ends)
     text, tokens, beside, finish_reason, plain, shared = "", 0, 0, None, True, True
     for choice in wire.choices:
         delta = choice.delta
@@ -216,6 +218,7 @@ def read_chunk(data: bytes, *, keep_usage: bool) -> Chunk:
         usage=usage,
         plain=plain,
         shared=shared,
+        ends=ends,
     )
 
 
@@ -226,7 +229,7 @@ def _said_in_dialect(data: bytes) -> int:
         return 0
 
 
-def read_words(events: Sequence[bytes], *, keep_usage: bool) -> tuple[Chunk | None, int]:
+def read_words(events: Sequence[bytes], *, keep_usage: bool, ends: bool = False) -> tuple[Chunk | None, int]:
     """The events up to the first that is more than words of the first choice, as one chunk, and how many they are.
 
     What `read_chunk` gives for each of them, joined; decoded at once, which takes a third of the time. None where the
@@ -253,7 +256,7 @@ def read_words(events: Sequence[bytes], *, keep_usage: bool) -> tuple[Chunk | No
         return None, 0
     spoken = events[:count] if keep_usage else [each.replace(_NO_USAGE, b"", 1) for each in events[:count]]
     data = TOGETHER.join(spoken)
-    return Chunk(data=data, text="".join(texts), tokens=len(texts), finish_reason=reason), count
+    return Chunk(data=data, text="".join(texts), tokens=len(texts), finish_reason=reason, ends=ends), count
 
 
 def _words(wire: _ChunkWire) -> _ChunkChoice | None:

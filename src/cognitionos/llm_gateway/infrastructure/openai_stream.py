@@ -22,11 +22,12 @@ class Arrived:
 def read_arrived(events: Sequence[bytes], *, keep_usage: bool) -> Arrived:
     """The events read, as far as they can be."""
     chunks: list[Chunk] = []
+    ends = events[-1] == _DONE if events else False
     for data in events:
         if data == _DONE:
             return Arrived(chunks=chunks, is_last=True)
         try:
-            chunks.append(read_chunk(data, keep_usage=keep_usage))
+            chunks.append(read_chunk(data, keep_usage=keep_usage, ends=ends))
         except ProviderFailure as failure:
             return Arrived(chunks=chunks, failure=failure)
     return Arrived(chunks=chunks)
@@ -34,7 +35,8 @@ def read_arrived(events: Sequence[bytes], *, keep_usage: bool) -> Arrived:
 
 def read_together(events: Sequence[bytes], *, keep_usage: bool) -> Arrived:
     """The same in as few chunks as may be; one that carries usage and nothing else stays apart."""
-    words, count = read_words(events[:-1] if events[-1] == _DONE else events, keep_usage=keep_usage)
+    ends = events[-1] == _DONE
+    words, count = read_words(events[:-1] if ends else events, keep_usage=keep_usage, ends=ends)
     if words is None:
         read = read_arrived(events, keep_usage=keep_usage)
         return Arrived(chunks=_given_together(read.chunks), is_last=read.is_last, failure=read.failure)
@@ -67,4 +69,5 @@ def _joined(chunks: Sequence[Chunk]) -> Chunk:
         usage=usage,
         plain=plain,
         shared=shared,
+        ends=chunks[0].ends,
     )
