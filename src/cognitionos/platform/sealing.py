@@ -4,7 +4,6 @@ AES-256-GCM with a random nonce of 96 bits (NIST SP 800-38D); sealed = nonce + c
 """
 
 import os
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

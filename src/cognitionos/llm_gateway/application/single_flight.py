@@ -4,6 +4,7 @@ Who follows may want a streamed answer piece by piece, as it comes, or only hear
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -39,27 +40,38 @@ Said = Chunk | Kept | NotShared | Over
 
 @dataclass(eq=False, slots=True)
 class Feed:
-    """What one follower hears: with `pieces` each of them. `begun`: it heard some; `first` is one taken out of it."""
+    """What one follower hears: with `pieces` each of them. `begun`: it heard some; `first` is one taken out of it.
+
+    No queue of asyncio's: that takes 3 KiB, and who follows a call that hangs may wait for minutes.
+    """
 
     flight: "Flight"
     pieces: bool
     begun: bool = False
     first: Chunk | None = None
-    _said: "asyncio.Queue[Said]" = field(default_factory=asyncio.Queue)
+    _said: deque[Said] | None = None
+    _listening: "asyncio.Future[None] | None" = None
 
     def tell(self, said: Said) -> None:
         """Say something to the follower, who listens when it can."""
         self.begun = self.begun or isinstance(said, Chunk)
-        self._said.put_nowait(said)
+        if self._said is None:
+            self._said = deque()
+        self._said.append(said)
+        if self._listening is not None and not self._listening.done():
+            self._listening.set_result(None)
 
     async def hear(self) -> Said:
-        """The next that was said."""
-        return await self._said.get()
+        """The next that was said. One listens at a time."""
+        while not self._said:
+            self._listening = asyncio.get_running_loop().create_future()
+            await self._listening
+        return self._said.popleft()
 
     def at_hand(self) -> Iterator[Said]:
         """What was said already."""
-        while not self._said.empty():
-            yield self._said.get_nowait()
+        while self._said:
+            yield self._said.popleft()
 
     def leave(self) -> None:
         """Follow no longer."""
