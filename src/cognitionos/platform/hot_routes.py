@@ -16,7 +16,7 @@ from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.platform.http_api import MissingPermission
 from cognitionos.platform.http_body import again, read_body
 from cognitionos.platform.http_problems import VendorErrors, answer_to
-from cognitionos.platform.middleware import ADMITTED, Authenticate, RateLimit, credential
+from cognitionos.platform.middleware import ADMITTED, Authenticate, RateLimit, credential, header
 
 JSON = b"application/json"
 _UNPLAIN = frozenset({b"idempotency-key", b"content-encoding", b"expect", b"cache-control"})
@@ -90,7 +90,8 @@ class HotRoutes:
             who = await self._admit(scope, key)
             if not who.may(route.permission):
                 raise MissingPermission(f"This needs a key with the scope '{route.permission}'.")
-            body = await read_body(receive, most_bytes=self._most_bytes)
+            length = header(scope, b"content-length")
+            body = await read_body(receive, most_bytes=self._most_bytes, length=length)
             response = await route.answer(who, body)
             await response(scope, receive, sending)
         except NotPlain:

@@ -6,8 +6,11 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Receive
 
 
-async def read_body(receive: Receive, *, most_bytes: int) -> bytes:
-    """All of it; as much as came, where the client left. Raises `RequestEntityTooLarge`."""
+async def read_body(receive: Receive, *, most_bytes: int, length: str | None = None) -> bytes:
+    """All of it; as much as came, where the client left. Raises `RequestEntityTooLarge`.
+
+    `length` is what the request says of it: once so much has come, the server is not asked whether more follows.
+    """
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -16,7 +19,7 @@ async def read_body(receive: Receive, *, most_bytes: int) -> bytes:
         size += len(parts[-1])
         if size > most_bytes:
             raise RequestEntityTooLarge
-        more = message.get("more_body", False)
+        more = message.get("more_body", False) and str(size) != length
     return b"".join(parts)
 
 
