@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from weakref import ref
@@ -18,6 +19,7 @@ from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
 from cognitionos.llm_gateway.infrastructure.ledger_detail import ledger_detail
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.database import Database
+from cognitionos.platform.database_calls import Statement, Values
 from cognitionos.platform.logging import get_logger
 
 log = get_logger(__name__)
@@ -35,8 +37,12 @@ LATE_S = 1.0
 LONGEST_END_S = 5.0
 """So long a process that ends tries what PostgreSQL did not take until then."""
 
-_HOLD = "SELECT * FROM llm_hold(%s::jsonb)"
-_SETTLE = "SELECT raised FROM llm_settle(%s::jsonb)"
+_HOLD = Statement(
+    "llm_hold",
+    "SELECT call_id, outcome, subject, left_nanousd, room_nanousd, to_jsonb(resets_at) #>> '{}', period, downgrade_to"
+    " FROM llm_hold($1::jsonb)",
+)
+_SETTLE = Statement("llm_settle", "SELECT raised FROM llm_settle($1::jsonb) WHERE raised > 0")
 _RELEASE = "SELECT llm_release(%s)"
 _SEND = "SELECT llm_send(%s)"
 _SWEEP = "SELECT booked, released, raised FROM llm_sweep_holds(%s, %s, %s)"
@@ -222,14 +228,13 @@ class PostgresBudgetStore:
             for hold in holds
         ]
         async with self._database.connection() as connection:
-            cursor = await connection.execute(_HOLD, (msgspec.json.encode(wishes).decode(),))
-            rows = await cursor.fetchall()
+            rows = await _HOLD.rows(connection, msgspec.json.encode(wishes))
         crash_point(AFTER_HOLD)
-        answers = {row[0]: _held(row) for row in rows}
-        return [answers[hold.row.call_id] for hold in holds]
+        answers = {row[0]: row for row in rows}
+        return [_held(answers[str(hold.row.call_id).encode()]) for hold in holds]
 
     async def _settle(self, calls: list[Call]) -> list[None]:
-        rows = msgspec.json.encode([ledger_row(call) for call in calls]).decode()
+        rows = msgspec.json.encode([ledger_row(call) for call in calls])
         crash_point(BEFORE_SETTLE)
         ids = [call.call_id for call in calls]
         self._ending.update(ids)
@@ -249,7 +254,7 @@ class PostgresBudgetStore:
         crash_point(AFTER_SETTLE)
         return [None] * len(calls)
 
-    async def _write_soon(self, rows: str, ids: list[UUID]) -> None:
+    async def _write_soon(self, rows: bytes, ids: list[UUID]) -> None:
         for wait_s in SETTLE_AGAIN_S:
             try:
                 await self._write(rows)
@@ -259,7 +264,7 @@ class PostgresBudgetStore:
                 await asyncio.sleep(wait_s)
         await self._write(rows)
 
-    async def _write_late(self, rows: str, ids: list[UUID]) -> None:
+    async def _write_late(self, rows: bytes, ids: list[UUID]) -> None:
         """For calls whose callers were told that it failed: the provider answered, so its bill must not be lost."""
         try:
             while True:
@@ -271,10 +276,10 @@ class PostgresBudgetStore:
         finally:
             self._ending.difference_update(ids)
 
-    async def _write(self, rows: str) -> None:
+    async def _write(self, rows: bytes) -> None:
         async with self._database.connection() as connection:
-            row = await (await connection.execute(_SETTLE, (rows,))).fetchone()
-        if row and row[0]:
+            has_raised = await _SETTLE.rows(connection, rows)
+        if has_raised:
             self._raised()
 
 
@@ -373,16 +378,16 @@ def unknown_zone(name: str | None) -> TimeZoneUnknown:
     )
 
 
-def _held(row: Sequence[Any]) -> Held:
+def _held(row: Values) -> Held:
     _, outcome, subject, left, room, resets_at, period, downgrade_to = row
     return Held(
-        granted=outcome == "held",
-        price_missing=outcome == "price_unknown",
-        halted=outcome == "halted",
-        downgrade_to=downgrade_to,
-        subject=subject,
-        period=Period(period) if period else Period.TOTAL,
-        left_nanousd=left or 0,
-        room_nanousd=room or 0,
-        resets_at=resets_at,
+        granted=outcome == b"held",
+        price_missing=outcome == b"price_unknown",
+        halted=outcome == b"halted",
+        downgrade_to=downgrade_to.decode() if downgrade_to is not None else None,
+        subject=subject.decode() if subject is not None else None,
+        period=Period(period.decode()) if period else Period.TOTAL,
+        left_nanousd=int(left or 0),
+        room_nanousd=int(room or 0),
+        resets_at=datetime.fromisoformat(resets_at.decode()) if resets_at is not None else None,
     )
