@@ -1,4 +1,4 @@
-"""Statements past psycopg's cursor: the same values and errors, and nothing that happens to a connection confuses them."""
+"""Statements past psycopg's cursor: values, errors, and that nothing that happens to a connection confuses them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,7 +11,9 @@ from cognitionos.platform.config import Settings
 from cognitionos.platform.database import Database, DatabaseUnavailable
 from cognitionos.platform.database_calls import Statement
 
-ECHO = Statement("test_echo", "SELECT n, value, NULL FROM jsonb_array_elements_text($1::jsonb) WITH ORDINALITY e(value, n)")
+ECHO = Statement(
+    "test_echo", "SELECT n, value, NULL FROM jsonb_array_elements_text($1::jsonb) WITH ORDINALITY e(value, n)"
+)
 
 
 @pytest.fixture(scope="module")

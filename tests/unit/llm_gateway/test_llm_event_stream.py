@@ -13,6 +13,7 @@ from tests.builders_llm_gateway import a_request
 from tests.unit.llm_gateway.test_llm_steps import CALLER, Bench
 
 from cognitionos.kernel.ids import new_id
+from cognitionos.llm_gateway.application.flow import Ended
 from cognitionos.llm_gateway.application.ports import Answer
 from cognitionos.llm_gateway.application.streaming import ChatStream
 from cognitionos.llm_gateway.domain.chat import ChatRequest
@@ -105,6 +106,21 @@ async def test_nothing_is_left_of_a_stream_that_ended_for_the_collector_to_find(
         assert left() is None
     finally:
         gc.enable()
+
+
+async def test_what_is_at_hand_of_a_stream_whose_end_is_known_goes_out_at_once() -> None:
+    ended = Ended()
+
+    async def speak() -> AsyncGenerator[bytes, None]:
+        yield b"1"
+        ended.known = True
+        yield b"2"
+        yield b"3"
+
+    client = Client()
+    await sent(opened(replace(a_stream(speak()), ended=ended)), client)
+
+    assert client.bodies == [b"data: 1\n\n", b"data: 2\n\ndata: 3\n\ndata: [DONE]\n\n"]
 
 
 async def test_a_silent_provider_is_covered_by_pings_and_then_goes_on() -> None:

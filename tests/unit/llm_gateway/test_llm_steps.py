@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
@@ -22,6 +22,7 @@ from cognitionos.llm_gateway.application.cache import AnswerCaches
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.deployments import Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
+from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.application.streaming import Streaming
 from cognitionos.llm_gateway.domain.backoff import Backoff
 from cognitionos.llm_gateway.domain.budget import Period
@@ -325,6 +326,21 @@ async def test_a_stream_is_settled_before_it_ends() -> None:
     assert bench.row.cost_nanousd == COST
     assert events[-1]["choices"][0]["finish_reason"] == "stop"
     assert all("usage" not in event for event in events)
+
+
+async def test_what_came_with_the_end_of_an_answer_is_said_once_that_is_booked() -> None:
+    class Ending(ScriptedProvider):
+        async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
+            yield Chunk(data=b'{"n":1}', text="one ", tokens=1)
+            yield Chunk(data=b'{"n":2}', text="two", tokens=1, finish_reason="stop", ends=True)
+            yield Chunk(data=b'{"n":3}', usage=self.usage, bare_usage=True, ends=True)
+
+    bench = Bench(first=Ending("first"))
+
+    stream = await bench.streaming.open(CALLER, a_request())
+    said = [(event, stream.ended.known, len(bench.observed)) async for event in stream.events]
+
+    assert said == [(b'{"n":1}', False, 0), (b'{"n":2}', True, 1)]
 
 
 async def test_embeddings_are_priced_like_any_call() -> None:
