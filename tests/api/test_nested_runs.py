@@ -84,3 +84,25 @@ async def test_the_cost_of_a_run_is_its_own_and_that_of_the_runs_it_started(sett
         assert run["status"] == "succeeded", run
         assert (len(paid["groups"]), paid["total_calls"]) == (2, 3)
         assert Decimal(run["cost_usd"]) == Decimal(paid["total_usd"]) > 0
+
+
+async def test_a_nested_run_that_waits_is_seen_from_above_and_in_the_list(settings: Settings) -> None:
+    async with planning_app(settings) as app:
+        app.script([])
+        inner = {"wait": {"kind": "wait", "input": {"signal": "go"}}}
+        for name, tasks in (("inner", inner), ("outer", OUTER)):
+            await app.client.post("/v1/workflows", json={"name": name, "tasks": tasks})
+        href = (await app.client.post("/v1/runs", json={"workflow": "outer"})).headers["location"]
+
+        async def begun() -> dict[str, Any] | None:
+            [task] = (await app.client.get(f"{href}/tasks")).json()["items"]
+            return task if task["details"] else None
+
+        task: dict[str, Any] = await eventually(begun)
+        counts = (await app.client.get(href)).json()["tasks"]
+        listed = {run["href"]: run for run in (await app.client.get("/v1/runs")).json()["items"]}
+        child = listed[f"/v1/runs/{task['details']['run_id']}"]
+
+        assert (task["status"], task["attempt"], counts["running"], counts["ready"]) == ("running", 1, 1, 0)
+        assert f"/v1/runs/{child['parent_run_id']}" == href
+        assert listed[href]["parent_run_id"] is None

@@ -72,21 +72,27 @@ SELECT DISTINCT p.key, p.value FROM tasks t, jsonb_each_text(t.details -> 'promp
 WHERE t.run_id = %s AND t.details ? 'prompt_versions'
 """
 _RUNS = f"""
-SELECT id, {shown_status("r.status", "r.id")} AS status, goal_id, workflow, '/v1/runs/' || id AS href, total_tasks,
-  created_at, started_at, finished_at
+SELECT id, {shown_status("r.status", "r.id")} AS status, goal_id, parent_run_id, workflow, '/v1/runs/' || id AS href,
+  total_tasks, created_at, started_at, finished_at
 FROM runs r WHERE (%(after)s::uuid IS NULL OR id < %(after)s)
   AND (%(status)s::text IS NULL OR {shown_status("r.status", "r.id")} = %(status)s)
 ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - constants
 _RUN = f"SELECT *, {shown_status('r.status', 'r.id')} AS shown FROM runs r WHERE id = %s"  # noqa: S608 - constants
-_COUNTS = "SELECT status, count(*) AS number FROM tasks WHERE run_id = %s GROUP BY status"
-_TASKS = """
-SELECT t.id, t.key, t.kind, t.spec ->> 'title' AS title, t.status, t.attempt,
+# a task whose nested run goes on is at work, though no worker holds it
+_NESTED = "t.kind = 'workflow' AND t.spec -> '$state' ? 'run_id'"
+_STATUS = f"CASE WHEN t.status = 'ready' AND {_NESTED} THEN 'running' ELSE t.status END"
+_COUNTS = f"SELECT {_STATUS} AS status, count(*) AS number FROM tasks t WHERE run_id = %s GROUP BY 1"  # noqa: S608 - constants
+_TASKS = f"""
+SELECT t.id, t.key, t.kind, t.spec ->> 'title' AS title, {_STATUS} AS status,
+  CASE WHEN {_NESTED} THEN greatest(t.attempt, 1) ELSE t.attempt END AS attempt,
   ARRAY(SELECT d.key FROM tasks d WHERE d.id = ANY(t.dependencies) ORDER BY d.position) AS depends_on,
-  t.output, t.output_payload IS NOT NULL AS output_omitted, t.details, t.error, t.reused_from, t.created_at,
-  t.started_at, t.finished_at, t.position
+  t.output, t.output_payload IS NOT NULL AS output_omitted,
+  coalesce(t.details, CASE WHEN {_NESTED} THEN jsonb_build_object('run_id', t.spec -> '$state' -> 'run_id') END)
+    AS details,
+  t.error, t.reused_from, t.created_at, t.started_at, t.finished_at, t.position
 FROM tasks t WHERE t.run_id = %s AND t.position > %s ORDER BY t.position LIMIT %s
-"""
+"""  # noqa: S608 - constants
 _EVENTS = """
 SELECT seq, at, kind, task_key AS task, data FROM run_events WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT %s
 """

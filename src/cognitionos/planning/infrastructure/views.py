@@ -93,11 +93,12 @@ class GoalView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in a list: of a goal, or of the workflow of this name."""
+    """A run in a list: of a goal, or of the workflow of this name; `parent_run_id` if a task of that run started it."""
 
     id: UUID
     status: RunStatus
     goal_id: UUID | None
+    parent_run_id: UUID | None
     workflow: str | None
     href: str
     total_tasks: int
@@ -160,7 +161,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of a run. `output` is left out of the list (`output_omitted`) when it is large.
+    """A task of a run. `output` is left out of the list (`output_omitted`) when it is large. The `details` of one that
+    started a run have its `run_id`.
 
     `reused_from` is the task of an earlier run whose result was taken over.
     """
