@@ -110,7 +110,9 @@ def _agent_routes(services: Services) -> list[ControllerRouterHandler]:
             queries=agents.queries,
         ),
         http_mcp.routes(agents.mcp_door),
-        http_tools.routes(toolbox=agents.toolbox, store=agents.tool_store, admin=agents.tool_admin),
+        http_tools.routes(
+            toolbox=agents.toolbox, store=agents.tool_store, admin=agents.tool_admin, names=agents.agents.names
+        ),
         http_tool_packages.routes(agents.packages),
     ]
 

@@ -62,6 +62,20 @@ async def test_terms_of_items_that_cannot_be_are_refused_by_their_field(client: 
         assert {error["field"] for error in answer.json()["errors"]} == {f"{at}{name}" for name in wrong}, kind
 
 
+async def test_retries_only_for_problems_that_there_are_not_are_refused(client: httpx.AsyncClient) -> None:
+    typo, good = {"only": ["http-task-posponed"]}, {"only": ["http-task-postponed", "task-timed-out", "internal-error"]}
+    inner = {"kind": "value", "retry": typo}
+    tasks = {"t": an_agent_s(retry=typo), "m": {"kind": "map", "input": {"over": [1], "task": inner}}}
+
+    refused = await client.post("/v1/workflows", json={"name": "typo", "tasks": tasks})
+    taken = await client.post("/v1/workflows", json={"name": "good", "tasks": {"t": an_agent_s(retry=good)}})
+
+    assert (refused.status_code, taken.status_code) == (422, 201), taken.text
+    fields = {each["field"]: each for each in refused.json()["errors"]}
+    assert fields.keys() == {"tasks.t.retry.only", "tasks.m.input.task.retry.only"}
+    assert "near it: http-task-postponed" in str(fields["tasks.t.retry.only"])
+
+
 async def test_terms_that_cannot_be_are_refused_by_their_field(client: httpx.AsyncClient) -> None:
     tasks = {
         "free": an_agent_s(budget_usd=0),

@@ -306,11 +306,12 @@ async def test_another_tenant_sees_and_uses_nothing_of_it(
 ) -> None:
     caller = await a_caller(open_settings, "stranger")
     stranger = Tenant(client_of(app, caller), caller, kits)
-    await stranger.allow("first.*")
+    opened = await stranger.client.put("/v1/tools/rules/first.*", json={"allowed": True})
 
     told = await stranger.asks(("first__add", {"pair": {"a": 1, "b": 1}}))
 
     assert "There is no tool" in told[0]
+    assert opened.status_code == 422
     assert (await stranger.client.get("/v1/tools/servers")).json() == {"servers": []}
 
 
@@ -362,6 +363,7 @@ async def test_a_database_that_works_stays_when_its_replacement_does_not_let_us_
 
 
 async def test_rules_are_set_listed_and_deleted(tenant: Tenant) -> None:
+    await tenant.peer("bank")
     rule = {
         "allowed": True,
         "approval": "when",
@@ -370,15 +372,44 @@ async def test_rules_are_set_listed_and_deleted(tenant: Tenant) -> None:
         "default": "fail",
         "roles": ["executor"],
     }
-    made = await tenant.client.put("/v1/tools/rules/bank.pay", json=rule)
+    made = await tenant.client.put("/v1/tools/rules/bank.order", json=rule)
     listed = (await tenant.client.get("/v1/tools/rules")).json()["rules"]
 
     assert {key: made.json()[key] for key in rule} == rule
     assert made.json() in listed
-    assert (await tenant.client.delete("/v1/tools/rules/bank.pay")).status_code == 204
-    assert (await tenant.client.delete("/v1/tools/rules/bank.pay")).status_code == 404
-    wrong = await tenant.client.put("/v1/tools/rules/bank.pay", json={"allowed": True, "approval": "when"})
+    assert (await tenant.client.delete("/v1/tools/rules/bank.order")).status_code == 204
+    assert (await tenant.client.delete("/v1/tools/rules/bank.order")).status_code == 404
+    wrong = await tenant.client.put("/v1/tools/rules/bank.order", json={"allowed": True, "approval": "when"})
     assert wrong.status_code == 422
+
+
+async def test_a_rule_is_for_a_tool_there_is_by_the_name_of_models_too(tenant: Tenant) -> None:
+    await tenant.peer("till")
+
+    made = await tenant.client.put("/v1/tools/rules/till__order", json={"allowed": True, "approval": "always"})
+    wrong = [
+        await tenant.client.put(f"/v1/tools/rules/{name}", json={"allowed": True})
+        for name in ("no_such_tool", "till.nothing", "nobody.*")
+    ]
+    gone = await tenant.client.delete("/v1/tools/rules/till__order")
+
+    assert (made.status_code, made.json()["tool"], gone.status_code) == (200, "till.order", 204), made.text
+    assert [each.status_code for each in wrong] == [422, 422, 422]
+    assert "http_request" in wrong[0].text
+    assert "till.order" in wrong[1].text
+
+
+async def test_a_rule_may_be_set_while_its_server_is_down(tenant: Tenant) -> None:
+    down = {"name": "closed", "transport": "stdio", "command": "/nonexistent", "args": []}
+    made = await tenant.client.post("/v1/tools/servers", json=down)
+    assert made.json()["error"], made.text
+
+    ruled = [
+        (await tenant.client.put(f"/v1/tools/rules/{name}", json={"allowed": True})).json()["tool"]
+        for name in ("closed.pay", "closed__pay", "closed.*")
+    ]
+
+    assert ruled == ["closed.pay", "closed.pay", "closed.*"]
 
 
 async def test_the_list_of_tools_says_what_may_be_used(tenant: Tenant) -> None:

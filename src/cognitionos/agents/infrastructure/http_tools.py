@@ -1,5 +1,6 @@
 """A tenant's tools over HTTP: what its agents may use, and by which rules."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from litestar import Controller, Router, delete, get, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
+from cognitionos.agents.application.known_names import KnownNames, NoSuchToolName
 from cognitionos.agents.application.tool_access import is_offered
 from cognitionos.agents.application.toolbox import Toolbox
 from cognitionos.agents.domain.approval import Default
@@ -25,10 +27,6 @@ Role = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x
 _TOOL: msgspec.json.Decoder[str] = msgspec.json.Decoder(
     Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,199}(\.\*)?\Z")]
 )
-
-
-class NoSuchToolName(Invalid):
-    """A rule is for a tool, `server.tool` or `server.*`."""
 
 
 class ConditionsMissing(Invalid):
@@ -127,15 +125,22 @@ class ToolRoutes(Controller):
 
     @put("/rules/{tool:str}", guards=[requires(Permission.TOOLS_ADMIN)], summary="Set a rule", responses=problems(422))
     async def set_rule(
-        self, tool: FromPath[str], data: JSONBody[SetRule], tool_store: NamedDependency[ToolStore], who: Who
+        self,
+        tool: FromPath[str],
+        data: JSONBody[SetRule],
+        tool_store: NamedDependency[ToolStore],
+        tool_names: NamedDependency[KnownNames],
+        who: Who,
     ) -> RuleView:
-        """`tool` is a name or `server.*`. It goes for the next call, of runs under way too."""
+        """`tool` is a name, as people or as models know it, or `server.*`. It goes for the next call, of runs under way
+        too.
+        """
         if (data.approval is Approval.WHEN) is not bool(data.conditions):
             raise ConditionsMissing(
                 "Give 'conditions' with approval 'when', and only then.", fields={"conditions": "with 'when' only"}
             )
         rule = ReadRule(
-            tool=_tool_name(tool),
+            tool=await tool_names.rule_name(who.tenant_id, _tool_name(tool)),
             allowed=data.allowed,
             roles=tuple(data.roles),
             approval=data.approval,
@@ -148,17 +153,32 @@ class ToolRoutes(Controller):
     @delete(
         "/rules/{tool:str}", guards=[requires(Permission.TOOLS_ADMIN)], summary="Delete a rule", responses=problems(404)
     )
-    async def delete_rule(self, tool: FromPath[str], tool_admin: NamedDependency[ToolAdmin], who: Who) -> None:
+    async def delete_rule(
+        self,
+        tool: FromPath[str],
+        tool_store: NamedDependency[ToolStore],
+        tool_admin: NamedDependency[ToolAdmin],
+        tool_names: NamedDependency[KnownNames],
+        who: Who,
+    ) -> None:
         """The tool is as open as it is by itself."""
+        if tool not in {each.tool for each in await tool_store.rules(who.tenant_id)}:
+            with suppress(NoSuchToolName):
+                tool = await tool_names.rule_name(who.tenant_id, _tool_name(tool))
         await tool_admin.delete(who.tenant_id, "tool_rules", tool)
 
 
-def routes(*, toolbox: Toolbox, store: ToolStore, admin: ToolAdmin) -> Router:
+def routes(*, toolbox: Toolbox, store: ToolStore, admin: ToolAdmin, names: KnownNames) -> Router:
     """The router."""
     return Router(
         "/",
         route_handlers=[ToolRoutes, ServerRoutes, DatabaseRoutes],
-        dependencies={"toolbox": instance(toolbox), "tool_store": instance(store), "tool_admin": instance(admin)},
+        dependencies={
+            "toolbox": instance(toolbox),
+            "tool_store": instance(store),
+            "tool_admin": instance(admin),
+            "tool_names": instance(names),
+        },
     )
 
 

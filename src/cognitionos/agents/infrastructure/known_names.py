@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from cognitionos.agents.application.known_names import Strangers
+from cognitionos.agents.application.known_names import NoSuchToolName, Strangers
 from cognitionos.agents.application.ports import KitOf, Roster, Tool
+from cognitionos.agents.domain.hand_off import HAND_OFF
 from cognitionos.agents.infrastructure.tool_store import ServerRow, ToolStore
 
 _MOST_TOLD = 30
@@ -24,6 +25,21 @@ class PostgresNames:
     async def strangers(self, tenant_id: UUID, *, agents: Collection[str], tools: Collection[str]) -> Strangers:
         """See `KnownNames.strangers`."""
         return Strangers(agents=await self._agents(tenant_id, agents), tools=await self._tools(tenant_id, tools))
+
+    async def rule_name(self, tenant_id: UUID, tool: str) -> str:
+        """See `KnownNames.rule_name`."""
+        specs = [each.spec for each in (*self.tools.values(), *(await self.kit_of(tenant_id)).tools.values())]
+        ruled = {spec.wire_name: spec.rule_name for spec in specs} | {spec.name: spec.rule_name for spec in specs}
+        ruled |= {f"{name.partition('.')[0]}.*": f"{name.partition('.')[0]}.*" for name in ruled if "." in name}
+        ruled[HAND_OFF] = HAND_OFF
+        if tool in ruled:
+            return ruled[tool]
+        servers = await self.store.servers(tenant_id)
+        server = next((each for each in servers if tool.startswith((f"{each.name}.", f"{each.name}__"))), None)
+        fault = None if server and tool == f"{server.name}.*" else _tool_fault(tool, servers, ruled.values())
+        if fault is not None or server is None:
+            raise NoSuchToolName(f"{fault}.", fields={"tool": "no such name"})
+        return f"{server.name}.{tool.removeprefix(server.name).removeprefix('__').removeprefix('.')}"
 
     async def _agents(self, tenant_id: UUID, names: Collection[str]) -> dict[str, str]:
         unknown = [name for name in names if name not in self.shipped]

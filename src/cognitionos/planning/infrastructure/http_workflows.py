@@ -1,5 +1,7 @@
 """Workflows over HTTP, and runs of them."""
 
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,12 +18,13 @@ from cognitionos.planning.application.workflows import Workflows
 from cognitionos.planning.domain.goal import InvalidGoal, checked_budget
 from cognitionos.planning.domain.kinds import MOST_RETRIED
 from cognitionos.planning.domain.replan import WITHIN
-from cognitionos.planning.domain.retry import RetryPolicy
+from cognitionos.planning.domain.retry import TIMED_OUT, UNFORESEEN, RetryPolicy
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.domain.task import WAITING_KINDS
 from cognitionos.planning.domain.workflow import DeclaredTask, InvalidWorkflow, Workflow, time_limits
 from cognitionos.planning.infrastructure.workflow_queries import ByName, WorkflowQueries, WorkflowSummary
 from cognitionos.platform.http_api import Who, problems, requires
+from cognitionos.platform.http_catalogue import catalogue
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
 
 MOST_VERSIONS = 2**31 - 1
@@ -150,6 +153,7 @@ class WorkflowRoutes(Controller):
     ) -> Response[WorkflowSummary]:
         """Checked whole: every fault is named by its field. The same content as the latest version: that version."""
         tasks = {key: _declared(key, task) for key, task in data.tasks.items()}
+        _check_retried(data.tasks)
         workflow = await workflows.declare(who, data.name, tasks, input_schema=data.input_schema)
         href = f"/v1/workflows/{workflow.name}?version={workflow.version}"
         return Response(_summary(workflow), status_code=201, headers={"location": href})
@@ -222,6 +226,32 @@ def _declared(key: str, task: Task) -> DeclaredTask:
         heartbeat_s=task.heartbeat_s,
         within_s=within_s,
     )
+
+
+def _check_retried(tasks: Mapping[str, Task]) -> None:
+    """Refuse `only` types of problem that there are not: they would turn retries off."""
+    wanted = {
+        f"tasks.{key}.retry.only": task.retry.only for key, task in tasks.items() if task.retry and task.retry.only
+    }
+    for key, task in tasks.items():
+        of_items = task.input.get("task") if task.kind == "map" and isinstance(task.input, dict) else None
+        retry = of_items.get("retry") if isinstance(of_items, dict) else None
+        only = retry.get("only") if isinstance(retry, dict) else None
+        if isinstance(only, list):
+            wanted[f"tasks.{key}.input.task.retry.only"] = [each for each in only if isinstance(each, str)]
+    known = {*catalogue(), TIMED_OUT, UNFORESEEN} if wanted else set()
+    faults = {at: _strange_types(types, known) for at, types in wanted.items() if not known >= set(types)}
+    if faults:
+        raise InvalidWorkflow("; ".join(f"{at}: {fault}" for at, fault in faults.items()), fields=faults)
+
+
+def _strange_types(types: Sequence[str], known: Collection[str]) -> str:
+    told = []
+    for each in types:
+        if each not in known:
+            near = get_close_matches(each, known, n=3)
+            told.append(f"there is no problem '{each[:80]}'" + (f"; near it: {', '.join(near)}" if near else ""))
+    return "; ".join(told)
 
 
 def _budget(key: str, amount: str | float) -> int:
