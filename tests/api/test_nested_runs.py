@@ -96,7 +96,8 @@ async def test_a_nested_run_that_waits_is_seen_from_above_and_in_the_list(settin
 
         async def begun() -> dict[str, Any] | None:
             [task] = (await app.client.get(f"{href}/tasks")).json()["items"]
-            return task if task["details"] else None
+            waits = (await app.client.get(href)).json()["status"] == "waiting"
+            return task if task["details"] and waits else None
 
         task: dict[str, Any] = await eventually(begun)
         counts = (await app.client.get(href)).json()["tasks"]
@@ -106,3 +107,11 @@ async def test_a_nested_run_that_waits_is_seen_from_above_and_in_the_list(settin
         assert (task["status"], task["attempt"], counts["running"], counts["ready"]) == ("running", 1, 1, 0)
         assert f"/v1/runs/{child['parent_run_id']}" == href
         assert listed[href]["parent_run_id"] is None
+        assert (listed[href]["status"], child["status"]) == ("waiting", "waiting")
+
+        await app.client.post(f"{child['href']}/signals/go", json={})
+
+        async def ended() -> bool:
+            return bool((await app.client.get(href)).json()["status"] == "succeeded")
+
+        await eventually(ended)
