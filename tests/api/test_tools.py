@@ -362,6 +362,26 @@ async def test_a_database_that_works_stays_when_its_replacement_does_not_let_us_
     assert (await tenant.client.get("/v1/tools/databases/kept")).json() == made.json()
 
 
+async def test_a_database_without_an_encoding_is_told_what_its_account_may_not_hold(
+    tenant: Tenant, database: TestDatabase, door: int
+) -> None:
+    name = f"ascii_{uuid4().hex[:8]}"
+    with psycopg.connect(database.admin_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+        connection.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C'"
+        )
+        try:
+            url = f"postgresql://{name}:{PASSWORD}@127.0.0.1:{door}/{name}"
+            refused = await tenant.client.post("/v1/tools/databases", json={"name": "ascii", "url": url})
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            connection.execute(f"DROP ROLE {name}")
+
+    assert refused.status_code < 500, refused.text
+    assert f"'{name}' has CREATEROLE" in refused.json()["detail"]
+
+
 async def test_rules_are_set_listed_and_deleted(tenant: Tenant) -> None:
     await tenant.peer("bank")
     rule = {

@@ -8,6 +8,12 @@ from typing import Any
 
 from cognitionos.kernel.errors import Invalid
 
+MOST_VALUES = 500_000
+"""More than a workflow of ten thousand tasks has."""
+
+MOST_MERGED = 20_000
+"""Keys of one object, those that it merges (`<<`) counted as often as they come."""
+
 
 class UnreadableFile(Invalid):
     """The file is not there, or neither YAML nor JSON, or does not say a workflow."""
@@ -24,11 +30,24 @@ def read_workflow(path: Path) -> dict[str, Any]:
         raise UnreadableFile(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(found, Mapping) or not isinstance(found.get("tasks"), Mapping):
         raise UnreadableFile(f"{path} has no 'tasks': an object of tasks by key")
+    if not _is_small(found):
+        raise UnreadableFile(f"{path} holds more than {MOST_VALUES} values once its aliases are written out")
     try:
         json.dumps(found, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UnreadableFile(f"{path} holds what JSON cannot say: {error}") from error
     return {"name": path.stem, **found}
+
+
+def _is_small(found: Any) -> bool:
+    """Whether it can be written out: a few aliases of aliases say more than fits anywhere, or never end."""
+    left, seen = [found], 0
+    while left and seen <= MOST_VALUES:
+        here = left.pop()
+        inner = here.values() if isinstance(here, Mapping) else here if isinstance(here, list | tuple) else ()
+        seen += 1
+        left += list(inner)[: MOST_VALUES + 1]
+    return seen <= MOST_VALUES
 
 
 def _loader(yaml: Any) -> Any:
@@ -42,6 +61,11 @@ def _loader(yaml: Any) -> Any:
                     raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' twice", key.start_mark)
                 seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
             return super().construct_mapping(node, deep=deep)
+
+        def flatten_mapping(self, node: Any) -> None:
+            super().flatten_mapping(node)
+            if len(node.value) > MOST_MERGED:
+                raise yaml.constructor.ConstructorError(None, None, "merges of merges", node.start_mark)
 
     Plain.yaml_implicit_resolvers = {
         first: [each for each in those if not each[0].endswith(":timestamp")]

@@ -57,8 +57,8 @@ class Review:
         consensus = _consensus(done)
         if consensus.is_open:
             raise AgentFailed(
-                f"No two thirds of the {consensus.critics} critics of task '{assignment.task_key}' agreed within "
-                f"{assignment.consensus_s:g} s: {len(consensus.votes)} answered.",
+                f"No two thirds of the {consensus.critics} critics of task '{assignment.task_key}' agreed: "
+                f"{len(consensus.votes)} gave a verdict that can be read (they had {assignment.consensus_s:g} s).",
                 fields={"limit": "consensus deadline"},
             )
         return consensus.verdict()

@@ -95,6 +95,7 @@ class DatabaseAddress:
             "target_session_attrs": "any",
             "application_name": "cognitionos sql tool",
             "options": "",
+            "client_encoding": "utf8",  # of a database that names none (SQL_ASCII) texts would come as bytes
             "connect_timeout": 10,
         }
 

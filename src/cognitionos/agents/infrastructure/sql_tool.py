@@ -184,6 +184,8 @@ class SqlDatabases:
             raise QueryRefused(f"The query did not end within {timeout_s:g} s.") from error
         except psycopg.errors.QueryCanceled as error:
             raise QueryRefused(f"The query was stopped: {_in_short(error)}") from error
+        except UnicodeDecodeError as error:
+            raise QueryRefused("A text of the answer is not UTF-8.") from error
         except psycopg.Error as error:
             if error.sqlstate is None or error.sqlstate[:2] in {"08", "28", "3D", "53", "57"}:
                 raise SqlDatabaseUnavailable(f"The database '{name}' refuses: {_in_short(error)}") from error

@@ -3,6 +3,8 @@
 import argparse
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from rich.console import Console
@@ -17,10 +19,15 @@ from cognitionos.cli.crash_test.points import POINTS, PointKills
 from cognitionos.cli.crash_test.sink import Sink, running_sink
 from cognitionos.cli.crash_test.storm import Plan, Storm
 from cognitionos.cli.crash_test.verdict import Verdict
+from cognitionos.kernel.errors import Invalid
 
 _OWN_LEASE_S = 2.0
 _USUAL_LEASE_S = 10.0
 _TAKE_OVER_SLACK_S = 2.0
+
+
+class CannotListen(Invalid):
+    """Nothing can be received at the address."""
 
 
 async def own(args: argparse.Namespace) -> dict[str, Any]:
@@ -36,12 +43,23 @@ async def own(args: argparse.Namespace) -> dict[str, Any]:
                 return await _at_random(args, stack.url, stack.api_key, sink, target, setting)
 
 
+@asynccontextmanager
+async def listening(host: str, port: str) -> AsyncIterator[Sink]:
+    """A sink at this address. Raises `CannotListen`."""
+    async with AsyncExitStack() as stack:
+        try:
+            sink = await stack.enter_async_context(running_sink(host, int(port)))
+        except (OSError, ValueError, OverflowError) as error:
+            raise CannotListen(f"--listen {host}:{port}: {error}. Name another ADDRESS:PORT.") from error
+        yield sink
+
+
 async def given(args: argparse.Namespace) -> dict[str, Any]:
     """Kill workers of a deployment; gives the report."""
     api = server_of(args)
     target: Target = KillCommand(command=args.kill) if args.kill else PidFiles(files=args.pid_file)
     host, _, port = args.listen.rpartition(":")
-    async with running_sink(host, int(port)) as sink:
+    async with listening(host, port) as sink:
         if args.sink_url:
             sink.url = args.sink_url.rstrip("/") + "/effect"
         setting = {"workers": len(args.pid_file) or None, "lease_s": args.lease or _USUAL_LEASE_S}
