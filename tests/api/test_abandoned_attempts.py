@@ -113,3 +113,40 @@ async def test_a_client_that_leaves_in_the_second_attempt_has_both_prompts_booke
     assert (row["outcome"], row["model"], row["estimated"]) == ("aborted", "fast", True)
     assert 2000 <= row["prompt_tokens"] < 2100
     assert Decimal(row["cost_usd"]) == Decimal(row["prompt_tokens"]) * 3 / 2 / 10**6
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses"])
+async def test_a_stream_that_falls_silent_after_words_ends_in_an_error_and_is_billed_for_them(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream, path: str
+) -> None:
+    budget = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": "1", "period": "total"}
+    (await client.post("/v1/budgets", json=budget)).raise_for_status()
+    upstream.then(Say(text="one two three four", gates={3: asyncio.Event()}))
+    limit = "max_output_tokens" if path == "/v1/responses" else "max_tokens"
+    said = {"input": TEXT} if path == "/v1/responses" else {"messages": [{"role": "user", "content": TEXT}]}
+
+    answer = await client.post(path, json=said | {"model": "openai/fast", limit: 100, "stream": True})
+
+    assert "two" in answer.text
+    assert "three" not in answer.text
+    assert "it has said nothing for 1 s" in answer.text
+    assert "stream-broken" in answer.text or path == "/v1/messages"
+    (row,) = await eventually(lambda: rows(client))
+    assert (row["outcome"], row["estimated"], row["completion_tokens"]) == ("error", True, 2)
+    (spent,) = (await client.get("/v1/budgets")).json()["budgets"]
+    assert (spent["spent_usd"], spent["held_usd"]) == (row["cost_usd"], "0")
+    await eventually(lambda: upstream.open_streams == 0)
+
+
+async def test_before_its_first_words_a_stream_may_think_longer(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    """It is a second stream, begun later, that shows the first has outlived the limit."""
+    gate = asyncio.Event()
+    upstream.then(Say(text="thought well", gates={1: gate}), Say(text="one two three", gates={2: asyncio.Event()}))
+    thinking = asyncio.create_task(client.post(CHAT, json=asking(stream=True, model="openai/slow")))
+    await eventually(lambda: len(upstream.calls) == 1)
+
+    silent = await client.post(CHAT, json=asking(stream=True, model="openai/fast"))
+    gate.set()
+
+    assert "it has said nothing for 1 s" in silent.text
+    assert "[DONE]" in (await thinking).text

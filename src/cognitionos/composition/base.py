@@ -71,5 +71,5 @@ def build(settings: Settings) -> Base:
         bus=bus,
         broker=broker,
         outbox=Outbox(database=database, bus=bus, send=sender(broker)),
-        http=HttpClient(),
+        http=HttpClient(longest_silence_s=settings.attempt_timeout_s),
     )

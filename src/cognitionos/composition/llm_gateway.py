@@ -122,7 +122,12 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     )
     own_models = OwnModelsStore(base.database, base.signals)
     keys = _provider_keys(base.settings)
-    own_providers = OwnProviders(keys.allowed, now=base.now, longest_answer=table.longest_answer)
+    own_providers = OwnProviders(
+        keys.allowed,
+        now=base.now,
+        longest_answer=table.longest_answer,
+        longest_silence_s=settings.attempt_timeout_s,
+    )
     catalogue = Catalogue(
         providers,
         own_models,

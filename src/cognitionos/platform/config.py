@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     deployment_calls: int = Field(default=256, ge=1, description="calls that one model may have at once, per process")
     deployment_queue: int = Field(default=64, ge=0, description="calls that may wait for one of these")
     attempt_timeout_s: float = Field(
-        default=120.0, gt=0, description="after which the next model of a route is tried, if there is one"
+        default=120.0, gt=0, description="for an attempt where another model may be tried, and of silence in a stream"
     )
     cache_exact_s: float = Field(default=300.0, ge=0, le=3600, description="an answer is kept in Redis; 0: not")
     cache_durable_s: float = Field(

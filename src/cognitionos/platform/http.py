@@ -9,15 +9,19 @@ from cognitionos.platform.http_exchange import Exchange, Place, post
 
 CONNECT_TIMEOUT_S = 10.0
 MOST_PLACES = 1_000
+LONGEST_SILENCE_S = 120.0
 
 
 class HttpClient:
     """Holds an `aiohttp` session. Deadlines are the caller's: pass `timeout=` with each request.
 
-    `resolver` None: the operating system's.
+    `resolver` None: the operating system's. `longest_silence_s`: so long a stream that has begun may be silent.
     """
 
-    def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
+    def __init__(
+        self, *, resolver: AbstractResolver | None = None, longest_silence_s: float = LONGEST_SILENCE_S
+    ) -> None:
+        self.longest_silence_s = longest_silence_s
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
         self._places: dict[tuple[str, tuple[tuple[str, str], ...]], Place] = {}

@@ -9,7 +9,7 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import StreamReader, completion, usage_of
 from cognitionos.llm_gateway.infrastructure.anthropic_schema import API_VERSION, BETAS, message_body
-from cognitionos.llm_gateway.infrastructure.json_server import JsonServer, server_sent_events
+from cognitionos.llm_gateway.infrastructure.json_server import JsonServer
 from cognitionos.platform.http import HttpClient
 
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -55,10 +55,12 @@ class AnthropicProvider:
         """The answer piece by piece. A stream that is cut raises `ProviderFailure`."""
         body = self._body(request, model) | {"stream": True}
         reader = StreamReader(created=self._created, native=request.native is not None)
-        async with self._server.sent("/v1/messages", body, headers=_headers(request)) as response:
-            async for data in server_sent_events(response.content):
+        headers, first_words_s = _headers(request), request.deadline_s
+        async with self._server.sent("/v1/messages", body, headers=headers, first_words_s=first_words_s) as arriving:
+            async for data in arriving.each():
                 chunk = reader.read(data)
                 if chunk is not None:
+                    arriving.spoken = arriving.spoken or chunk.tokens > 0
                     yield chunk
                 if reader.finished:
                     return

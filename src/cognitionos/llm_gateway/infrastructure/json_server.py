@@ -1,20 +1,21 @@
 """JSON over HTTP to a provider: one base URL, its headers, and what its refusals mean."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import msgspec
 
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.infrastructure.arriving_events import ArrivingEvents, Silent
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_text
 from cognitionos.platform.http import HttpClient
-from cognitionos.platform.http_exchange import Exchange, readany
+from cognitionos.platform.http_exchange import Exchange
 from cognitionos.platform.telemetry import in_trace, inject
 
 Response = Exchange | aiohttp.ClientResponse
@@ -57,10 +58,14 @@ class JsonServer:
             raise _no_answer(error) from error
 
     def sent(
-        self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
-    ) -> AbstractAsyncContextManager[Exchange]:
-        """The answer to a request, once its status is 200."""
-        return _Sent(lambda: self._open(path, body, headers))
+        self, path: str, body: Mapping[str, Any], *, first_words_s: float, headers: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[ArrivingEvents]:
+        """The events that answer a request, once its status is 200. `first_words_s`: so long they may take to come."""
+        return _Sent(
+            lambda: self._open(path, body, headers),
+            longest_silence_s=self._http.longest_silence_s,
+            first_words_s=first_words_s,
+        )
 
     async def _open(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None) -> Exchange:
         """The answer, once its status is 200; whoever takes it leaves it."""
@@ -78,62 +83,38 @@ class JsonServer:
 class _Sent:
     """An answer for a block. No generator: there is one for each stream."""
 
-    __slots__ = ("_open", "_response")
+    __slots__ = ("_events", "_first_words_s", "_longest_silence_s", "_open", "_response")
 
-    def __init__(self, open_: Callable[[], Awaitable[Exchange]]) -> None:
+    def __init__(
+        self, open_: Callable[[], Awaitable[Exchange]], *, longest_silence_s: float, first_words_s: float
+    ) -> None:
         self._open = open_
+        self._longest_silence_s = longest_silence_s
+        self._first_words_s = first_words_s
 
-    async def __aenter__(self) -> Exchange:
+    async def __aenter__(self) -> ArrivingEvents:
         try:
             self._response = await self._open()
         except aiohttp.ClientError as error:
             raise _no_answer(error) from error
-        return self._response
+        self._events = ArrivingEvents(
+            self._response.content, longest_silence_s=self._longest_silence_s, first_words_s=self._first_words_s
+        )
+        return self._events
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._events.stop()
         await self._response.__aexit__(kind, error, trace)
         if isinstance(error, aiohttp.ClientError):
             raise _no_answer(error) from error
 
 
 def _no_answer(error: aiohttp.ClientError) -> ProviderFailure:
+    if isinstance(error, Silent):
+        return ProviderFailure(str(error), why="silent")
     return ProviderFailure(f"no answer ({type(error).__name__})", why="no-answer")
-
-
-async def server_sent_events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    """The `data` of each server-sent event (WHATWG HTML, section 9.2); comments and other fields are skipped."""
-    async for arrived in ArrivingEvents(content):
-        for data in arrived:
-            yield data
-
-
-class ArrivingEvents:
-    """The same events; those together that arrived together.
-
-    No generator: one that is left before its end costs a task that closes it, and every stream is left so.
-    """
-
-    __slots__ = ("_content", "_rest")
-
-    def __init__(self, content: aiohttp.StreamReader) -> None:
-        self._content = content
-        self._rest = b""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> list[bytes]:
-        while part := await readany(self._content):
-            lines = (self._rest + part).split(b"\n")
-            self._rest = lines.pop()
-            if data := [line[5:].strip() for line in lines if line.startswith(b"data:")]:
-                return data
-        rest, self._rest = self._rest, b""
-        if rest.startswith(b"data:"):
-            return [rest[5:].strip()]
-        raise StopAsyncIteration
 
 
 async def _json(response: Response) -> dict[str, Any]:

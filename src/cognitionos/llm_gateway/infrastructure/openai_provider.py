@@ -6,7 +6,7 @@ from typing import Any
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
-from cognitionos.llm_gateway.infrastructure.json_server import ArrivingEvents, JsonServer
+from cognitionos.llm_gateway.infrastructure.json_server import JsonServer
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_schema import check_choices, read_usage
 from cognitionos.llm_gateway.infrastructure.openai_stream import read_arrived, read_together
@@ -42,11 +42,12 @@ class OpenAIProvider:
         body["stream"] = True
         body["stream_options"] = (body.get("stream_options") or {}) | {"include_usage": True}
         finished, read = False, read_together if request.together else read_arrived
-        async with self._server.sent("/chat/completions", body) as response:
-            async for arrived in ArrivingEvents(response.content):
+        async with self._server.sent("/chat/completions", body, first_words_s=request.deadline_s) as arriving:
+            async for arrived in arriving:
                 said = read(arrived, keep_usage=request.include_usage)
                 for chunk in said.chunks:
                     finished = finished or chunk.finish_reason is not None
+                    arriving.spoken = arriving.spoken or chunk.tokens > 0
                     yield chunk
                 if said.failure is not None:
                     raise said.failure

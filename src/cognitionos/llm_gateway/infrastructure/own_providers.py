@@ -9,7 +9,7 @@ from cognitionos.llm_gateway.infrastructure.anthropic_provider import AnthropicP
 from cognitionos.llm_gateway.infrastructure.openai_provider import OpenAIProvider
 from cognitionos.llm_gateway.infrastructure.own_models import ReadProvider
 from cognitionos.llm_gateway.infrastructure.tool_call_recovery import ToolCallRecovery
-from cognitionos.platform.http import HttpClient
+from cognitionos.platform.http import LONGEST_SILENCE_S, HttpClient
 from cognitionos.platform.http_address import AllowedHosts
 from cognitionos.platform.http_guard import PublicResolver
 
@@ -17,9 +17,16 @@ from cognitionos.platform.http_guard import PublicResolver
 class OwnProviders:
     """Makes them, all over one guarded HTTP client, which it opens and closes."""
 
-    def __init__(self, allowed: AllowedHosts, *, now: Clock, longest_answer: Callable[[str], int | None]) -> None:
+    def __init__(
+        self,
+        allowed: AllowedHosts,
+        *,
+        now: Clock,
+        longest_answer: Callable[[str], int | None],
+        longest_silence_s: float = LONGEST_SILENCE_S,
+    ) -> None:
         self.allowed = allowed
-        self._http = HttpClient(resolver=PublicResolver(allowed))
+        self._http = HttpClient(resolver=PublicResolver(allowed), longest_silence_s=longest_silence_s)
         self._now = now
         self._longest_answer = longest_answer
 
