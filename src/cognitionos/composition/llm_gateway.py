@@ -122,12 +122,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     )
     own_models = OwnModelsStore(base.database, base.signals)
     keys = _provider_keys(base.settings)
-    own_providers = OwnProviders(
-        keys.allowed,
-        now=base.now,
-        longest_answer=table.longest_answer,
-        longest_silence_s=settings.attempt_timeout_s,
-    )
+    own_providers = _own_providers(base, keys.allowed, table)
     catalogue = Catalogue(
         providers,
         own_models,
@@ -195,6 +190,15 @@ def _budgets(
         encode=encode,
         monotonic=time.monotonic,
         lines=KeyLines(KeyStore(base.database).earlier),
+    )
+
+
+def _own_providers(base: Base, allowed: AllowedHosts, table: PriceTable) -> OwnProviders:
+    return OwnProviders(
+        allowed,
+        now=base.now,
+        longest_answer=table.longest_answer,
+        longest_silence_s=base.settings.attempt_timeout_s,
     )
 
 
