@@ -57,4 +57,6 @@ class LimitExceeded(DomainError):
 
 
 class Unavailable(DomainError):
-    """Something this needs does not answer right now."""
+    """Something this needs does not answer right now. `passes`: it may by itself; else somebody must do something."""
+
+    passes: ClassVar[bool] = True

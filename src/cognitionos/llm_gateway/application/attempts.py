@@ -16,6 +16,7 @@ from cognitionos.llm_gateway.domain.errors import (
     ModelMissing,
     ModelNotFound,
     ProviderFailure,
+    ProviderKeyRefused,
     ProviderUnavailable,
     RequestRefused,
 )
@@ -191,5 +192,7 @@ def _nobody_answered(failures: Mapping[Candidate, ProviderFailure]) -> ProviderU
     said = "; ".join(f"{candidate.name}: {failure}" for candidate, failure in failures.items())
     if all(isinstance(failure, ModelMissing) for failure in failures.values()):
         return ModelNotFound(f"No provider has this model. {said}")
+    if failures and all(failure.why == "key-refused" for failure in failures.values()):
+        return ProviderKeyRefused(f"No provider could answer. {said}")
     wishes = [failure.retry_after_s for failure in failures.values() if failure.retry_after_s is not None]
     return ProviderUnavailable(f"No provider could answer. {said}", retry_after_s=min(wishes, default=None))

@@ -36,6 +36,12 @@ class ProviderUnavailable(Unavailable):
     """Every provider of the route failed; nothing was invented in their place."""
 
 
+class ProviderKeyRefused(ProviderUnavailable):
+    """Every provider of the route refuses our key: an operator has to set another (`PUT /v1/providers/{name}`)."""
+
+    passes = False
+
+
 class SimulatedModelRefused(Invalid):
     """A simulated model was asked for in production."""
 

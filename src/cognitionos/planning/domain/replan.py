@@ -41,6 +41,7 @@ NO_PLAN_HELPS = frozenset(
         "internal-error",
         "model-not-found",
         "price-unknown",
+        "provider-key-refused",
         "provider-unavailable",
     )
 )

@@ -30,8 +30,9 @@ class RetryPolicy:
     def wait_s(self, error: BaseException, *, failures: int, jitter: float) -> float | None:
         """Seconds until the next try after `failures` tries failed, the last with `error`; None: give up.
 
-        What is wrong now may be right later (`Unavailable`, a time-out, anything unforeseen); what the domain refused
-        stays refused; `only` says otherwise. `jitter` is between 0 and 1. A `retry_after_s` is a lower bound.
+        What is wrong now may be right later (`Unavailable` that `passes`, a time-out, anything unforeseen); what the
+        domain refused stays refused; `only` says otherwise. `jitter` is between 0 and 1. A `retry_after_s` is a lower
+        bound.
         """
         if not self._is_for(error) or failures >= self.max_attempts:
             return None
@@ -47,7 +48,7 @@ class RetryPolicy:
     def _is_for(self, error: BaseException) -> bool:
         if self.only:
             return slug_of(error) in self.only
-        return isinstance(error, Unavailable) or not isinstance(error, DomainError)
+        return error.passes if isinstance(error, Unavailable) else not isinstance(error, DomainError)
 
 
 def slug_of(error: BaseException) -> str:
