@@ -130,7 +130,7 @@ async def test_vectors_of_another_size_than_was_asked_for_are_given_to_nobody(
     refused = await embed(client, "a", dimensions=4)
     upstream.ignores_dimensions = False
 
-    assert refused.status_code == 503
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "dimensions")
     assert f"vectors of {DIMENSIONS} numbers, not of 4" in refused.json()["error"]["message"]
 
 

@@ -210,11 +210,10 @@ async def test_litellm_s_own_arguments_are_not_the_caller_s_to_set(upstream: Ups
 
 
 async def test_litellm_answers_streams_and_fails_like_any_provider(upstream: Upstream) -> None:
-    vendor = LiteLLMProvider(name="vendor", vendor="openai", api_key="k", base_url=upstream.base_url)
+    vendor = LiteLLMProvider(name="vendor", vendor="openai", api_key="vendor-secret-1", base_url=upstream.base_url)
     upstream.reset()
-    upstream.then(
-        Say(text="by litellm"), Say(text="one two"), Say(status=429), Say(status=401), Say(status=404), Say(status=400)
-    )
+    busy = Say(status=429, headers={"retry-after": "7"}, error={"message": "too many for vendor-secret-1"})
+    upstream.then(Say(text="by litellm"), Say(text="one two"), busy, Say(status=401), Say(status=404), Say(status=400))
     request = replace(a_request(), messages=(user("Hi"),), max_tokens=9)
 
     answer = await vendor.chat(request, model="gpt-4o-mini")
@@ -234,6 +233,9 @@ async def test_litellm_answers_streams_and_fails_like_any_provider(upstream: Ups
         with pytest.raises(kind) as raised:
             await vendor.chat(request, model="gpt-4o-mini")
         assert getattr(raised.value, "again", None) is again
+        if again:
+            assert getattr(raised.value, "retry_after_s", None) == 7
+            assert "secret" not in str(raised.value)
 
 
 async def test_neither_the_start_nor_a_call_imports_litellm(upstream: Upstream) -> None:

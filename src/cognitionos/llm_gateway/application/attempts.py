@@ -108,6 +108,7 @@ class Attempts:
                     given, provider, slot = await self._attempt(candidate, ask, limit_s)
                 except (RequestRefused, InvalidChatRequest) as refusal:
                     if tries.is_meant(candidate):
+                        refusal.trail = (*tries.trail, f"{candidate.name}={_REFUSED}")
                         raise
                     tries.failed(candidate, ProviderFailure(str(refusal), again=False, why=_REFUSED, broken=False))
                     alive.remove(candidate)
@@ -134,7 +135,7 @@ class Attempts:
             if round_ + 1 == self.backoff.rounds or self.monotonic() + wait_s >= deadline:
                 break
             await self.sleep(wait_s)
-        raise _nobody_answered(tries.failures)
+        raise _nobody_answered(tries.failures, tuple(tries.trail))
 
     async def _attempt(self, candidate: Candidate, ask: Ask[T], limit_s: float) -> tuple[T, Provider, Slot]:
         """One answer of one deployment, whose slot is then the caller's; `ProviderFailure` says why there is none."""
@@ -188,7 +189,15 @@ def _log_failure(candidate: Candidate, failure: ProviderFailure) -> None:
     )
 
 
-def _nobody_answered(failures: Mapping[Candidate, ProviderFailure]) -> ProviderUnavailable | ModelNotFound:
+def _nobody_answered(
+    failures: Mapping[Candidate, ProviderFailure], trail: tuple[str, ...]
+) -> ProviderUnavailable | ModelNotFound:
+    error = _why_nobody(failures)
+    error.trail = trail
+    return error
+
+
+def _why_nobody(failures: Mapping[Candidate, ProviderFailure]) -> ProviderUnavailable | ModelNotFound:
     said = "; ".join(f"{candidate.name}: {failure}" for candidate, failure in failures.items())
     if all(isinstance(failure, ModelMissing) for failure in failures.values()):
         return ModelNotFound(f"No provider has this model. {said}")

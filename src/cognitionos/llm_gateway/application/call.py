@@ -7,6 +7,7 @@ from uuid import UUID
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import Monotonic
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, Usage
+from cognitionos.llm_gateway.domain.errors import OfACall, Tried
 from cognitionos.llm_gateway.domain.ledger import CHAT, Call
 from cognitionos.llm_gateway.domain.route import Candidate, Route
 
@@ -59,6 +60,18 @@ class Started:
     def way(self, candidate: Candidate, *, trail: tuple[str, ...] = (), end: str = "answered") -> str:
         """The way it took, for whoever wants to know: `reason=named, openai/m=circuit-open, second/m=answered`."""
         return ", ".join((f"reason={self.route.reason}", *trail, f"{candidate.name}={end}"))
+
+    def failed(self, error: Exception, *, attempts: int) -> None:
+        """Write into an error which call it ended."""
+        if isinstance(error, OfACall):
+            first = self.route.candidates[0]
+            error.tried = Tried(
+                call_id=self.call_id,
+                provider=first.provider,
+                model=first.name,
+                attempts=attempts,
+                route=", ".join((f"reason={self.route.reason}", *error.trail)),
+            )
 
     def row(
         self,

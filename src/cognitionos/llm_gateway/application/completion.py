@@ -154,7 +154,8 @@ class Completion:
 
         try:
             done = await self.attempts.run(call.route, ask, deadline_s=request.deadline_s)
-        except Exception:
+        except Exception as error:
+            granted.call.failed(error, attempts=sent.count)
             await self.budgets.settle(self.unanswered("error", granted, request, sent))
             raise
         except BaseException:

@@ -207,7 +207,8 @@ class Streaming:
 
         try:
             return await steps.attempts.run(granted.call.route, ask, deadline_s=request.deadline_s, keep_slot=True)
-        except Exception:
+        except Exception as error:
+            granted.call.failed(error, attempts=sent.count)
             await steps.budgets.settle(steps.unanswered("error", granted, request, sent))
             raise
         except BaseException:

@@ -1,8 +1,28 @@
 """What can go wrong with a model call."""
 
 from datetime import datetime
+from uuid import UUID
 
 from cognitionos.kernel.errors import Invalid, LimitExceeded, NotFound, Unavailable
+from cognitionos.kernel.value import value
+
+
+@value
+class Tried:
+    """The call that an error ended: the one of its ledger row, who was asked first, and the way it took."""
+
+    call_id: UUID
+    provider: str
+    model: str
+    attempts: int
+    route: str
+
+
+class OfACall(Exception):
+    """An error that may come of a call that was made. `trail` says who did not answer, and why."""
+
+    trail: tuple[str, ...] = ()
+    tried: Tried | None = None
 
 
 class BudgetExhausted(LimitExceeded):
@@ -24,7 +44,7 @@ class PriceUnknown(Invalid):
     """A call under a hard budget to a model whose price nobody told: set it with `PUT /v1/prices/{model}`."""
 
 
-class ModelNotFound(NotFound):
+class ModelNotFound(OfACall, NotFound):
     """No configured provider has this model."""
 
 
@@ -32,7 +52,7 @@ class CallUnbounded(Invalid):
     """A call under a budget that nothing in it keeps from costing any amount; `fields` names what would."""
 
 
-class ProviderUnavailable(Unavailable):
+class ProviderUnavailable(OfACall, Unavailable):
     """Every provider of the route failed; nothing was invented in their place."""
 
 
@@ -46,11 +66,11 @@ class SimulatedModelRefused(Invalid):
     """A simulated model was asked for in production."""
 
 
-class RequestRefused(Invalid):
+class RequestRefused(OfACall, Invalid):
     """The provider says the request is wrong; its own words are in `detail`."""
 
 
-class InvalidChatRequest(Invalid):
+class InvalidChatRequest(OfACall, Invalid):
     """The request breaks the wire format; `fields` names where."""
 
 

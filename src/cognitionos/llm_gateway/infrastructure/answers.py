@@ -9,6 +9,7 @@ from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Principal
 from cognitionos.llm_gateway.application.call import Started
 from cognitionos.llm_gateway.domain.chat import CACHE_PENDING
+from cognitionos.llm_gateway.domain.errors import OfACall
 from cognitionos.llm_gateway.facade import Caller, ChatResult, ChatStream, Embeddings
 
 JSON = "application/json"
@@ -60,6 +61,20 @@ def begun_headers(call: Started) -> dict[str, str]:
         "x-cognitionos-route": _ascii(call.way(first, end="awaited")),
     }
     return headers if call.cache_key is None else headers | {"x-cognitionos-cache-key": call.cache_key}
+
+
+def failed_headers(error: Exception | None) -> dict[str, str]:
+    """Which call an error ended, where one was made: its row in the ledger, who was asked and why nobody answered."""
+    tried = error.tried if isinstance(error, OfACall) else None
+    if tried is None:
+        return {}
+    return {
+        "x-cognitionos-call-id": str(tried.call_id),
+        "x-cognitionos-provider": tried.provider,
+        "x-cognitionos-model": _ascii(tried.model),
+        "x-cognitionos-attempts": str(tried.attempts),
+        "x-cognitionos-route": _ascii(tried.route),
+    }
 
 
 def _provenance(answer: ChatResult | ChatStream) -> dict[str, str]:

@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from cognitionos.llm_gateway.domain.errors import BudgetExhausted
+from cognitionos.llm_gateway.infrastructure.answers import failed_headers
 from cognitionos.platform.http_problems import Problem, VendorErrors
 
 _TYPES = {
@@ -53,7 +54,7 @@ def render(problem: Problem, request_id: str) -> tuple[AnthropicErrorBody, Mappi
         budget=error.subject if isinstance(error, BudgetExhausted) else msgspec.UNSET,
         resets_at=error.resets_at if isinstance(error, BudgetExhausted) else msgspec.UNSET,
     )
-    headers = {"request-id": request_id} | ({"x-should-retry": "false"} if for_money else {})
+    headers = {"request-id": request_id} | failed_headers(error) | ({"x-should-retry": "false"} if for_money else {})
     return AnthropicErrorBody(error=detail, request_id=request_id), headers
 
 

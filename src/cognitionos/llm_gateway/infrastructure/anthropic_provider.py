@@ -41,7 +41,7 @@ class AnthropicProvider:
     ) -> None:
         self.name = name
         headers = {"x-api-key": api_key, "anthropic-version": VERSION}  # a caller's own version replaces ours
-        self._server = JsonServer(http, base_url=base_url, headers=headers)
+        self._server = JsonServer(http, base_url=base_url, headers=headers, key=api_key)
         self._longest_answer = longest_answer
         self._now = now
 

@@ -14,6 +14,7 @@ import msgspec
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.arriving_events import ArrivingEvents, Silent
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_text
+from cognitionos.llm_gateway.infrastructure.redaction import Redaction
 from cognitionos.platform.http import HttpClient
 from cognitionos.platform.http_exchange import Exchange
 from cognitionos.platform.telemetry import in_trace, inject
@@ -27,11 +28,15 @@ _PLACE = re.compile(r"([a-z_]+(?:\.\w+)*): ")
 
 
 class JsonServer:
-    """A provider's API. Transport errors are failures of the attempt; redirects are not followed."""
+    """A provider's API. Transport errors are failures of the attempt; redirects are not followed.
 
-    def __init__(self, http: HttpClient, *, base_url: str, headers: Mapping[str, str]) -> None:
+    `key` is what its headers carry: whatever it says of a request, that is not in it.
+    """
+
+    def __init__(self, http: HttpClient, *, base_url: str, headers: Mapping[str, str], key: str | None) -> None:
         self.base_url = base_url.rstrip("/")
         self._http = http
+        self._redacted = Redaction(key)
         self._headers = {"content-type": "application/json", **headers}
 
     async def get(self, path: str) -> dict[str, Any]:
@@ -42,7 +47,7 @@ class JsonServer:
             response = await self._http.session.get(self.base_url + path, headers=carried, allow_redirects=False)
             async with response:
                 if response.status != 200:
-                    raise await _refusal(response)
+                    raise await _refusal(response, self._redacted)
                 return await _json(response)
         except aiohttp.ClientError as error:
             raise _no_answer(error) from error
@@ -65,6 +70,7 @@ class JsonServer:
             lambda: self._open(path, body, headers),
             longest_silence_s=self._http.longest_silence_s,
             first_words_s=first_words_s,
+            redacted=self._redacted,
         )
 
     async def _open(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None) -> Exchange:
@@ -76,19 +82,25 @@ class JsonServer:
         response = await self._http.post(self.base_url + path, encode(body), carried, more=traced)
         if response.status != 200:
             async with response:
-                raise await _refusal(response)
+                raise await _refusal(response, self._redacted)
         return response
 
 
 class _Sent:
     """An answer for a block. No generator: there is one for each stream."""
 
-    __slots__ = ("_events", "_first_words_s", "_longest_silence_s", "_open", "_response")
+    __slots__ = ("_events", "_first_words_s", "_longest_silence_s", "_open", "_redacted", "_response")
 
     def __init__(
-        self, open_: Callable[[], Awaitable[Exchange]], *, longest_silence_s: float, first_words_s: float
+        self,
+        open_: Callable[[], Awaitable[Exchange]],
+        *,
+        longest_silence_s: float,
+        first_words_s: float,
+        redacted: Redaction,
     ) -> None:
         self._open = open_
+        self._redacted = redacted
         self._longest_silence_s = longest_silence_s
         self._first_words_s = first_words_s
 
@@ -109,6 +121,8 @@ class _Sent:
         await self._response.__aexit__(kind, error, trace)
         if isinstance(error, aiohttp.ClientError):
             raise _no_answer(error) from error
+        if isinstance(error, ProviderFailure):  # what it said in the middle of a stream
+            error.args = (self._redacted(str(error)),)
 
 
 def _no_answer(error: aiohttp.ClientError) -> ProviderFailure:
@@ -124,14 +138,14 @@ async def _json(response: Response) -> dict[str, Any]:
         raise ProviderFailure("the answer is not a JSON object") from error
 
 
-async def _refusal(response: Response) -> Exception:
+async def _refusal(response: Response, redacted: Redaction) -> Exception:
     """What a status other than 200 means: try elsewhere, try again, or tell the caller that the request is wrong."""
     status, text = response.status, (await response.read()).decode(errors="replace")
     try:
         body: Any = msgspec.json.decode(text)
     except msgspec.DecodeError:
         body = text
-    said = error_text(body) or f"status {status}"
+    said = redacted(error_text(body)) or f"status {status}"
     if status in {401, 403}:
         return ProviderFailure(f"it does not accept our key (status {status})", again=False, why="key-refused")
     if status == 404:
@@ -143,7 +157,7 @@ async def _refusal(response: Response) -> Exception:
         return ProviderFailure(
             f"status {status}: {said}",
             again=not broke,
-            retry_after_s=_retry_after(response),
+            retry_after_s=retry_after(response.headers),
             why=f"status-{status}",
             broken=broke or status != 429,  # busy is not broken
         )
@@ -160,9 +174,9 @@ def _field(body: dict[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _retry_after(response: Response) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from `retry-after-ms` or `Retry-After` (RFC 9110, section 10.2.3: seconds or a date)."""
-    milliseconds, said = response.headers.get("retry-after-ms"), response.headers.get("retry-after")
+    milliseconds, said = headers.get("retry-after-ms"), headers.get("retry-after")
     try:
         if milliseconds is not None:
             return max(float(milliseconds) / 1000, 0.0)

@@ -12,8 +12,10 @@ from typing import Any
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.infrastructure.json_server import retry_after
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_schema import error_text, read_chunk, read_usage
+from cognitionos.llm_gateway.infrastructure.redaction import Redaction
 
 # What a caller may add to a call. litellm's own arguments (`base_url`, `custom_llm_provider`, `mock_response`)
 # share one name space with the model's, and would send our key elsewhere or invent an answer.
@@ -34,6 +36,7 @@ class LiteLLMProvider:
         self.name = name
         self._vendor = vendor
         self._access = {"api_key": api_key, "api_base": base_url}
+        self._redacted = Redaction(api_key)
 
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
@@ -41,8 +44,8 @@ class LiteLLMProvider:
         litellm = await _litellm()
         try:
             answer = await litellm.acompletion(**arguments)
-        except Exception as error:
-            raise _translated(error) from error
+        except Exception as error:  # noqa: BLE001 - litellm raises anything
+            raise _translated(error, self._redacted) from None  # its words may carry our key
         wire = answer.model_dump(mode="json")
         return Answer(wire=wire, usage=read_usage(wire))
 
@@ -55,8 +58,8 @@ class LiteLLMProvider:
                 yield read_chunk(chunk.model_dump_json().encode(), keep_usage=request.include_usage)
         except (GeneratorExit, ProviderFailure):
             raise
-        except Exception as error:
-            raise _translated(error) from error
+        except Exception as error:  # noqa: BLE001 - litellm raises anything
+            raise _translated(error, self._redacted) from None  # its words may carry our key
 
     async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """One vector per text, in order."""
@@ -68,8 +71,8 @@ class LiteLLMProvider:
             answer = await litellm.aembedding(
                 model=f"{self._vendor}/{model}", input=list(texts), num_retries=0, **self._access, **extra
             )
-        except Exception as error:
-            raise _translated(error) from error
+        except Exception as error:  # noqa: BLE001 - litellm raises anything
+            raise _translated(error, self._redacted) from None  # its words may carry our key
         wire = answer.model_dump(mode="json")
         return Vectors(vectors=tuple(tuple(each["embedding"]) for each in wire["data"]), usage=read_usage(wire))
 
@@ -109,15 +112,19 @@ def _import() -> Any:
     return litellm
 
 
-def _translated(error: Exception) -> Exception:
+def _translated(error: Exception, redacted: Redaction) -> Exception:
     """litellm's errors carry an HTTP status: the same meanings as on the wire."""
-    status, said = getattr(error, "status_code", None), error_text(str(error))
+    status, said = getattr(error, "status_code", None), redacted(error_text(str(error)))
     if status in {401, 403}:
         return ProviderFailure(f"it does not accept our key (status {status})", again=False, why="key-refused")
     if status == 404:
         return ModelMissing(said)
     if status in {400, 413, 422}:
         return RequestRefused(f"The provider refused the request: {said}")
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
     return ProviderFailure(
-        f"{type(error).__name__}: {said}", why=f"status-{status}" if status else "failed", broken=status != 429
+        f"{type(error).__name__}: {said}",
+        retry_after_s=retry_after(getattr(error, "litellm_response_headers", None) or headers),
+        why=f"status-{status}" if status else "failed",
+        broken=status != 429,
     )

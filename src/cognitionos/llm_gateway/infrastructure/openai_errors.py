@@ -6,15 +6,12 @@ from datetime import datetime
 import msgspec
 
 from cognitionos.llm_gateway.domain.errors import BudgetExhausted
+from cognitionos.llm_gateway.infrastructure.answers import failed_headers
 from cognitionos.platform.http_problems import Problem, VendorErrors
 
 _TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
-    404: "invalid_request_error",
-    413: "invalid_request_error",
-    422: "invalid_request_error",
     429: "rate_limit_error",
     503: "service_unavailable_error",
 }
@@ -41,15 +38,17 @@ def render(problem: Problem, _: str) -> tuple[OpenAIErrorBody, Mapping[str, str]
     """The problem as OpenAI would say it; a refusal for money says that trying again is useless."""
     error = problem.error
     for_money = isinstance(error, BudgetExhausted)
+    usual = "invalid_request_error" if problem.status < 500 else "api_error"
     detail = OpenAIErrorDetail(
         message=problem.detail,
-        type="insufficient_quota" if for_money else _TYPES.get(problem.status, "api_error"),
+        type="insufficient_quota" if for_money else _TYPES.get(problem.status, usual),
         param=problem.errors[0].field if problem.errors else None,
         code=problem.slug,
         budget=error.subject if isinstance(error, BudgetExhausted) else msgspec.UNSET,
         resets_at=error.resets_at if isinstance(error, BudgetExhausted) else msgspec.UNSET,
     )
-    return OpenAIErrorBody(error=detail), {"x-should-retry": "false"} if for_money else {}
+    headers = failed_headers(error) | ({"x-should-retry": "false"} if for_money else {})
+    return OpenAIErrorBody(error=detail), headers
 
 
 OPENAI_ERRORS = VendorErrors(schema=OpenAIErrorBody, render=render, statuses={422: 400})

@@ -5,7 +5,7 @@ from typing import Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
-from cognitionos.llm_gateway.domain.errors import ProviderFailure
+from cognitionos.llm_gateway.domain.errors import ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.json_server import JsonServer
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_schema import check_choices, read_usage
@@ -25,7 +25,7 @@ class OpenAIProvider:
     ) -> None:
         self.name = name
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self._server = JsonServer(http, base_url=base_url, headers=headers)
+        self._server = JsonServer(http, base_url=base_url, headers=headers, key=api_key)
         official = self._server.base_url == OPENAI_URL
         self._limit_field = limit_field or ("max_completion_tokens" if official else "max_tokens")
 
@@ -70,7 +70,7 @@ class OpenAIProvider:
         wanted = extra.get("dimensions")
         if wanted is not None and vectors and len(vectors[0]) != wanted:
             wrong = f"{model} makes vectors of {len(vectors[0])} numbers, not of {wanted}; leave out 'dimensions'"
-            raise ProviderFailure(wrong, again=False, why="wrong-dimensions", broken=False)
+            raise RequestRefused(wrong, fields={"dimensions": wrong})
         return Vectors(vectors=vectors, usage=read_usage(wire))
 
     async def models(self) -> Sequence[str]:
