@@ -265,7 +265,7 @@ async def raw_message(door: Door) -> Any:
     raw = await door.anthropic.messages.with_raw_response.create(**asked)
     async with door.anthropic.messages.with_streaming_response.create(**asked) as response:
         lines = [line async for line in response.iter_lines()]
-    return [raw.status_code, raw.headers["content-type"].partition(";")[0], raw.parse(), bool(lines)]
+    return [raw.status_code, raw.headers["content-type"].partition(";")[0], await raw.parse(), bool(lines)]
 
 
 @pytest.mark.parametrize("helper", [parsed_chat, streamed_chat, raw_chat])
