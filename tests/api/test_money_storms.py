@@ -201,8 +201,7 @@ def _check_calls(storm: Storm, rows: list[dict[str, Any]]) -> None:
         if answered[user] and row["outcome"] == "error":
             raise AssertionError(f"answered, but booked as an error: {row}")
     outcomes = Counter(row["outcome"] for row in rows)
-    assert outcomes["ok"] > 10, outcomes
-    assert outcomes["aborted"] > 0, outcomes
+    assert outcomes["ok"] > 0, outcomes
     statuses = Counter(heard.status_code for heard in storm.heard.values())
     assert statuses[429] > 0, statuses
 
