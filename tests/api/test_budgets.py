@@ -9,9 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from tests.api_process import api_process
-from tests.conftest import Run
+from tests.conftest import Run, TestDatabase
 from tests.edge import Caller
 from tests.upstream import Say, Upstream
 from tests.waiting import eventually
@@ -131,6 +132,9 @@ async def test_a_budget_is_changed_read_and_removed_by_its_id(client: httpx.Asyn
         ({"downgrade_to": "other/nobody-knows-what-it-costs"}, "downgrade_to"),
         ({"limit_usd": "-1"}, "limit_usd"),
         ({"soft": 1.5}, "soft"),
+        ({"soft": 0.9, "halt": 0.8}, "soft"),
+        ({"soft": 0.99}, "soft"),
+        ({"halt": 0.5}, "soft"),
         ({"period": "year"}, "period"),
         ({"subject": "project:default"}, "subject"),
         ({"subject": "api_key:x"}, "subject"),
@@ -144,6 +148,33 @@ async def test_what_cannot_be_is_refused_naming_the_field(
 
     assert answer.status_code in {400, 422}
     assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_a_soft_share_above_halt_is_refused_whichever_of_them_is_changed_and_says_what_would_do(
+    client: httpx.AsyncClient, database: TestDatabase
+) -> None:
+    made = await opened(client, "user:crossed", Decimal(1), soft=0.5, halt=0.9)
+    path = f"/v1/budgets/{made['id']}"
+
+    answers = [
+        await client.patch(path, json={"soft": 0.95, "limit_usd": "7"}),
+        await client.patch(path, json={"halt": 0.4}),
+        await client.post("/v1/budgets", json={"subject": "user:crossed", "limit_usd": "7", "soft": 0.91}),
+    ]
+
+    for answer in answers:
+        assert (answer.status_code, answer.json()["type"]) == (422, "/problems/shares-crossed")
+    assert answers[0].json()["errors"] == [
+        {"field": "soft", "message": "name a soft of at most 0.9, a halt of at least 0.95, or null for one of them"}
+    ]
+    assert (await client.get(path)).json() == made
+    assert (await client.patch(path, json={"soft": 0.9})).status_code == 200
+    assert (await client.patch(path, json={"soft": 0.95, "halt": None})).status_code == 200
+    with psycopg.connect(database.admin_url) as admin:  # one from before this rule
+        admin.execute("UPDATE budgets SET halt = 0.2 WHERE id = %s", [made["id"]])
+    old = (await client.get(path)).json()
+    assert (old["soft"], old["halt"]) == (0.95, 0.2)
+    assert (await client.patch(path, json={"limit_usd": "3"})).status_code == 200
 
 
 async def test_budgets_are_listed_page_by_page(client: httpx.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""Clients that give up on a whole answer: what is paid for is kept for whoever asks again, the rest is stopped."""
+"""Clients that give up on a whole answer: it is paid for to its end, and kept for whoever may ask again."""
 
 import asyncio
 from typing import Any
@@ -46,26 +46,30 @@ async def test_who_asks_again_after_a_time_out_gets_the_answer_of_the_first_call
 
 
 @pytest.mark.parametrize("path", LIMIT)
-async def test_an_answer_that_nobody_may_be_given_is_stopped_with_its_client(
+async def test_an_answer_that_nobody_may_be_given_is_booked_at_what_it_came_to_though_its_client_left(
     clients: list[httpx.AsyncClient], upstream: Upstream, caller: Caller, path: str
 ) -> None:
     client = clients[0]
     budget = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": "1"}
     (await client.post("/v1/budgets", json=budget)).raise_for_status()
-    upstream.then(Say(text="never heard", usage=USAGE, gates={0: asyncio.Event()}))
+    ready = asyncio.Event()
+    upstream.then(Say(text="never heard", usage=USAGE, gates={0: ready}))
     asked = asyncio.create_task(
         client.post(path, json=asking(path, "for me alone"), headers={"cache-control": "no-store"})
     )
     await eventually(lambda: len(upstream.calls) == 1)
 
     asked.cancel()
+    await asyncio.wait({asked})
+    other = await client.post(path, json=asking(path, "one more"), headers={"cache-control": "no-store"})
+    ready.set()
 
-    (row,) = await eventually(lambda: _rows(client))
-    assert (row["outcome"], row["estimated"], row["completion_tokens"]) == ("aborted", True, 0)
-    assert row["prompt_tokens"] > 0
-    await eventually(lambda: upstream.abandoned_streams == 1)
+    rows = await eventually(lambda: _rows(client, 2))
+    row = next(each for each in rows if each["call_id"] != other.headers["x-cognitionos-call-id"])
+    assert (row["outcome"], row["estimated"], row["completion_tokens"], row["cost_usd"]) == ("ok", False, 100, "0.0012")
+    assert upstream.abandoned_streams == 0
     (told,) = (await client.get("/v1/budgets")).json()["budgets"]
-    assert (told["held_usd"], told["calls"]) == ("0", 1)
+    assert (told["held_usd"], told["calls"]) == ("0", 2)
 
 
 async def test_an_answer_that_only_one_may_have_comes_to_a_client_that_stays(
@@ -98,6 +102,6 @@ async def test_under_an_idempotency_key_it_is_kept_for_who_asks_again(
     assert len(upstream.calls) == 1
 
 
-async def _rows(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+async def _rows(client: httpx.AsyncClient, count: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = (await client.get("/v1/usage/calls")).json()["items"]
-    return rows
+    return rows if len(rows) == count else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from uuid import UUID, uuid4
 
-from cognitionos.llm_gateway.domain.budget import EXHAUSTED_SHARE, Held, Hold, Period, Spend, Terms
+from cognitionos.llm_gateway.domain.budget import EXHAUSTED_SHARE, Held, Hold, Period, Spend, Terms, check_shares
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price
 from cognitionos.llm_gateway.domain.route import Candidate
@@ -111,9 +111,11 @@ class MemoryBudgetStore:
     ) -> UUID:
         known, terms = self.budgets[tenant_id], terms or Terms()
         made = _Budget(id=uuid4(), subject=subject, period=period, limit=limit_nanousd, terms=terms)
+        stands = known.get((subject, period), made).terms
+        changed = replace(stands, **{name: getattr(terms, name) for name in given})
+        check_shares(changed.soft, changed.halt)
         budget = known.setdefault((subject, period), made)
-        budget.limit = limit_nanousd
-        budget.terms = replace(budget.terms, **{name: getattr(terms, name) for name in given})
+        budget.limit, budget.terms = limit_nanousd, changed
         return budget.id
 
     async def spend(self, tenant_id: UUID, subject: str) -> Spend:

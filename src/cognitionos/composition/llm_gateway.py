@@ -106,6 +106,7 @@ class _Unfinished:
         """Wait until every bill is written."""
         await self.gateway.completion.caches.close()
         await self.gateway.streaming.close()
+        await self.gateway.completion.close()
         await self.gateway.budgets.settled()
 
 

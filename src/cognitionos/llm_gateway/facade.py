@@ -99,11 +99,11 @@ class Gateway:
     table_cost: Callable[[str, Usage], int | None]
 
     async def complete(self, caller: Caller, request: ChatRequest) -> ChatResult:
-        """The model's answer, paid for and recorded.
+        """The model's answer, paid for and recorded: to its end, also when whoever asked is cancelled.
 
         Raises `BudgetExhausted`, `PriceUnknown`, `ProviderUnavailable`, `ModelNotFound`, `RequestRefused`.
         """
-        return await self.completion.complete(caller, request)
+        return await self.completion.to_the_end(caller, request)
 
     async def stream(self, caller: Caller, request: ChatRequest, begun: Begun | None = None) -> ChatStream:
         """The answer piece by piece; raises what `complete` raises before the first piece."""

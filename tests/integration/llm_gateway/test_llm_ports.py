@@ -18,7 +18,7 @@ from cognitionos.kernel.clock import utc_now
 from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.ports import BudgetStore, Provider
 from cognitionos.llm_gateway.domain.budget import Hold, Period, Terms
-from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused, SharesCrossed
 from cognitionos.llm_gateway.infrastructure.anthropic_provider import AnthropicProvider
 from cognitionos.llm_gateway.infrastructure.budget_store import PostgresBudgetStore
 from cognitionos.llm_gateway.infrastructure.openai_provider import OpenAIProvider
@@ -143,6 +143,23 @@ async def test_opening_a_budget_again_changes_the_given_terms_only(store: Budget
     answer = await store.hold(Hold(row=a_call(caller), amount_nanousd=1, deadline_s=60, downgraded=False))
 
     assert answer.downgrade_to == "cheap"
+
+
+async def test_a_soft_share_above_halt_is_refused_and_changes_nothing(store: BudgetStore) -> None:
+    caller = a_caller(goal_id=new_id())
+    subject = f"goal:{caller.goal_id}"
+    first = Terms(soft=0.5, halt=0.9)
+    await store.open(
+        caller.tenant_id, subject, limit_nanousd=100, period=Period.TOTAL, terms=first, given=["soft", "halt"]
+    )
+
+    for name, terms in (("soft", Terms(soft=0.95)), ("halt", Terms(halt=0.4))):
+        with pytest.raises(SharesCrossed):
+            await store.open(
+                caller.tenant_id, subject, limit_nanousd=200, period=Period.TOTAL, terms=terms, given=[name]
+            )
+
+    assert (await store.spend(caller.tenant_id, subject)).limit_nanousd == 100
 
 
 async def test_a_queued_call_may_be_sent_as_long_as_its_hold_is_there(store: BudgetStore) -> None:

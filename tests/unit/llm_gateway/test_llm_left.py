@@ -73,6 +73,19 @@ class ThinkingProvider(ScriptedProvider):
 
 
 @dataclass
+class GatedProvider(ScriptedProvider):
+    """Answers once `gate` is set."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: int = 0
+
+    async def chat(self, request: ChatRequest, *, model: str) -> Answer:
+        self.calls += 1
+        await self.gate.wait()
+        return await super().chat(request, model=model)
+
+
+@dataclass
 class CutStore(MemoryBudgetStore):
     """Holds, but the answer that it did is lost on the way."""
 
@@ -106,6 +119,55 @@ async def broken(bench: Bench) -> None:
 
 
 Asking = Callable[[Bench], Coroutine[Any, Any, None]]
+
+
+async def test_a_call_whose_asker_is_cancelled_goes_on_once_it_was_sent_and_is_booked_at_what_it_came_to() -> None:
+    provider = GatedProvider("first")
+    bench = Bench(fallback=False, first=provider)
+    await bench.budget(1_000_000_000)
+    asking = asyncio.create_task(bench.completion.to_the_end(CALLER, a_request()))
+    await eventually(lambda: provider.calls)
+
+    asking.cancel()
+    await asyncio.wait({asking})
+    provider.gate.set()
+    await eventually(lambda: bool(bench.store.ledger))
+
+    assert asking.cancelled()
+    assert (bench.row.outcome, bench.row.usage.estimated, bench.row.cost_nanousd) == ("ok", False, COST)
+    assert bench.store.holds == {}
+
+
+async def test_a_call_whose_asker_is_cancelled_before_it_was_sent_is_not_made() -> None:
+    provider = GatedProvider("first")
+    bench = Bench(fallback=False, first=provider)
+    await bench.budget(1)
+    asking = asyncio.create_task(bench.completion.to_the_end(CALLER, a_request()))
+    await asyncio.sleep(0)
+
+    asking.cancel()
+    await asyncio.wait({asking})
+    await bench.completion.close()
+    await bench.budgets.settled()
+
+    assert provider.calls == 0
+    assert bench.store.holds == {}
+
+
+async def test_calls_that_go_on_for_nobody_are_stopped_with_their_process_and_booked() -> None:
+    provider = GatedProvider("first")
+    bench = Bench(fallback=False, first=provider)
+    await bench.budget(1_000_000_000)
+    asking = asyncio.create_task(bench.completion.to_the_end(CALLER, a_request()))
+    await eventually(lambda: provider.calls)
+    asking.cancel()
+    await asyncio.wait({asking})
+
+    await bench.completion.close()
+    await bench.budgets.settled()
+
+    assert (bench.row.outcome, bench.row.usage.estimated) == ("aborted", True)
+    assert bench.store.holds == {}
 
 
 @pytest.mark.parametrize("asking", [whole, streamed, embedded, broken])

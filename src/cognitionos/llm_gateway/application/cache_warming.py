@@ -52,7 +52,7 @@ class _Purse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warming:
-    """Runs lists of requests. Nothing goes on when whoever reads the outcomes stops reading."""
+    """Runs lists of requests. Nothing else is asked once whoever reads the outcomes stops reading."""
 
     completion: Completion
 
@@ -83,7 +83,7 @@ class Warming:
         await purse.reserve(bound)
         cost = bound
         try:
-            result = await self.completion.complete(caller, request)
+            result = await self.completion.to_the_end(caller, request)
             cost = result.cost_nanousd
         except DomainError:
             cost = 0

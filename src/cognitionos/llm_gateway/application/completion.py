@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -49,9 +49,37 @@ class Completion:
     write_usage: WriteUsage
     new_id: Callable[[], UUID]
     monotonic: Monotonic
+    _going_on: set["asyncio.Task[ChatResult]"] = field(default_factory=set)
 
-    async def complete(self, caller: Caller, request: ChatRequest) -> ChatResult:
-        """The model's answer, paid for and recorded; the facade names what it raises."""
+    async def to_the_end(self, caller: Caller, request: ChatRequest) -> ChatResult:
+        """`complete`, for callers that may be cancelled. A call that was sent goes on then: what its provider makes of
+        it is billed to us, and only its end says how much that is.
+        """
+        sent = Sent()
+        answering = asyncio.get_running_loop().create_task(
+            self.complete(caller, request, sent), name="llm_gateway.call"
+        )
+        self._going_on.add(answering)
+        answering.add_done_callback(self._ended)
+        try:
+            return await asyncio.shield(answering)
+        finally:
+            if not sent.count:
+                answering.cancel()
+
+    async def close(self) -> None:
+        """Stop the calls that go on for nobody."""
+        for answering in self._going_on:
+            answering.cancel()
+        await asyncio.gather(*self._going_on, return_exceptions=True)
+
+    def _ended(self, answering: "asyncio.Task[ChatResult]") -> None:
+        self._going_on.discard(answering)
+        if not answering.cancelled():
+            answering.exception()  # whoever asked was told, or has left
+
+    async def complete(self, caller: Caller, request: ChatRequest, sent: Sent | None = None) -> ChatResult:
+        """The model's answer, paid for and recorded; the facade names what it raises. `sent`: to be told."""
         with tracer.start_as_current_span("llm.call") as span:
             call, request = await self.start(caller, request)
             found = await self.find(call, request)
@@ -59,7 +87,7 @@ class Completion:
                 result = await self.from_cache(call, found)
             else:
                 try:
-                    result = await self._from_provider(call, call.within_deadline(request), found)
+                    result = await self._from_provider(call, call.within_deadline(request), found, sent or Sent())
                 finally:
                     found.close()
             span.set_attributes({"llm.provider": result.provider, "llm.model": result.model, "llm.cache": result.cache})
@@ -137,11 +165,10 @@ class Completion:
         )
         return replace(result, cache_age_s=age_s, similarity=kept.similarity)
 
-    async def _from_provider(self, call: Started, request: ChatRequest, ticket: Ticket) -> ChatResult:
+    async def _from_provider(self, call: Started, request: ChatRequest, ticket: Ticket, sent: Sent) -> ChatResult:
         granted = await self.budgets.hold(call, request)
         call = granted.call
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
-        sent = Sent()
 
         async def ask(provider: Provider, candidate: Candidate) -> Answer:
             await self.budgets.sends(granted)

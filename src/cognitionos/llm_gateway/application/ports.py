@@ -126,7 +126,10 @@ class BudgetStore(Protocol):
         terms: Terms | None = None,
         given: Collection[str] = (),
     ) -> UUID:
-        """Make the budget of `subject`, or change its limit and the `given` terms. Raises `TimeZoneUnknown`."""
+        """Make the budget of `subject`, or change its limit and the `given` terms.
+
+        Raises `TimeZoneUnknown`, `SharesCrossed`.
+        """
         ...
 
     async def spend(self, tenant_id: UUID, subject: str) -> Spend:

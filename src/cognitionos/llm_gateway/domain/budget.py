@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.errors import SharesCrossed
 from cognitionos.llm_gateway.domain.fees import NO_FEES
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price, tier_of
@@ -57,6 +59,16 @@ class Terms:
     halt: float | None = HALT_SHARE
     downgrade_to: str | None = None
     time_zone: str | None = None
+
+
+def check_shares(soft: float | Decimal | None, halt: float | Decimal | None) -> None:
+    """Raise `SharesCrossed` where `soft` is above `halt`."""
+    if soft is not None and halt is not None and soft > halt:
+        low, high = f"{float(halt):g}", f"{float(soft):g}"
+        raise SharesCrossed(
+            f"This budget would halt at {low} of its limit, before its soft share of {high}.",
+            fields={"soft": f"name a soft of at most {low}, a halt of at least {high}, or null for one of them"},
+        )
 
 
 OWN_TERMS = Terms(halt=None)

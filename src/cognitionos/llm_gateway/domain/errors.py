@@ -78,6 +78,10 @@ class BudgetNotFound(NotFound):
     """This tenant has no such budget."""
 
 
+class SharesCrossed(Invalid):
+    """A budget whose soft share is above its halt share: runs would halt before the cheaper model is asked."""
+
+
 class HoldLost(Unavailable):
     """A call queued for so long that its hold was closed; nothing was sent."""
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-from cognitionos.llm_gateway.domain.budget import BudgetSettings, Miscount, Period
+from cognitionos.llm_gateway.domain.budget import BudgetSettings, Miscount, Period, check_shares
 from cognitionos.llm_gateway.domain.errors import BudgetNotFound
 from cognitionos.llm_gateway.infrastructure.budget_store import unknown_zone
 from cognitionos.platform.database import Database
@@ -23,6 +23,7 @@ UPDATE budgets SET
   resets_at = CASE WHEN 'time_zone' = ANY (%(given)s) THEN llm_next_reset(period,
     COALESCE(%(time_zone)s::text, (SELECT time_zone FROM budget_settings), 'UTC'), now()) ELSE resets_at END
 WHERE id = %(id)s
+RETURNING soft, halt
 """
 _SETTINGS = "SELECT time_zone, downgrade_to FROM budget_settings"
 _PUT_SETTINGS = """
@@ -66,18 +67,20 @@ class BudgetBook:
     async def change(self, tenant_id: UUID, budget_id: UUID, changes: Mapping[str, object]) -> None:
         """Set what `changes` names: limit (nano-dollars), soft, halt, downgrade_to, time_zone.
 
-        Raises `BudgetNotFound`, `TimeZoneUnknown`.
+        Raises `BudgetNotFound`, `TimeZoneUnknown`, `SharesCrossed`.
         """
         fields = ("limit", "soft", "halt", "downgrade_to", "time_zone")
         values = {name: changes.get(name) for name in fields} | {"given": list(changes), "id": budget_id}
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute(_ROLL, values)
             try:
-                changed = (await connection.execute(_CHANGE, values)).rowcount
+                changed = await (await connection.execute(_CHANGE, values)).fetchone()
             except psycopg.errors.InvalidParameterValue as error:
                 raise unknown_zone(str(changes.get("time_zone"))) from error
-            if not changed:
+            if changed is None:
                 raise _no_budget(budget_id)
+            if not {"soft", "halt"}.isdisjoint(changes):
+                check_shares(*changed)
             await connection.execute("SELECT llm_raise_alerts(ARRAY[%s::uuid])", (budget_id,))
         self._raised()
 

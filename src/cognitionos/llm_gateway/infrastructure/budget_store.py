@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 
 from cognitionos.kernel.errors import Unavailable
-from cognitionos.llm_gateway.domain.budget import EXHAUSTED_SHARE, Held, Hold, Period, Spend, Terms
+from cognitionos.llm_gateway.domain.budget import EXHAUSTED_SHARE, Held, Hold, Period, Spend, Terms, check_shares
 from cognitionos.llm_gateway.domain.errors import TimeZoneUnknown
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
@@ -60,7 +60,7 @@ ON CONFLICT (tenant_id, subject, period) DO UPDATE SET limit_nanousd = excluded.
   downgrade_to = CASE WHEN 'downgrade_to' = ANY (%(given)s) THEN excluded.downgrade_to ELSE budgets.downgrade_to END,
   time_zone = CASE WHEN 'time_zone' = ANY (%(given)s) THEN excluded.time_zone ELSE budgets.time_zone END,
   resets_at = CASE WHEN 'time_zone' = ANY (%(given)s) THEN excluded.resets_at ELSE budgets.resets_at END
-RETURNING id
+RETURNING id, soft, halt
 """
 _SPEND = """
 SELECT limit_nanousd, CASE WHEN over THEN 0 ELSE held_nanousd END, CASE WHEN over THEN 0 ELSE spent_nanousd END,
@@ -158,7 +158,7 @@ class PostgresBudgetStore:
     ) -> UUID:
         """Make the budget of `subject`, or change its limit and the `given` terms.
 
-        Calls held before it was made do not count. Raises `TimeZoneUnknown`.
+        Calls held before it was made do not count. Raises `TimeZoneUnknown`, `SharesCrossed`.
         """
         terms = terms or Terms()
         values = {"tenant_id": tenant_id, "subject": subject, "period": str(period), "limit": limit_nanousd}
@@ -170,8 +170,10 @@ class PostgresBudgetStore:
                 row = await (await connection.execute(_OPEN, values)).fetchone()
             except psycopg.errors.InvalidParameterValue as error:
                 raise unknown_zone(terms.time_zone) from error
-        if row is None:
-            raise Unavailable("the budget was not stored")
+            if row is None:
+                raise Unavailable("the budget was not stored")
+            if not {"soft", "halt"}.isdisjoint(given):
+                check_shares(row[1], row[2])
         return UUID(str(row[0]))
 
     async def spend(self, tenant_id: UUID, subject: str) -> Spend:

@@ -25,7 +25,6 @@ from cognitionos.llm_gateway.infrastructure.anthropic_provider import AnthropicP
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.event_stream import Events, EventStream
-from cognitionos.llm_gateway.infrastructure.leaving import to_nobody, unless_left
 from cognitionos.llm_gateway.infrastructure.messages_answer import MessageEvents, message_of
 from cognitionos.llm_gateway.infrastructure.messages_schema import messages_request
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
@@ -124,9 +123,7 @@ class AnthropicRoutes(Controller):
                 return MessageEvents(f"msg_{call_id.hex}", request_id=request_id)
 
             return EventStream(Events(partial(gateway.stream, caller, asked), headers=named, framing=framing))
-        result = await unless_left(gateway.complete(caller, asked), request, asked)
-        if result is None:
-            return to_nobody()
+        result = await gateway.completion.complete(caller, asked)
         message = message_of(result.wire, message_id=f"msg_{result.call_id.hex}")
         return Response(encode(message), media_type=JSON, headers=answer_headers(result) | named)
 

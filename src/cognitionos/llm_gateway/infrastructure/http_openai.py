@@ -35,7 +35,6 @@ from cognitionos.llm_gateway.infrastructure.anthropic_models import (
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.event_stream import Events, EventStream
-from cognitionos.llm_gateway.infrastructure.leaving import to_nobody, unless_left
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
 from cognitionos.llm_gateway.infrastructure.openai_schema import chat_request, decode_object, encode
 from cognitionos.platform.hot_routes import HotRoute, NotPlain, Whole
@@ -156,9 +155,7 @@ class OpenAIRoutes(Controller):
         caller = caller_of(who, data.user)
         if data.stream:
             return EventStream(Events(partial(gateway.stream, caller, asked)))
-        result = await unless_left(gateway.complete(caller, asked), request, asked)
-        if result is None:
-            return to_nobody()
+        result = await gateway.completion.complete(caller, asked)
         return Response(encode(result.wire), media_type=JSON, headers=answer_headers(result))
 
     @post(
@@ -245,7 +242,7 @@ def hot_chat(gateway: Gateway) -> HotRoute:
         caller, asked = caller_of(who, data.user), chat_request(fields, together=True)
         if data.stream:
             return Events(partial(gateway.stream, caller, asked))
-        result = await gateway.complete(caller, asked)
+        result = await gateway.completion.complete(caller, asked)
         headers = [(name.encode(), value.encode()) for name, value in answer_headers(result).items()]
         return Whole(encode(result.wire), [_JSON, *headers])
 

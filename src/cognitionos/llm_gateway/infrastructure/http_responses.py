@@ -21,7 +21,6 @@ from cognitionos.llm_gateway.infrastructure.answers import (
 )
 from cognitionos.llm_gateway.infrastructure.cache_control import wished
 from cognitionos.llm_gateway.infrastructure.event_stream import Events, EventStream
-from cognitionos.llm_gateway.infrastructure.leaving import to_nobody, unless_left
 from cognitionos.llm_gateway.infrastructure.openai_errors import OPENAI_ERRORS
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode
 from cognitionos.llm_gateway.infrastructure.responses_answer import ResponseEvents, response_of
@@ -91,9 +90,7 @@ class ResponsesRoutes(Controller):
                 return ResponseEvents(call_id=call_id.hex, created_at=created_at, asked=body)
 
             return EventStream(Events(partial(gateway.stream, caller, asked), framing=framing))
-        result = await unless_left(gateway.complete(caller, asked), request, asked)
-        if result is None:
-            return to_nobody()
+        result = await gateway.completion.complete(caller, asked)
         response = response_of(result.wire, call_id=result.call_id.hex, created_at=created_at, asked=body)
         return Response(encode(response), media_type=JSON, headers=answer_headers(result))
 
