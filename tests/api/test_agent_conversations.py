@@ -70,7 +70,7 @@ async def test_an_agent_uses_its_tools_and_the_journal_shows_it(client: httpx.As
     assert (turn["answer"], turn["files"], turn["prompts"]) == (
         "It is in note.md.",
         ["note.md"],
-        {"executor": "executor@1"},
+        {"executor": "executor@2"},
     )
     steps = (await client.get(f"{href}/steps")).json()["items"]
     assert [step["kind"] for step in steps] == ["model", "tool", "model"]

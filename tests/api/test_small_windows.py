@@ -77,7 +77,7 @@ async def test_long_work_keeps_under_the_window_and_its_summaries_are_shown_and_
     ]
     explained = (await stage.client.get(f"/v1/runs/{run['id']}/explain")).json()
     assert SUMMARY in json.dumps(explained)
-    assert "summarizer@1" in json.dumps(explained)
+    assert "summarizer@2" in json.dumps(explained)
     report = (await stage.client.post(f"/v1/runs/{run['id']}/replay")).json()
     assert (report["replayed"], report["divergence"], len(stage.upstream.calls)) == (1, None, len(asked))
 

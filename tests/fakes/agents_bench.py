@@ -160,6 +160,7 @@ def _roles(tools: Sequence[str], limits: Limits | None) -> list[AgentDefinition]
         AgentDefinition(
             role=each.role,
             description=each.description,
+            prompt_version=each.prompt_version,
             tools=tuple(tools) if each.role == "executor" else (),
             limits=limits or each.limits,
         )

@@ -90,7 +90,7 @@ async def test_agents_are_listed_with_prompts_tools_and_limits(app: App) -> None
     agents = {agent["role"]: agent for agent in answer["items"]}
     assert list(agents) == ["planner", "executor", "critic", "researcher", "summarizer"]
     executor = agents["executor"]
-    assert (executor["prompt"], executor["prompt_versions"]) == ("executor@1", ["1"])
+    assert (executor["prompt"], executor["prompt_versions"]) == ("executor@2", ["1", "2"])
     assert executor["limits"] == {
         "tokens": 32_000,
         "cost_usd": "1",
@@ -124,7 +124,7 @@ async def test_a_run_s_steps_are_paged_in_their_order(app: App) -> None:
     assert steps[0]["calls"] == ["double"]
     assert (steps[0]["cost_usd"], steps[0]["prompt"], steps[0]["model"]) == (
         "0.000000007",
-        "executor@1",
+        "executor@2",
         "scripted/model",
     )
     assert steps[1]["call"] == {

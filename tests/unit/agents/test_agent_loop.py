@@ -31,7 +31,7 @@ async def test_an_agent_calls_a_tool_and_answers_with_what_it_saw() -> None:
     assert outcome.text == "It is 42."
     assert (outcome.model, outcome.steps, outcome.rounds) == ("scripted/model", 3, 0)
     assert (outcome.cost_nanousd, outcome.prompt_tokens, outcome.completion_tokens) == (14, 200, 20)
-    assert outcome.prompt_versions == {"executor": "executor@1"}
+    assert outcome.prompt_versions == {"executor": "executor@2"}
     assert tool_answers(bench) == [{"doubled": 42}]
     assert [kind for kind, _ in bench.recorder.events] == ["agent.answered", "agent.tool_called", "agent.answered"]
 

@@ -64,7 +64,7 @@ async def test_a_long_loop_keeps_under_the_window_of_its_model_and_its_steps_are
     assert f"## Your earlier steps, summed up\n{SUMMARY}" in asked_of(bench, "executor")[-1].messages[1]["content"]
     assert summaries[1].content["covers"] > 0
     assert SUMMARY in asked_of(bench, "summarizer")[1].messages[1]["content"]
-    assert outcome.prompt_versions == {"executor": "executor@1", "summarizer": "summarizer@1"}
+    assert outcome.prompt_versions == {"executor": "executor@2", "summarizer": "summarizer@2"}
 
 
 async def test_what_is_summed_up_counts_against_the_limits_of_whom_it_is_for() -> None:

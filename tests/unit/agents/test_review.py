@@ -39,7 +39,7 @@ async def test_a_draft_sent_back_once_is_corrected_and_accepted() -> None:
     outcome = await bench.agents.perform(an_assignment(review=True, report=bench.recorder.report))
 
     assert (outcome.text, outcome.rounds, outcome.steps) == ("42", 2, 4)
-    assert outcome.prompt_versions == {"executor": "executor@1", "critic": "critic@1"}
+    assert outcome.prompt_versions == {"executor": "executor@2", "critic": "critic@2"}
     assert bench.counts.verdicts == [False, True]
     revision = bench.gateway.requests[2].messages
     assert revision[-2]["content"] == "41"
@@ -91,7 +91,7 @@ async def test_a_question_is_answered_with_json_of_the_schema_asked_for() -> Non
     answer = await bench.agents.ask(a_question())
 
     assert answer.value == {"t1": {"title": "double"}}
-    assert (answer.prompt_version, answer.cost_nanousd) == ("planner@1", 7)
+    assert (answer.prompt_version, answer.cost_nanousd) == ("planner@2", 7)
     request = bench.gateway.requests[0]
     assert request.response_format is not None
     assert request.response_format["json_schema"]["schema"] == SCHEMA

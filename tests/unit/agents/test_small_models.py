@@ -17,7 +17,7 @@ from cognitionos.llm_gateway.facade import json_schema, system, tool
 from cognitionos.platform.config import Settings
 
 WINDOW = 4_096
-MOST = {"planner": 240, "executor": 1_200, "critic": 300, "researcher": 900, "summarizer": 130}
+MOST = {"planner": 240, "executor": 1_200, "critic": 320, "researcher": 900, "summarizer": 140}
 """Of the window; the planner's schema has a bound of its own (`tests/unit/planning/test_replan.py`)."""
 
 

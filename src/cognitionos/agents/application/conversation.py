@@ -6,6 +6,8 @@ from typing import Any
 from cognitionos.agents.application.assignment import Assignment, Question
 from cognitionos.agents.domain.agent_run import Step
 from cognitionos.agents.domain.notes import as_notes
+from cognitionos.agents.domain.prompt import Prompt
+from cognitionos.agents.domain.quoted import between, inert
 from cognitionos.agents.domain.tool import clipped
 from cognitionos.agents.domain.workspace import Artifact
 from cognitionos.llm_gateway.facade import assistant, system, user
@@ -51,30 +53,32 @@ def objections(question: Question) -> Messages:
 
 
 def judged_by(
-    prompt: str,
+    prompt: Prompt,
     assignment: Assignment,
     *,
     draft: str,
     files: Sequence[Artifact],
     evidence: Sequence[Step],
+    apart: str = "",
     doubts: str = "",
     characters: int | None = None,
 ) -> Messages:
     """What a critic sees of a draft: the task, the result, its files, and what tools answered on the way;
     `doubts`, claims that nothing supports.
 
-    `characters` is what a small model has room for.
+    `apart` is what tells this critic from the others; `characters` is what a small model has room for.
     """
     most_evidence = _within(characters, _MOST_EVIDENCE_CHARACTERS, share=16)
     shown = "\n".join(
         f"{step.content['tool']}: {clipped(step.content['result'], most_evidence)}"
         for step in evidence[-_MOST_EVIDENCE:]
     )
+    result = draft if characters is None else clipped(draft, characters // 2)
     parts = [
         ("Goal", assignment.goal),
         ("The task", assignment.instructions),
         ("Expected result", assignment.expected_output or ""),
-        ("The result", draft if characters is None else clipped(draft, characters // 2)),
+        ("The result", between("result", result) if prompt.knows_marks else result),
         ("Files it wrote", _listed(files)),
         ("What its tools answered", shown),
         (
@@ -82,7 +86,7 @@ def judged_by(
             doubts,
         ),
     ]
-    return [system(prompt), user(_labelled(parts))]
+    return [system(f"{prompt.text}\n\n{apart}" if apart else prompt.text), user(_labelled(parts))]
 
 
 def _labelled(parts: Iterable[tuple[str, str]]) -> str:
@@ -94,7 +98,7 @@ def _title(name: str) -> str:
 
 
 def _listed(files: Sequence[Artifact]) -> str:
-    lines = [f"- {file.name} ({file.media_type}, {file.bytes} bytes)" for file in files[:_MOST_FILES]]
+    lines = [f"- {inert(file.name)} ({file.media_type}, {file.bytes} bytes)" for file in files[:_MOST_FILES]]
     if len(files) > _MOST_FILES:
         lines.append(f"- and {len(files) - _MOST_FILES} more; list_files shows them")
     return "\n".join(lines)
@@ -106,6 +110,6 @@ def _within(characters: int | None, usual: int, *, share: int) -> int:
 
 
 def _results(inputs: Mapping[str, str], most: int) -> str:
-    """Each result under its key; together no longer than the window bears, shortened ones say so."""
+    """Each result under its key, between marks; together no longer than the window bears, shortened ones say so."""
     share = max(_LEAST_INPUT_CHARACTERS, most // max(1, len(inputs)))
-    return "\n\n".join(f"### {key}\n{clipped(text, share)}" for key, text in inputs.items())
+    return "\n\n".join(f"### {key}\n{between('result', clipped(text, share))}" for key, text in inputs.items())

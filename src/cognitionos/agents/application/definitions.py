@@ -10,23 +10,28 @@ from cognitionos.agents.domain.role import AgentDefinition, AgentNotFound, OwnAg
 CRITIC = "critic"
 
 BUILT_IN: tuple[AgentDefinition, ...] = (
-    AgentDefinition(role="planner", description="Turns a goal into a plan of tasks."),
+    AgentDefinition(role="planner", description="Turns a goal into a plan of tasks.", prompt_version="2"),
     AgentDefinition(
         role="executor",
         description="Does a task with tools and says what came out.",
+        prompt_version="2",
         tools=("python", "list_files", "read_file", "write_file", "http_request", "recall", "remember"),
     ),
     AgentDefinition(
         role=CRITIC,
         description="Judges a result against its task: accepts it or sends it back with reasons.",
+        prompt_version="2",
     ),
     AgentDefinition(
         role="researcher",
         description="Finds out from files, memory and the web what a task asks, and names its sources.",
+        prompt_version="2",
         capabilities=("research",),
         tools=("list_files", "read_file", "http_request", "recall", "remember"),
     ),
-    AgentDefinition(role="summarizer", description="Answers the goal from the results of its tasks."),
+    AgentDefinition(
+        role="summarizer", description="Answers the goal from the results of its tasks.", prompt_version="2"
+    ),
 )
 
 
@@ -63,6 +68,10 @@ class Definitions:
         """The prompt versions there are of a role, oldest first."""
         found = (prompt for prompt in self.prompts.values() if prompt.role == role)
         return sorted(found, key=lambda prompt: prompt.version)
+
+    def newest(self, role: str) -> str:
+        """The label of the newest version of a role's prompt that ships; of another name, the first."""
+        return str(max((prompt.version for prompt in self.versions(role)), default=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,11 +39,11 @@ _NOT_PERMITTED = (AgentFailed, BudgetExhausted, ModelNotFound, PriceUnknown, Req
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folding:
-    """Makes room. `recorded`: in a replay, the keys that were journaled; nothing else is summed up then."""
+    """Makes room. `recorded`: in a replay, the steps that were journaled; nothing else is summed up then."""
 
     thinking: Thinking
     roster: Roster
-    recorded: frozenset[str] | None = None
+    recorded: Mapping[str, Step] | None = None
 
     async def fit(self, session: Session, stage: Stage, key: str, *, tools: Sequence[Mapping[str, Any]]) -> None:
         """Before the question `key`: fold what does not fit, or what was folded there in an earlier attempt."""
@@ -115,7 +115,8 @@ class Folding:
     ) -> Step:
         tenant_id, lead = session.identity.tenant_id, stage.definition
         summarizer = await self.roster.agent(tenant_id, SUMMARIZER)
-        prompt = await self.roster.prompt(tenant_id, summarizer.prompt)
+        told = self.recorded[at].content.get("prompts", {}) if self.recorded is not None else {}
+        prompt = await self.roster.prompt(tenant_id, told.get(SUMMARIZER, summarizer.prompt))
         room = await self.thinking.room(session, summarizer)
         words = max(40, min(MOST_WORDS, limit // 12))
         parts = [f"## Goal\n{_ASKED.format(words=words)}"]
@@ -127,7 +128,7 @@ class Folding:
             raise AgentFailed("There are too few tokens left to sum them up.")
         steps = transcript(stage.rest[:number], limit=left)
         asked[1] = user("\n\n".join([*parts, f"## Results of earlier tasks\n{steps}"]))
-        more = {"covers": number, "for": lead.role, "prompts": {SUMMARIZER: summarizer.prompt}, **more}
+        more = {"covers": number, "for": lead.role, "prompts": {SUMMARIZER: prompt.name}, **more}
         return await self.thinking.answer(session, at, definition=summarizer, opening=asked, more=more)
 
     async def _in_lines(self, session: Session, stage: Stage, at: str, error: DomainError) -> Step:

@@ -223,9 +223,7 @@ class AgentReplay:
             loop=replace(
                 self.runs.loop,
                 thinking=thinking,
-                folding=replace(
-                    self.runs.loop.folding, thinking=thinking, recorded=frozenset(step.key for step in steps)
-                ),
+                folding=replace(self.runs.loop.folding, thinking=thinking, recorded={step.key: step for step in steps}),
                 toolbox=replace(self.runs.loop.toolbox, observe=stand_in, kit_of=no_kit),
             ),
             review=replace(self.runs.review, thinking=thinking, files=stand_in, observe=stand_in),

@@ -105,16 +105,16 @@ class Review:
     ) -> Verdict:
         prompt = await self.roster.prompt(assignment.tenant_id, session.prompts[critic.role])
         files = await self.files.of_agent_run(assignment.tenant_id, session.state.agent_run_id)
-        system = f"{prompt.text}\n\n{apart}" if apart else prompt.text
         answer, _ = await self.thinking.structured(
             session,
             place,
             definition=critic,
             messages=judged_by(
-                system,
+                prompt,
                 assignment,
                 draft=draft.text,
                 files=files,
+                apart=apart,
                 doubts=as_lines(draft.doubts),
                 evidence=_evidence(session),
                 characters=(await self.thinking.room(session, critic)).characters,

@@ -14,6 +14,7 @@ from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.tool_access import CheckedCall, Refusal, check, permitted_tools
 from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost, Step, StepKind
 from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
+from cognitionos.agents.domain.quoted import inert_json
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import (
     MAX_ARGUMENT_CHARACTERS,
@@ -222,16 +223,18 @@ def _told_error(error: DomainError) -> dict[str, Any]:
 
 
 def _shown(content: Mapping[str, Any]) -> str:
-    """The answer as JSON text; one that is too long is clipped, and says so; what went wrong stays readable."""
+    """The answer as JSON text in one line, in which no chat template finds a message of its own; one that is too long
+    is clipped, and says so; what went wrong stays readable.
+    """
     try:
         text = json.dumps(storable(within_depth(content)), ensure_ascii=False, default=str)
     except ValueError as error:
         return json.dumps({"error": f"The result cannot be shown: {error}."})
     if len(text) <= MAX_RESULT_CHARACTERS:
-        return text
+        return inert_json(text)
     wrong = {"error": clipped(str(content["error"]), _LONGEST_ERROR)} if "error" in content else {}
     short = wrong | {"clipped": clipped(text, MAX_RESULT_CHARACTERS), "characters": len(text)}
-    return json.dumps(short, ensure_ascii=False)
+    return inert_json(json.dumps(short, ensure_ascii=False))
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

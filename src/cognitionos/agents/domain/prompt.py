@@ -31,6 +31,11 @@ class Prompt:
         return own_label(self.version) if self.own else str(self.version)
 
     @property
+    def knows_marks(self) -> bool:
+        """Whether it is shown results between marks: the first that shipped were written before there were any."""
+        return self.own or self.version > 1
+
+    @property
     def name(self) -> str:
         """`role@version`."""
         return f"{self.role}@{self.label}"

@@ -148,7 +148,8 @@ class PostgresRoster:
         if content is None:
             raise _no_agent(role)
         read = msgspec.convert(content, Content)
-        return _definition(role, own_number, read, read.prompt_version or active or "1")
+        shipped = self.shipped.newest(read.prompt)
+        return _definition(role, own_number, read, read.prompt_version or active or shipped)
 
     async def own(self, tenant_id: UUID) -> list[OwnAgent]:
         """See `Roster.own`."""

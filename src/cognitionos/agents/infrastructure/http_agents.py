@@ -245,7 +245,7 @@ class PromptRoutes(Controller):
         """By name, with the version that counts."""
         active = await agent_admin.roster.active_prompts(who.tenant_id)
         names = sorted({prompt.role for prompt in agent_admin.roster.shipped.prompts.values()} | set(active))
-        return PromptList(items=[_summary(name, active.get(name)) for name in names])
+        return PromptList(items=[_summary(agent_admin, name, active.get(name)) for name in names])
 
     @get("/{name:str}", guards=[requires(Permission.AGENTS_READ)], summary="Read a prompt", responses=problems(404))
     async def read_prompt(
@@ -366,14 +366,14 @@ def _cost(dollars: Decimal) -> int:
 
 async def _prompt(admin: AgentAdmin, who: Who, name: str) -> PromptDetail:
     shipped, own = await admin.prompt_versions(who.tenant_id, name)
-    summary = _summary(name, (await admin.roster.active_prompts(who.tenant_id)).get(name))
+    summary = _summary(admin, name, (await admin.roster.active_prompts(who.tenant_id)).get(name))
     versions = [_own(row) for row in own] + [_shipped(each) for each in shipped]
     return PromptDetail(name=name, active=summary.active, pinned=summary.pinned, versions=versions)
 
 
-def _summary(name: str, active: ActivePrompt | None) -> PromptSummary:
+def _summary(admin: AgentAdmin, name: str, active: ActivePrompt | None) -> PromptSummary:
     found = active or ActivePrompt()
-    return PromptSummary(name=name, active=found.label or "1", pinned=found.pinned)
+    return PromptSummary(name=name, active=found.label or admin.roster.shipped.newest(name), pinned=found.pinned)
 
 
 def _own(row: PromptRow) -> PromptVersion:

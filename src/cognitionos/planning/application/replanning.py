@@ -18,7 +18,7 @@ def told_of_failure(history: History, error: Mapping[str, Any]) -> dict[str, str
     if history.finished:
         parts["done so far"] = "\n".join(f"- {task.key} ({task.title}): {_cut(task.text)}" for task in history.finished)
     parts["the task that failed"] = f"{history.key} ({history.title}): {history.instructions}"
-    parts["why it failed"] = str(error.get("detail") or error.get("title") or "nobody knows")
+    parts["why it failed"] = _cut(str(error.get("detail") or error.get("title") or "nobody knows"))
     parts["what to plan"] = _ASKED
     return parts
 
