@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from tests.anthropic_upstream import AnthropicUpstream, running_anthropic
 from tests.api_process import api_process
 from tests.conftest import Run
 from tests.edge import Caller, a_caller
@@ -22,8 +23,31 @@ def upstream(run: Run) -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def environment(upstream: Upstream) -> dict[str, str]:
+def claude(run: Run) -> Iterator[AnthropicUpstream]:
+    context = running_anthropic()
+    yield run(context.__aenter__())
+    run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def openai_only(upstream: Upstream) -> dict[str, str]:
     return {"OPENAI_BASE_URL": upstream.base_url, "OPENAI_API_KEY": upstream.api_key or ""}
+
+
+@pytest.fixture(scope="module")
+def anthropic_only(claude: AnthropicUpstream) -> dict[str, str]:
+    return {"ANTHROPIC_BASE_URL": claude.base_url, "ANTHROPIC_API_KEY": claude.api_key}
+
+
+@pytest.fixture(scope="module")
+def both_vendors(openai_only: dict[str, str], anthropic_only: dict[str, str]) -> dict[str, str]:
+    return openai_only | anthropic_only
+
+
+@pytest.fixture(scope="module")
+def environment(openai_only: dict[str, str]) -> dict[str, str]:
+    """What the processes are started with; a module with other wishes has its own."""
+    return openai_only
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api_process import api_process
 from tests.conftest import Run
 from tests.edge import Caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.upstream import Say, Upstream
 from tests.waiting import eventually
-
-from cognitionos.platform.config import Settings
 
 CHAT = "/v1/chat/completions"
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
@@ -22,21 +19,8 @@ TEXT = "x" * 4000
 
 
 @pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, upstream: Upstream) -> Iterator[str]:
-    environment = {
-        "OPENAI_BASE_URL": upstream.base_url,
-        "OPENAI_API_KEY": upstream.api_key or "",
-        "COGNITIONOS_ATTEMPT_TIMEOUT_S": "1",
-    }
-    with api_process(settings, environment) as url:
-        yield url
+def environment(openai_only: dict[str, str]) -> dict[str, str]:
+    return openai_only | {"COGNITIONOS_ATTEMPT_TIMEOUT_S": "1"}
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import httpx
 import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
-from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
-from tests.api_process import api_process
+from tests.anthropic_upstream import AnthropicUpstream, Tell
 from tests.conftest import Run
 from tests.edge import Caller, a_caller
 from tests.upstream import Say, Upstream
@@ -28,22 +27,8 @@ USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details
 
 
 @pytest.fixture(scope="module")
-def claude(run: Run) -> Iterator[AnthropicUpstream]:
-    context = running_anthropic()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, upstream: Upstream, claude: AnthropicUpstream) -> Iterator[str]:
-    environment = {
-        "OPENAI_BASE_URL": upstream.base_url,
-        "OPENAI_API_KEY": upstream.api_key or "",
-        "ANTHROPIC_BASE_URL": claude.base_url,
-        "ANTHROPIC_API_KEY": claude.api_key,
-    }
-    with api_process(settings, environment) as url:
-        yield url
+def environment(both_vendors: dict[str, str]) -> dict[str, str]:
+    return both_vendors
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic import AsyncAnthropic
-from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
-from tests.api_process import api_process
+from tests.anthropic_upstream import AnthropicUpstream, Tell
 from tests.conftest import Run
 from tests.edge import Caller, a_caller
 from tests.waiting import eventually
@@ -37,31 +36,22 @@ class Side:
 
 
 @pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[AnthropicUpstream]:
-    context = running_anthropic()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
 def caller(settings: Settings, run: Run) -> Caller:
     made: Caller = run(a_caller(settings, "messages"))
     return made
 
 
 @pytest.fixture(scope="module")
-def url(settings: Settings, upstream: AnthropicUpstream) -> Iterator[str]:
-    environment = {"ANTHROPIC_BASE_URL": upstream.base_url, "ANTHROPIC_API_KEY": upstream.api_key}
-    with api_process(settings, environment) as url:
-        yield url
+def environment(anthropic_only: dict[str, str]) -> dict[str, str]:
+    return anthropic_only
 
 
 @pytest.fixture(params=["direct", "ours"])
 def side(
-    request: pytest.FixtureRequest, upstream: AnthropicUpstream, url: str, caller: Caller, run: Run
+    request: pytest.FixtureRequest, claude: AnthropicUpstream, url: str, caller: Caller, run: Run
 ) -> Iterator[Side]:
-    upstream.reset()
-    base_url, key = (upstream.base_url, upstream.api_key) if request.param == "direct" else (url, caller.key)
+    claude.reset()
+    base_url, key = (claude.base_url, claude.api_key) if request.param == "direct" else (url, caller.key)
     client = AsyncAnthropic(base_url=base_url, api_key=key, max_retries=0)
     yield Side(request.param, client)
     run(client.close())
@@ -71,8 +61,8 @@ def asking(text: str, **fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "max_tokens": 50, "messages": [{"role": "user", "content": text}]} | fields
 
 
-async def test_a_plain_call_is_answered_with_text_and_usage(side: Side, upstream: AnthropicUpstream) -> None:
-    upstream.then(Tell(text="It is 42.", usage=USAGE))
+async def test_a_plain_call_is_answered_with_text_and_usage(side: Side, claude: AnthropicUpstream) -> None:
+    claude.then(Tell(text="It is 42.", usage=USAGE))
 
     answer = await side.client.messages.create(
         **asking(
@@ -87,13 +77,13 @@ async def test_a_plain_call_is_answered_with_text_and_usage(side: Side, upstream
     assert [(block.type, block.text) for block in answer.content] == [("text", "It is 42.")]
     assert (answer.stop_reason, answer.role, answer.model) == ("end_turn", "assistant", MODEL)
     assert answer.usage.model_dump(exclude_none=True) == USAGE
-    sent = upstream.calls[0]
+    sent = claude.calls[0]
     assert sent["system"][0]["cache_control"] == {"type": "ephemeral"}
     assert (sent["stop_sequences"], sent["metadata"], sent["max_tokens"]) == (["END"], {"user_id": "u-1"}, 50)
 
 
-async def test_a_stream_has_anthropics_events_in_their_order(side: Side, upstream: AnthropicUpstream) -> None:
-    upstream.then(Tell(text="one two", usage=USAGE))
+async def test_a_stream_has_anthropics_events_in_their_order(side: Side, claude: AnthropicUpstream) -> None:
+    claude.then(Tell(text="one two", usage=USAGE))
 
     stream = await side.client.messages.create(**asking(f"Count ({side.name})"), stream=True)
     events = [event async for event in stream]
@@ -113,8 +103,8 @@ async def test_a_stream_has_anthropics_events_in_their_order(side: Side, upstrea
     assert events[-2].delta.stop_reason == "end_turn"
 
 
-async def test_the_sdks_own_stream_puts_parallel_calls_together(side: Side, upstream: AnthropicUpstream) -> None:
-    upstream.then(Tell(content=[THOUGHT, {"type": "text", "text": "Let me look."}, BERN, ROME]))
+async def test_the_sdks_own_stream_puts_parallel_calls_together(side: Side, claude: AnthropicUpstream) -> None:
+    claude.then(Tell(content=[THOUGHT, {"type": "text", "text": "Let me look."}, BERN, ROME]))
 
     async with side.client.messages.stream(**asking(f"Weather? ({side.name})", tools=[WEATHER])) as stream:
         message = await stream.get_final_message()
@@ -125,8 +115,8 @@ async def test_the_sdks_own_stream_puts_parallel_calls_together(side: Side, upst
     assert message.stop_reason == "tool_use"
 
 
-async def test_tool_calls_thinking_and_results_go_back_and_forth(side: Side, upstream: AnthropicUpstream) -> None:
-    upstream.then(Tell(content=[THOUGHT, BERN, ROME]), Tell(text="Sunny."))
+async def test_tool_calls_thinking_and_results_go_back_and_forth(side: Side, claude: AnthropicUpstream) -> None:
+    claude.then(Tell(content=[THOUGHT, BERN, ROME]), Tell(text="Sunny."))
     thinking: Any = {"type": "enabled", "budget_tokens": 1024}
     question = {"role": "user", "content": f"Weather? ({side.name})"}
 
@@ -147,16 +137,16 @@ async def test_tool_calls_thinking_and_results_go_back_and_forth(side: Side, ups
     )
 
     assert answer.content[0].text == "Sunny."
-    assert upstream.calls[1]["messages"][1]["content"] == [THOUGHT, BERN, ROME]
-    assert upstream.calls[1]["messages"][2]["content"] == results
-    assert upstream.calls[1]["thinking"] == thinking
+    assert claude.calls[1]["messages"][1]["content"] == [THOUGHT, BERN, ROME]
+    assert claude.calls[1]["messages"][2]["content"] == results
+    assert claude.calls[1]["thinking"] == thinking
 
 
-async def test_images_formats_and_betas_reach_the_provider(side: Side, upstream: AnthropicUpstream) -> None:
+async def test_images_formats_and_betas_reach_the_provider(side: Side, claude: AnthropicUpstream) -> None:
     image: Any = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
     schema = {"type": "object", "properties": {"colour": {"type": "string"}}, "additionalProperties": False}
     config: Any = {"format": {"type": "json_schema", "schema": schema}}
-    upstream.then(Tell(text='{"colour":"red"}'))
+    claude.then(Tell(text='{"colour":"red"}'))
 
     await side.client.messages.create(
         model=MODEL,
@@ -166,14 +156,14 @@ async def test_images_formats_and_betas_reach_the_provider(side: Side, upstream:
         extra_headers={"anthropic-beta": "some-beta-2026-01-01"},
     )
 
-    assert upstream.calls[0]["messages"][0]["content"][0] == image
-    assert upstream.calls[0]["output_config"] == config
-    assert upstream.headers[0]["anthropic-beta"] == "some-beta-2026-01-01"
+    assert claude.calls[0]["messages"][0]["content"][0] == image
+    assert claude.calls[0]["output_config"] == config
+    assert claude.headers[0]["anthropic-beta"] == "some-beta-2026-01-01"
 
 
-async def test_a_stop_sequence_is_named(side: Side, upstream: AnthropicUpstream) -> None:
+async def test_a_stop_sequence_is_named(side: Side, claude: AnthropicUpstream) -> None:
     tell = Tell(text="one", stop_reason="stop_sequence", stop_sequence="END")
-    upstream.then(tell, tell)
+    claude.then(tell, tell)
 
     answer = await side.client.messages.create(**asking(f"Stop ({side.name})", stop_sequences=["END"]))
     stream = await side.client.messages.create(**asking(f"Stop ({side.name})", stop_sequences=["END"]), stream=True)
@@ -223,8 +213,8 @@ async def test_a_bad_key_is_an_authentication_error(side: Side) -> None:
     assert refused.value.type == "authentication_error"
 
 
-async def test_an_error_in_a_stream_is_raised(side: Side, upstream: AnthropicUpstream) -> None:
-    upstream.then(Tell(text="one two three", error_after=4))
+async def test_an_error_in_a_stream_is_raised(side: Side, claude: AnthropicUpstream) -> None:
+    claude.then(Tell(text="one two three", error_after=4))
 
     stream = await side.client.messages.create(**asking(f"Break ({side.name})"), stream=True)
 
@@ -233,11 +223,11 @@ async def test_an_error_in_a_stream_is_raised(side: Side, upstream: AnthropicUps
 
 
 async def test_identical_streams_of_a_model_that_thinks_share_one_call(
-    url: str, caller: Caller, upstream: AnthropicUpstream
+    url: str, caller: Caller, claude: AnthropicUpstream
 ) -> None:
-    upstream.reset()
+    claude.reset()
     gate = asyncio.Event()
-    upstream.then(Tell(content=[THOUGHT, {"type": "text", "text": "one two"}], gates={5: gate}))
+    claude.then(Tell(content=[THOUGHT, {"type": "text", "text": "one two"}], gates={5: gate}))
     thoughts = ["", ""]
 
     async def message(client: AsyncAnthropic, number: int) -> Any:
@@ -257,6 +247,6 @@ async def test_identical_streams_of_a_model_that_thinks_share_one_call(
         gate.set()
         first, second = await asyncio.gather(leader, follower)
 
-    assert len(upstream.calls) == 1
+    assert len(claude.calls) == 1
     assert first.content == second.content
     assert (first.content[0].signature, first.content[1].text) == ("c2ln", "one two")

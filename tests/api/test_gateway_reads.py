@@ -6,36 +6,18 @@ from uuid import uuid4
 import httpx
 import pytest
 from anthropic import AsyncAnthropic
-from tests.anthropic_upstream import AnthropicUpstream, running_anthropic
-from tests.api_process import api_process
+from tests.anthropic_upstream import AnthropicUpstream
 from tests.conftest import Run
 from tests.edge import Caller
 from tests.upstream import Say, Upstream
-
-from cognitionos.platform.config import Settings
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture(scope="module")
-def anthropic(run: Run) -> Iterator[AnthropicUpstream]:
-    context = running_anthropic()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, upstream: Upstream, anthropic: AnthropicUpstream) -> Iterator[str]:
-    environment = {
-        "OPENAI_BASE_URL": upstream.base_url,
-        "OPENAI_API_KEY": upstream.api_key or "",
-        "ANTHROPIC_BASE_URL": anthropic.base_url,
-        "ANTHROPIC_API_KEY": anthropic.api_key,
-        "COGNITIONOS_CIRCUIT_FAILURES": "2",
-    }
-    with api_process(settings, environment) as url:
-        yield url
+def environment(both_vendors: dict[str, str]) -> dict[str, str]:
+    return both_vendors | {"COGNITIONOS_CIRCUIT_FAILURES": "2"}
 
 
 @pytest.fixture
@@ -73,10 +55,10 @@ async def test_a_circuit_that_opened_is_listed(client: httpx.AsyncClient, upstre
 
 
 async def test_anthropics_sdk_counts_tokens_where_anthropic_answers(
-    url: str, caller: Caller, anthropic: AnthropicUpstream
+    url: str, caller: Caller, claude: AnthropicUpstream
 ) -> None:
     ours = AsyncAnthropic(base_url=url, api_key=caller.key)
-    direct = AsyncAnthropic(base_url=anthropic.base_url, api_key=anthropic.api_key)
+    direct = AsyncAnthropic(base_url=claude.base_url, api_key=claude.api_key)
     tools = [{"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}}]
 
     counts = [
@@ -85,7 +67,7 @@ async def test_anthropics_sdk_counts_tokens_where_anthropic_answers(
     ]
 
     assert counts[0].model_dump() == counts[1].model_dump()
-    assert anthropic.calls[-2] == anthropic.calls[-1]
+    assert claude.calls[-2] == claude.calls[-1]
 
 
 async def test_tokens_of_other_providers_are_estimated_and_said_to_be(client: httpx.AsyncClient) -> None:

@@ -8,13 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
-from tests.api_process import api_process
+from tests.anthropic_upstream import AnthropicUpstream, Tell
 from tests.conftest import Run
 from tests.edge import Caller
-from tests.upstream import Say, Upstream, running_upstream
-
-from cognitionos.platform.config import Settings
+from tests.upstream import Say, Upstream
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 MODEL = {CHAT: "openai/nobodys", MESSAGES: "anthropic/nobodys"}
@@ -33,37 +30,16 @@ DOCUMENTS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.fixture(scope="module")
-def anthropic(run: Run) -> Iterator[AnthropicUpstream]:
-    context = running_anthropic()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def openai(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, anthropic: AnthropicUpstream, openai: Upstream) -> Iterator[str]:
-    environment = {
-        "ANTHROPIC_BASE_URL": anthropic.base_url,
-        "ANTHROPIC_API_KEY": anthropic.api_key,
-        "OPENAI_BASE_URL": openai.base_url,
-        "OPENAI_API_KEY": openai.api_key or "",
-    }
-    with api_process(settings, environment) as url:
-        yield url
+def environment(both_vendors: dict[str, str]) -> dict[str, str]:
+    return both_vendors
 
 
 @pytest.fixture
 def client(
-    url: str, caller: Caller, run: Run, anthropic: AnthropicUpstream, openai: Upstream
+    url: str, caller: Caller, run: Run, claude: AnthropicUpstream, upstream: Upstream
 ) -> Iterator[httpx.AsyncClient]:
-    anthropic.reset()
-    openai.reset()
+    claude.reset()
+    upstream.reset()
     made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
     for model in MODEL.values():
         run(made.put(f"/v1/prices/{model}", json=SHEET)).raise_for_status()
@@ -89,8 +65,8 @@ async def state(client: httpx.AsyncClient) -> tuple[Decimal, Decimal]:
 async def test_under_a_budget_a_reference_that_nothing_bounds_is_refused_by_its_name_and_nothing_is_sent(
     client: httpx.AsyncClient,
     caller: Caller,
-    anthropic: AnthropicUpstream,
-    openai: Upstream,
+    claude: AnthropicUpstream,
+    upstream: Upstream,
     path: str,
     part: dict[str, Any],
 ) -> None:
@@ -102,12 +78,12 @@ async def test_under_a_budget_a_reference_that_nothing_bounds_is_refused_by_its_
     error = refused.json()["error"]
     assert "messages" in error["message"]
     assert "max_input_tokens" in error["message"]
-    assert (anthropic.calls, openai.calls) == ([], [])
+    assert (claude.calls, upstream.calls) == ([], [])
     assert await state(client) == (0, 0)
 
 
-async def test_without_a_budget_it_goes_through(client: httpx.AsyncClient, anthropic: AnthropicUpstream) -> None:
-    anthropic.then(Tell(text="Long.", usage={"input_tokens": 90_000, "output_tokens": 5}))
+async def test_without_a_budget_it_goes_through(client: httpx.AsyncClient, claude: AnthropicUpstream) -> None:
+    claude.then(Tell(text="Long.", usage={"input_tokens": 90_000, "output_tokens": 5}))
 
     answer = await client.post(MESSAGES, json=asking(MESSAGES, DOCUMENTS[0][1]))
 
@@ -115,13 +91,13 @@ async def test_without_a_budget_it_goes_through(client: httpx.AsyncClient, anthr
 
 
 async def test_twenty_documents_at_once_never_spend_more_than_their_budget(
-    client: httpx.AsyncClient, caller: Caller, anthropic: AnthropicUpstream
+    client: httpx.AsyncClient, caller: Caller, claude: AnthropicUpstream
 ) -> None:
     """The budget is worth two: they go through one after the other, for it has no room for two holds."""
     price = SHEET | {"max_input_tokens": WINDOW}
     (await client.put(f"/v1/prices/{MODEL[MESSAGES]}", json=price)).raise_for_status()
     await budget(client, caller, "0.2")
-    anthropic.then(*(Tell(text="Long.", usage={"input_tokens": 90_000, "output_tokens": 5}) for _ in range(20)))
+    claude.then(*(Tell(text="Long.", usage={"input_tokens": 90_000, "output_tokens": 5}) for _ in range(20)))
 
     async def one(number: int) -> int:
         document = {"type": "document", "source": {"type": "url", "url": f"https://x.example/{number}.pdf"}}
@@ -134,11 +110,11 @@ async def test_twenty_documents_at_once_never_spend_more_than_their_budget(
 
 
 async def test_what_was_predicted_wrongly_is_within_the_budget(
-    client: httpx.AsyncClient, caller: Caller, openai: Upstream
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
 ) -> None:
     await budget(client, caller, "0.02")
     usage = {"prompt_tokens": 10, "completion_tokens": 20_005, "total_tokens": 20_015}
-    openai.then(Say(text="x", usage=usage))
+    upstream.then(Say(text="x", usage=usage))
     said = {"type": "content", "content": "a " * 20_000}
 
     refused = await client.post(CHAT, json=asking(CHAT, {"type": "text", "text": "x"}, prediction=said))
@@ -148,9 +124,9 @@ async def test_what_was_predicted_wrongly_is_within_the_budget(
 
 
 @pytest.mark.parametrize("field", ["n", "best_of", "max_tokens"])
-async def test_a_number_in_quotes_bounds_nothing(client: httpx.AsyncClient, openai: Upstream, field: str) -> None:
+async def test_a_number_in_quotes_bounds_nothing(client: httpx.AsyncClient, upstream: Upstream, field: str) -> None:
     answer = await client.post(CHAT, json=asking(CHAT, {"type": "text", "text": "x"}, **{field: "5"}))
 
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == field
-    assert openai.calls == []
+    assert upstream.calls == []

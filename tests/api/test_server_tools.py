@@ -8,14 +8,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
-from tests.api_process import api_process
+from tests.anthropic_upstream import AnthropicUpstream, Tell
 from tests.conftest import Run
 from tests.edge import Caller
-from tests.upstream import Say, Upstream, running_upstream
+from tests.upstream import Say, Upstream
 from tests.waiting import eventually
-
-from cognitionos.platform.config import Settings
 
 MODEL = "anthropic/claude-haiku-4-5"
 SHEET = {
@@ -30,37 +27,16 @@ COST = Decimal("0.03")
 
 
 @pytest.fixture(scope="module")
-def upstream(run: Run) -> Iterator[AnthropicUpstream]:
-    context = running_anthropic()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def openai(run: Run) -> Iterator[Upstream]:
-    context = running_upstream()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, upstream: AnthropicUpstream, openai: Upstream) -> Iterator[str]:
-    environment = {
-        "ANTHROPIC_BASE_URL": upstream.base_url,
-        "ANTHROPIC_API_KEY": upstream.api_key,
-        "OPENAI_BASE_URL": openai.base_url,
-        "OPENAI_API_KEY": openai.api_key or "",
-    }
-    with api_process(settings, environment) as url:
-        yield url
+def environment(both_vendors: dict[str, str]) -> dict[str, str]:
+    return both_vendors
 
 
 @pytest.fixture
 def client(
-    url: str, caller: Caller, run: Run, upstream: AnthropicUpstream, openai: Upstream
+    url: str, caller: Caller, run: Run, claude: AnthropicUpstream, upstream: Upstream
 ) -> Iterator[httpx.AsyncClient]:
+    claude.reset()
     upstream.reset()
-    openai.reset()
     made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
     run(made.put(f"/v1/prices/{MODEL}", json=SHEET)).raise_for_status()
     yield made
@@ -81,21 +57,21 @@ async def budget(client: httpx.AsyncClient, caller: Caller, limit_usd: str) -> N
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_searches_are_billed_and_in_the_ledger(
-    client: httpx.AsyncClient, upstream: AnthropicUpstream, *, stream: bool
+    client: httpx.AsyncClient, claude: AnthropicUpstream, *, stream: bool
 ) -> None:
-    upstream.then(Tell(text="Much.", usage=USAGE))
+    claude.then(Tell(text="Much.", usage=USAGE))
 
     answer = await search(client, stream=stream)
     call = (await client.get(f"/v1/usage/calls/{answer.headers['x-cognitionos-call-id']}")).json()
 
     assert answer.status_code == 200
     assert (call["searches"], Decimal(call["cost_usd"])) == (2, COST)
-    assert "max_uses" not in upstream.calls[-1]["tools"][0]
+    assert "max_uses" not in claude.calls[-1]["tools"][0]
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
 async def test_a_stream_that_is_left_on_the_way_is_billed_for_what_it_said_and_searched_so_far(
-    client: httpx.AsyncClient, upstream: AnthropicUpstream, path: str
+    client: httpx.AsyncClient, claude: AnthropicUpstream, path: str
 ) -> None:
     looked: Any = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "news"}}
     found: Any = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
@@ -103,7 +79,7 @@ async def test_a_stream_that_is_left_on_the_way_is_billed_for_what_it_said_and_s
     text: Any = {"type": "text", "text": "This is news"}
     usage = {"input_tokens": 9000, "cache_read_input_tokens": 1000, "output_tokens": 200}
     told = Tell(content=[looked, found, looked, failed, text], usage=usage, gates={14: asyncio.Event()})
-    upstream.then(told)
+    claude.then(told)
     messages = [{"role": "user", "content": f"What is new? {uuid4()}"}]
     tools = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}]
     body = {"model": MODEL, "max_tokens": 100, "messages": messages, "tools": tools, "stream": True}
@@ -124,7 +100,7 @@ async def test_a_stream_that_is_left_on_the_way_is_billed_for_what_it_said_and_s
 
 
 async def test_under_a_budget_a_search_without_a_bound_is_refused_and_nothing_is_sent(
-    client: httpx.AsyncClient, caller: Caller, upstream: AnthropicUpstream
+    client: httpx.AsyncClient, caller: Caller, claude: AnthropicUpstream
 ) -> None:
     await budget(client, caller, "100")
 
@@ -133,17 +109,17 @@ async def test_under_a_budget_a_search_without_a_bound_is_refused_and_nothing_is
     assert refused.status_code == 400
     assert refused.json()["error"]["type"] == "invalid_request_error"
     assert "tools.0.max_uses" in refused.json()["error"]["message"]
-    assert upstream.calls == []
+    assert claude.calls == []
 
 
 async def test_a_budget_holds_every_search_and_pass_that_there_may_be(
-    client: httpx.AsyncClient, caller: Caller, upstream: AnthropicUpstream
+    client: httpx.AsyncClient, caller: Caller, claude: AnthropicUpstream
 ) -> None:
     # three passes over 200,000 tokens, 100 tokens out of each, two searches: 0.6215
     await budget(client, caller, "0.62")
     too_small = await search(client, max_uses=2)
     await budget(client, caller, "0.6215")
-    upstream.then(Tell(text="Much.", usage=USAGE))
+    claude.then(Tell(text="Much.", usage=USAGE))
 
     answered = await search(client, max_uses=2)
 
@@ -154,11 +130,11 @@ async def test_a_budget_holds_every_search_and_pass_that_there_may_be(
 
 
 async def test_a_search_whose_fee_nobody_knows_is_refused_under_a_budget_and_counted_as_unpriced_without(
-    client: httpx.AsyncClient, caller: Caller, upstream: AnthropicUpstream
+    client: httpx.AsyncClient, caller: Caller, claude: AnthropicUpstream
 ) -> None:
     without = {name: value for name, value in SHEET.items() if name != "search_usd_per_thousand"}
     (await client.put(f"/v1/prices/{MODEL}", json=without)).raise_for_status()
-    upstream.then(Tell(text="Much.", usage=USAGE))
+    claude.then(Tell(text="Much.", usage=USAGE))
 
     free_to_use = await search(client, max_uses=2)
     await budget(client, caller, "100")
@@ -171,15 +147,15 @@ async def test_a_search_whose_fee_nobody_knows_is_refused_under_a_budget_and_cou
 
 
 async def test_a_model_that_searches_by_itself_costs_its_fee_each_time(
-    client: httpx.AsyncClient, caller: Caller, openai: Upstream
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
 ) -> None:
     await budget(client, caller, "1")
     usage = {"prompt_tokens": 20, "completion_tokens": 200, "total_tokens": 220}
-    openai.then(Say(text="Much.", usage=usage))
+    upstream.then(Say(text="Much.", usage=usage))
     messages = [{"role": "user", "content": "What is new?"}]
     body = {"model": "openai/gpt-4o-search-preview", "max_tokens": 200, "messages": messages, "web_search_options": {}}
 
     answer = await client.post("/v1/chat/completions", json=body)
 
-    assert openai.calls[-1]["web_search_options"] == {}
+    assert upstream.calls[-1]["web_search_options"] == {}
     assert Decimal(answer.headers["x-cognitionos-cost-usd"]) == Decimal("0.02705")

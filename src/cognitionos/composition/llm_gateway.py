@@ -30,6 +30,7 @@ from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, Pos
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
 from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
 from cognitionos.llm_gateway.infrastructure.http_cache import CacheDoor
+from cognitionos.llm_gateway.infrastructure.messages_replay import gathered, replayed
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
     canonical,
     decode_object,
@@ -242,6 +243,8 @@ def _gateway(
         decode=decode_object,
         read_usage=read_usage,
         write_usage=write_usage,
+        gather=gathered,
+        replay=replayed,
         new_id=base.new_id,
         monotonic=time.monotonic,
     )

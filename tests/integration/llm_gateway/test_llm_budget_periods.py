@@ -1,7 +1,6 @@
 """Periods, shares and counters of budgets in a real PostgreSQL: by the calendar of a zone, once, to the nano-dollar."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -39,19 +38,6 @@ ZONES = (
     "Africa/Cairo",
     "Pacific/Apia",
 )
-
-
-@pytest.fixture(scope="module")
-def open_database(database: TestDatabase, run: Run) -> Iterator[Database]:
-    opened = Database(database.app_url, pool_size=10)
-    run(opened.open())
-    yield opened
-    run(opened.close())
-
-
-@pytest.fixture
-def store(open_database: Database) -> PostgresBudgetStore:
-    return PostgresBudgetStore(open_database, owner=uuid4())
 
 
 @pytest.fixture

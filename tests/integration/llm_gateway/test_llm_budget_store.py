@@ -1,32 +1,18 @@
 """Holds and settlements in a real PostgreSQL: exact under concurrency, once per call, nothing lost."""
 
 import asyncio
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from tests.builders_llm_gateway import a_call, a_caller
-from tests.conftest import Run, TestDatabase
+from tests.conftest import TestDatabase
 
 from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.domain.budget import Hold, Period
 from cognitionos.llm_gateway.domain.chat import Caller
 from cognitionos.llm_gateway.infrastructure.budget_store import PostgresBudgetStore
 from cognitionos.platform.database import Database
-
-
-@pytest.fixture(scope="module")
-def open_database(database: TestDatabase, run: Run) -> Iterator[Database]:
-    opened = Database(database.app_url, pool_size=10)
-    run(opened.open())
-    yield opened
-    run(opened.close())
-
-
-@pytest.fixture
-def store(open_database: Database) -> PostgresBudgetStore:
-    return PostgresBudgetStore(open_database, owner=uuid4())
 
 
 def a_hold(caller: Caller, amount_nanousd: int | None, *, call_id: UUID | None = None) -> Hold:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 from tests.builders_llm_gateway import a_kept
-from tests.conftest import Run, TestDatabase
+from tests.conftest import Run
 from tests.fakes.llm_gateway_caches import MemoryDurableAnswers, MemorySharedAnswers
 from tests.waiting import eventually
 
@@ -57,14 +57,6 @@ def shared(request: pytest.FixtureRequest, redis_url: str, run: Run) -> Iterator
     yield Shared(run(here.__aenter__()), run(there.__aenter__()))
     run(here.__aexit__(None, None, None))
     run(there.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def open_database(database: TestDatabase, run: Run) -> Iterator[Database]:
-    opened = Database(database.app_url, pool_size=6)
-    run(opened.open())
-    yield opened
-    run(opened.close())
 
 
 @pytest.fixture(params=["memory", "postgres"])

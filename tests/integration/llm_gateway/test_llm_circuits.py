@@ -25,14 +25,6 @@ RULES = CircuitRules()
 GONE = "redis://127.0.0.1:1/0"
 
 
-@pytest.fixture(scope="module")
-def open_database(database: TestDatabase, run: Run) -> Iterator[Database]:
-    opened = Database(database.app_url, pool_size=4)
-    run(opened.open())
-    yield opened
-    run(opened.close())
-
-
 class Process:
     """What one process has: its own client, its own subscription, its own copy."""
 

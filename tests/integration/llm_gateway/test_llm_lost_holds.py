@@ -1,13 +1,12 @@
 """Holds of a process that lives: each ends with its call, whatever is lost on the way."""
 
 import asyncio
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from tests.builders_llm_gateway import a_call, a_caller
-from tests.conftest import Run, TestDatabase
+from tests.conftest import TestDatabase
 from tests.lost_database import lost
 from tests.waiting import eventually
 
@@ -20,19 +19,6 @@ from cognitionos.llm_gateway.infrastructure.budget_store import PostgresBudgetSt
 from cognitionos.platform.database import Database
 
 DEAD_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def open_database(database: TestDatabase, run: Run) -> Iterator[Database]:
-    opened = Database(database.app_url, pool_size=10)
-    run(opened.open())
-    yield opened
-    run(opened.close())
-
-
-@pytest.fixture
-def store(open_database: Database) -> PostgresBudgetStore:
-    return PostgresBudgetStore(open_database, owner=uuid4())
 
 
 async def a_budgeted_caller(store: PostgresBudgetStore) -> Caller:

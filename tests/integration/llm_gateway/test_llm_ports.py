@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from tests.anthropic_upstream import AnthropicUpstream, running_anthropic
 from tests.builders_llm_gateway import a_call, a_caller, a_request
-from tests.conftest import Run, TestDatabase
+from tests.conftest import Run
 from tests.fakes.llm_gateway_provider import ScriptedProvider
 from tests.fakes.llm_gateway_stores import MemoryBudgetStore
 from tests.upstream import Say, Upstream, running_upstream
@@ -25,14 +25,6 @@ from cognitionos.llm_gateway.infrastructure.openai_provider import OpenAIProvide
 from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedProvider
 from cognitionos.platform.database import Database
 from cognitionos.platform.http import HttpClient
-
-
-@pytest.fixture(scope="module")
-def open_database(database: TestDatabase, run: Run) -> Iterator[Database]:
-    opened = Database(database.app_url, pool_size=6)
-    run(opened.open())
-    yield opened
-    run(opened.close())
 
 
 @pytest.fixture(params=["memory", "postgres"])

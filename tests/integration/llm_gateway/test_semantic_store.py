@@ -3,7 +3,6 @@
 import asyncio
 import math
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -11,7 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from tests.builders_llm_gateway import a_kept
-from tests.conftest import Run, TestDatabase
+from tests.conftest import TestDatabase
 from tests.fakes.llm_gateway_semantic import MemorySemanticStore
 
 from cognitionos.kernel.ids import new_id
@@ -20,14 +19,6 @@ from cognitionos.llm_gateway.domain.semantic import DIMENSIONS, Question, Reuse,
 from cognitionos.llm_gateway.domain.semantic_calibration import LEVELS, Tally
 from cognitionos.llm_gateway.infrastructure.semantic_store import PostgresSemanticStore
 from cognitionos.platform.database import Database
-
-
-@pytest.fixture(scope="module")
-def open_database(database: TestDatabase, run: Run) -> Iterator[Database]:
-    opened = Database(database.app_url, pool_size=6)
-    run(opened.open())
-    yield opened
-    run(opened.close())
 
 
 @pytest.fixture(params=["memory", "postgres"])

@@ -39,6 +39,7 @@ from cognitionos.llm_gateway.domain.errors import (
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import price_per_million
 from cognitionos.llm_gateway.domain.route import Candidate, Route, Routing
+from cognitionos.llm_gateway.infrastructure.messages_replay import gathered, replayed
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
     canonical,
     decode_object,
@@ -111,6 +112,8 @@ class Bench:
             decode=decode_object,
             read_usage=read_usage,
             write_usage=write_usage,
+            gather=gathered,
+            replay=replayed,
             new_id=new_id,
             monotonic=monotonic,
         )

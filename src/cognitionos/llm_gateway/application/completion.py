@@ -1,7 +1,7 @@
 """One chat call, whole: route, fingerprint, cache, hold, attempt, price, settle, record."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -31,6 +31,10 @@ from cognitionos.platform.telemetry import tracer
 Decode = Callable[[bytes], dict[str, Any]]
 ReadUsage = Callable[[Mapping[str, Any]], Usage | None]
 WriteUsage = Callable[[Usage], dict[str, Any]]
+Gather = Callable[[Sequence[bytes]], dict[str, Any] | None]
+"""A finished stream's events as the answer it would have been whole, in the words of its caller's format."""
+Replay = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
+"""A whole answer as the events of the stream it would have been, in the same words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,8 @@ class Completion:
     decode: Decode
     read_usage: ReadUsage
     write_usage: WriteUsage
+    gather: Gather
+    replay: Replay
     new_id: Callable[[], UUID]
     monotonic: Monotonic
     _going_on: set["asyncio.Task[ChatResult]"] = field(default_factory=set)

@@ -152,7 +152,7 @@ class Flow:
             self.ticket.everybodys()  # what the end of a budget made is nobody else's
         else:
             self._flight = self.ticket.flight
-        own_words = self._flight is not None and self.request.native is not None
+        own_words = self.ticket.epoch is not None and self.request.native is not None
         decode = self.steps.decode if self.ticket.ask is not None and not own_words else None
         self._tally = Tally(decode=decode, events=[] if own_words else None)
         if self._flight is not None:
@@ -353,7 +353,10 @@ class Flow:
         steps, tally, answer = self.steps, self._tally, None
         if tally.finish_reason == COMPLETE and tally.usage is not None and tally.head:
             usage = steps.write_usage(tally.usage)
-            if tally.plain:
+            if tally.events is not None:
+                told = steps.gather([event for chunk in tally.events for event in chunk.data.split(TOGETHER)])
+                answer = told | {"usage": usage} if told is not None and may_be_kept(told) else None
+            elif tally.plain:
                 answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=usage)
             elif tally.gathered is not None and may_be_kept(said := tally.gathered.wire()):
                 answer = said | {"usage": usage}

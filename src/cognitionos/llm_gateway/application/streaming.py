@@ -1,7 +1,7 @@
 """One chat call whose answer comes piece by piece: the same steps, settled before the last byte goes out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,6 @@ from cognitionos.llm_gateway.application.flow import Ended, Flow, Opened
 from cognitionos.llm_gateway.application.following import Following
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight
-from cognitionos.llm_gateway.domain.answer import as_chunks
 from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.chat import (
     CACHE_COALESCED,
@@ -110,7 +109,9 @@ class Streaming:
             raise
 
     def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult) -> ChatStream:
-        chunks = [each for each in as_chunks(kept.wire) if each["choices"] or request.include_usage]
+        chunks = [
+            each for each in self.completion.replay(kept.wire) if each.get("choices") != [] or request.include_usage
+        ]
         stream = self._stream(
             call,
             call.route.candidates[0],
@@ -215,7 +216,7 @@ class Streaming:
             steps.budgets.settle_later(steps.unanswered("aborted", granted, request, sent))
             raise
 
-    async def _replay(self, chunks: list[dict[str, object]]) -> AsyncGenerator[bytes, None]:
+    async def _replay(self, chunks: list[Mapping[str, Any]]) -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
             yield self.completion.encode(chunk)
 

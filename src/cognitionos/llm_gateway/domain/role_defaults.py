@@ -17,12 +17,10 @@ class RoleDefaults:
 
     def fill(self, request: ChatRequest) -> ChatRequest:
         """The request with these. An agent's role has no wish of its own; what a caller wrote goes first."""
-        if request.native is not None:
-            return request
         if request.role is not None:
             temperature = request.temperature if self.temperature is None else self.temperature
             max_tokens = self.max_tokens or request.max_tokens
         else:
             temperature = self.temperature if request.temperature is None else request.temperature
-            max_tokens = request.max_tokens or self.max_tokens
+            max_tokens = self.max_tokens if request.max_tokens is None else request.max_tokens
         return replace(request, temperature=temperature, max_tokens=max_tokens)

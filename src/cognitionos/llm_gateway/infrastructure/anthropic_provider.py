@@ -8,13 +8,11 @@ from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import StreamReader, completion, usage_of
-from cognitionos.llm_gateway.infrastructure.anthropic_schema import API_VERSION, BETAS, message_body
+from cognitionos.llm_gateway.infrastructure.anthropic_schema import API_VERSION, BETAS, VERSION, message_body
 from cognitionos.llm_gateway.infrastructure.json_server import JsonServer
 from cognitionos.platform.http import HttpClient
 
 ANTHROPIC_URL = "https://api.anthropic.com"
-VERSION = "2023-06-01"
-"""What we send by ourselves: 2026-10-21 takes no sampling parameters, which some models still have."""
 LIMIT_WHERE_NONE_IS_KNOWN = 4096
 MOST_UNASKED = 16_384
 """The Messages API wants a limit with each call. This much a caller gets who names none, if the model has as much."""

@@ -11,9 +11,11 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest
 from cognitionos.llm_gateway.infrastructure.anthropic_messages import conversation, refused
 from cognitionos.llm_gateway.infrastructure.closed_schema import OpenSchema, closed
 
+VERSION = "2023-06-01"
+"""What we send by ourselves: 2026-10-21 takes no sampling parameters, which some models still have."""
 BETAS, API_VERSION = "anthropic_beta", "anthropic_version"
 """The fields of `ChatRequest.native` that hold the caller's headers `anthropic-beta` and `anthropic-version`."""
-_NO_PART_OF_THE_BODY = frozenset({BETAS, API_VERSION, "stream"})
+_NO_PART_OF_THE_BODY = frozenset({BETAS, API_VERSION})
 _NO_SUCH_THING: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
     "frequency_penalty": (0,),
@@ -37,6 +39,7 @@ _NO_SUCH_THING: Mapping[str, tuple[Any, ...]] = {
     "web_search_options": (),
 }
 """Fields of OpenAI's that Anthropic has nothing for, with the values that ask for nothing."""
+_SAMPLING = frozenset({"temperature", "top_k", "top_p"})
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
@@ -45,7 +48,10 @@ def message_body(request: ChatRequest, *, model: str, max_tokens: int) -> dict[s
     """The body to send. Raises `RequestRefused` naming a field that Anthropic cannot take; unknown ones pass."""
     if request.native is not None:
         native = {name: value for name, value in request.native.items() if name not in _NO_PART_OF_THE_BODY}
-        return native | {"model": model, "max_tokens": max_tokens}
+        native |= {"model": model, "max_tokens": max_tokens}
+        if request.temperature is not None and not _says_how_free(request.native):
+            native["temperature"] = request.temperature
+        return native
     system, turns = conversation(request.messages)
     body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "messages": turns}
     if system:
@@ -60,6 +66,12 @@ def message_body(request: ChatRequest, *, model: str, max_tokens: int) -> dict[s
             _FIELDS.get(name, _other)(body, name, value)
     _put_format(body, request.response_format)
     return body
+
+
+def _says_how_free(native: Mapping[str, Any]) -> bool:
+    """Whether a body says how free the words are, or must not: thinking goes without it, as do newer versions."""
+    thinks = (native.get("thinking") or {}).get("type") not in (None, "disabled")
+    return thinks or native.get(API_VERSION) not in (None, VERSION) or not native.keys().isdisjoint(_SAMPLING)
 
 
 def _put_tools(body: dict[str, Any], request: ChatRequest) -> None:

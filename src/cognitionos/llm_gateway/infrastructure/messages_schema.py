@@ -35,14 +35,14 @@ def messages_request(body: dict[str, Any], *, version: str | None = None, betas:
     """
     extra = dict(body)
     model, limit = extra.pop("model", None), extra.pop("max_tokens", None)
+    extra.pop("stream", None)  # how it is told is no part of what is asked
     native = dict(extra) | {name: said for name, said in ((API_VERSION, version), (BETAS, betas)) if said}
     messages, unseen = _messages(extra.pop("system", None), extra.pop("messages", None))
     tools = tuple(_tool(each, f"tools.{index}") for index, each in enumerate(_list(extra.pop("tools", None), "tools")))
     choice, temperature = _mapping(extra.pop("tool_choice", None), "tool_choice"), extra.pop("temperature", None)
     if choice.get("disable_parallel_tool_use"):
         extra["parallel_tool_calls"] = False
-    for name in ("stream", "cache_control"):
-        extra.pop(name, None)
+    extra.pop("cache_control", None)
     wanted = _output(extra)
     _rename(extra)
     return ChatRequest(
