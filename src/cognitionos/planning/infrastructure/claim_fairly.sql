@@ -2,17 +2,19 @@
 -- fencing number. First, tasks whose lease ran out are ready again (held, if their run is paused): recovery is part of
 -- every look. Of the tenants that wait, the one with the fewest running tasks for its weight goes first and gets its
 -- weight's share of the slots; a tenant never has more running than its `most_running` (tasks that need no slot are not
--- counted against it). (`claim_tasks` is what versions before these shares called.)
+-- counted against it). Where more wait than it gets, its runs take turns (`in_turn`).
 CREATE OR REPLACE FUNCTION claim_fairly(worker text, slots int, pure_slots int, lease_s double precision)
 RETURNS TABLE (
   tenant uuid, project uuid, run uuid, goal uuid, api_key uuid, user_text text, task uuid, task_key text, task_kind text,
   task_spec jsonb, task_attempt int, task_failures int, task_fence bigint, task_retry jsonb, task_timeout_s double precision
 )
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = public, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET search_path = public, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   candidate record;
   lost uuid[];
+  turns uuid[];
   share int;
 BEGIN
   lost := ARRAY(
@@ -55,18 +57,26 @@ BEGIN
         WHERE t.tenant_id = candidate.tenant_id AND t.status = 'running' AND NOT t.is_pure
       )))::int;
     END IF;
+    turns := NULL;
+    IF share > 0 AND EXISTS (
+      SELECT FROM tasks t
+      WHERE t.tenant_id = candidate.tenant_id AND t.status = 'ready' AND NOT t.is_pure AND t.ready_at <= now()
+      OFFSET share
+    ) THEN
+      turns := in_turn(candidate.tenant_id, share);
+    END IF;
     RETURN QUERY
       WITH slotted AS (
         SELECT t.id FROM tasks t
         WHERE t.tenant_id = candidate.tenant_id AND t.status = 'ready' AND NOT t.is_pure AND t.ready_at <= now()
         ORDER BY t.priority DESC, t.ready_at
-        LIMIT share FOR UPDATE SKIP LOCKED
+        LIMIT share - coalesce(cardinality(turns), 0) FOR UPDATE SKIP LOCKED
       ), unslotted AS (
         SELECT t.id FROM tasks t
         WHERE t.tenant_id = candidate.tenant_id AND t.status = 'ready' AND t.is_pure AND t.ready_at <= now()
         ORDER BY t.priority DESC, t.ready_at LIMIT pure_slots FOR UPDATE SKIP LOCKED
       ), chosen AS (
-        SELECT id FROM slotted UNION ALL SELECT id FROM unslotted
+        SELECT unnest(turns) AS id UNION SELECT id FROM slotted UNION SELECT id FROM unslotted
       ), claimed AS (
         UPDATE tasks t SET status = 'running', lease_owner = worker,
           lease_until = now() + make_interval(secs => lease_s), fence = t.fence + 1, attempt = t.attempt + 1,
