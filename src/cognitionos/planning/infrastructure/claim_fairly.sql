@@ -57,26 +57,27 @@ BEGIN
         WHERE t.tenant_id = candidate.tenant_id AND t.status = 'running' AND NOT t.is_pure
       )))::int;
     END IF;
-    turns := NULL;
+    turns := '{}';
     IF share > 0 AND EXISTS (
       SELECT FROM tasks t
       WHERE t.tenant_id = candidate.tenant_id AND t.status = 'ready' AND NOT t.is_pure AND t.ready_at <= now()
       OFFSET share
     ) THEN
-      turns := in_turn(candidate.tenant_id, share);
+      turns := coalesce(in_turn(candidate.tenant_id, share), '{}');
     END IF;
     RETURN QUERY
       WITH slotted AS (
         SELECT t.id FROM tasks t
         WHERE t.tenant_id = candidate.tenant_id AND t.status = 'ready' AND NOT t.is_pure AND t.ready_at <= now()
+          AND t.id <> ALL (turns)
         ORDER BY t.priority DESC, t.ready_at
-        LIMIT share - coalesce(cardinality(turns), 0) FOR UPDATE SKIP LOCKED
+        LIMIT share - cardinality(turns) FOR UPDATE SKIP LOCKED
       ), unslotted AS (
         SELECT t.id FROM tasks t
         WHERE t.tenant_id = candidate.tenant_id AND t.status = 'ready' AND t.is_pure AND t.ready_at <= now()
         ORDER BY t.priority DESC, t.ready_at LIMIT pure_slots FOR UPDATE SKIP LOCKED
       ), chosen AS (
-        SELECT unnest(turns) AS id UNION SELECT id FROM slotted UNION SELECT id FROM unslotted
+        SELECT unnest(turns) AS id UNION ALL SELECT id FROM slotted UNION ALL SELECT id FROM unslotted
       ), claimed AS (
         UPDATE tasks t SET status = 'running', lease_owner = worker,
           lease_until = now() + make_interval(secs => lease_s), fence = t.fence + 1, attempt = t.attempt + 1,
