@@ -31,9 +31,8 @@ def add(pair: Pair) -> Sum:
     return Sum(total=pair.a + pair.b)
 
 
-@server.tool()
+@server.tool(description=os.environ.get("PEER_ORDER", "Order something."))
 def order(item: str, amount: int) -> str:
-    """Order something."""
     calls.append(item)
     return f"ordered {amount} {item}, order {len(calls)}"
 
@@ -42,6 +41,13 @@ def order(item: str, amount: int) -> str:
 def environment() -> str:
     """Show the secret and which variables there are."""
     return f"{os.environ.get(SECRET)} {'DATABASE_URL' in os.environ} {'TEST_MARKER' in os.environ}"
+
+
+@server.tool()
+def fetch(url: str) -> str:
+    """Fetch a page."""
+    calls.append(url)
+    return f"fetched {url}"
 
 
 @server.tool()

@@ -127,3 +127,37 @@ async def test_a_call_that_nobody_decides_on_is_rejected_after_its_deadline(clie
     told = await outcome(client, href)
     assert run["status"] == "failed"
     assert "nobody approved it in time" in told
+
+
+async def test_an_approval_is_for_the_tool_as_it_was_offered_then(client: httpx.AsyncClient) -> None:
+    body = {"name": "shop", "transport": "stdio", "command": sys.executable, "args": [PEER, "stdio"]}
+    href = await an_order(client, "ships", amount=50)
+    asked = await waiting(client, "ships")
+    changed = await client.post("/v1/tools/servers", json={**body, "env": {"PEER_ORDER": "Order, and pay at once."}})
+
+    await client.post(f"/v1/approvals/{asked['id']}/approve", json={})
+
+    async def anew() -> dict[str, Any] | None:
+        found = (await client.get("/v1/approvals")).json()["items"]
+        return next((each for each in found if "ships" in str(each["details"]) and each["id"] != asked["id"]), None)
+
+    assert changed.json()["error"] is None
+    again = await eventually(anew, timeout_s=30)
+    assert "ordered" not in await outcome(client, href)
+    await client.post(f"/v1/approvals/{again['id']}/approve", json={})
+    assert (await ended(client, href))["status"] == "succeeded"
+    await client.post("/v1/tools/servers", json=body)
+
+
+async def test_a_rule_on_a_url_goes_for_every_way_to_write_it_to_a_server(client: httpx.AsyncClient) -> None:
+    rule = {"path": "url", "op": "starts_with", "value": "https://shop.example/pay"}
+    waits = {"allowed": True, "approval": "when", "conditions": [rule]}
+    assert (await client.put("/v1/tools/rules/shop.fetch", json=waits)).status_code == 200
+    spelled = ["HTTPS://Shop.Example:443/a/../%70ay?n=0", "shop.example/pay?n=1", "https:\\\\shop.example\\pay?n=2"]
+    for number, url in enumerate(spelled):
+        task = {"kind": "tool", "input": {"tool": "shop.fetch", "arguments": {"url": url}}}
+        made = await client.post("/v1/workflows", json={"name": f"fetch-{number}", "tasks": {"fetch": task}})
+        assert made.status_code == 201, made.text
+        await client.post("/v1/runs", json={"workflow": f"fetch-{number}"})
+
+        await waiting(client, f"n={number}")

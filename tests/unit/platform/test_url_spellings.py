@@ -3,9 +3,9 @@
 import pytest
 
 from cognitionos.agents.domain.tool_rule import Comparison, Condition
-from cognitionos.platform.url_spellings import spellings
+from cognitionos.platform.url_spellings import spellings, spellings_elsewhere
 
-SPELLINGS = {"url": spellings}
+SPELLINGS = {"url": spellings}.get
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,46 @@ def test_what_is_never_sent_has_no_spellings(text: str) -> None:
 )
 def test_conditions_hold_for_every_way_to_write_a_url(op: Comparison, value: object, url: str, *, holds: bool) -> None:
     assert Condition(path="url", op=op, value=value).holds({"url": url}, SPELLINGS) is holds
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "https://shop.example/pay",
+        "HTTPS://Shop.Example:443/a/../%70ay",
+        "https://shop.example//pay",
+        "https://shop.example/%70ay#x",
+        "shop.example/pay",
+        "Shop.example:443/pay",
+        "//shop.example/pay",
+        "https:\\\\shop.example\\pay",
+        " https://shop.example/pay",
+        "https://user@shop.example/pay",
+        "https:/shop.example/pay",
+        "https://shop.exam\nple/pay",
+        "https://0x7f.1/pay",
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_no_way_to_write_a_url_slips_by_a_rule_on_another_programs_argument(spelled: str, *, nested: bool) -> None:
+    starts = Condition(path="to.0.url", op=Comparison.STARTS_WITH, value="https://SHOP.example/pay")
+    among = Condition(path="urls", op=Comparison.CONTAINS, value="https://shop.example/pay")
+    given = {"urls": ["https://other.example/", spelled]} if nested else {"to": [{"url": spelled}]}
+
+    assert (among if nested else starts).holds(given, lambda _path: spellings_elsewhere)
+
+
+@pytest.mark.parametrize("text", ["https://shop.example/list", "shop", "", "a plain text", "shop.example", "v1.2: pay"])
+def test_what_leads_elsewhere_or_is_no_url_is_not_held_up(text: str) -> None:
+    for op, value in ((Comparison.STARTS_WITH, "https://shop.example/pay"), (Comparison.EQUALS, "https://h/")):
+        assert not Condition(path="url", op=op, value=value).holds({"url": text}, lambda _path: spellings_elsewhere)
+
+
+def test_a_rule_may_name_the_beginning_of_urls() -> None:
+    plain = Condition(path="url", op=Comparison.STARTS_WITH, value="http://")
+
+    assert plain.holds({"url": "HTTP://shop.example/"}, lambda _path: spellings_elsewhere)
+    assert not plain.holds({"url": "https://shop.example/"}, lambda _path: spellings_elsewhere)
+    assert Condition(path="urls", op=Comparison.EQUALS, value=["https://h/%70"]).holds(
+        {"urls": ["https://H/p"]}, lambda _path: spellings_elsewhere
+    )

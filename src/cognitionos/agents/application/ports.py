@@ -9,7 +9,7 @@ from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, Ag
 from cognitionos.agents.domain.prompt import Prompt
 from cognitionos.agents.domain.role import AgentDefinition, OwnAgent
 from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
-from cognitionos.agents.domain.tool_rule import Spellings, ToolRule
+from cognitionos.agents.domain.tool_rule import Spellings, ToolRule, one_way
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
 from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, Hear
 from cognitionos.platform.database import Write
@@ -163,7 +163,7 @@ class Tool:
     timeout_s: float = 60.0
     why_not: Callable[[], str | None] = _nothing_wrong
     effect_of: Callable[[Mapping[str, Any]], Effect] | None = None
-    spellings: Spellings = field(default_factory=dict)
+    spellings: Spellings = one_way
 
     def effect(self, arguments: Mapping[str, Any]) -> Effect:
         """What this call may do to the outside world."""

@@ -182,6 +182,7 @@ def _approval(key: str, checked: CheckedCall) -> ToolApproval:
         reason=f"The rule for '{rule.tool}' wants a person to approve this call.",
         deadline_s=rule.deadline_s,
         default=rule.default,
+        offer=checked.tool.spec.offer,
     )
 
 

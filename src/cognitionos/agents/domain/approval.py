@@ -12,7 +12,9 @@ Default = Literal["approve", "reject", "fail"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolApproval:
-    """One call, and nothing but this call: `key` binds the place in the journal, the tool and the exact arguments."""
+    """One call, and nothing but this call: `key` binds the place in the journal, the tool and the exact arguments, and
+    what a stranger's tool was said to be (`offer`).
+    """
 
     step_key: str
     tool: str
@@ -20,11 +22,12 @@ class ToolApproval:
     reason: str
     deadline_s: float = 86_400.0
     default: Default = "reject"
+    offer: str = ""
 
     @property
     def key(self) -> str:
         """See `approval_key`."""
-        return approval_key(self.step_key, self.tool, self.arguments)
+        return approval_key(self.step_key, self.tool, self.arguments, offer=self.offer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ class NeedsApproval(Exception):
         self.requests = tuple(requests)
 
 
-def approval_key(step_key: str, tool: str, arguments: Mapping[str, Any]) -> str:
+def approval_key(step_key: str, tool: str, arguments: Mapping[str, Any], *, offer: str = "") -> str:
     """The same for the same call in every attempt, and for no other call (SHA-256 of the canonical JSON)."""
-    text = json.dumps([step_key, tool, arguments], sort_keys=True, ensure_ascii=True)
+    text = json.dumps([step_key, tool, arguments, *([offer] if offer else [])], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -48,7 +48,8 @@ class Access(StrEnum):
 class ToolSpec:
     """A tool's name, what it is for, the JSON schema of its arguments, and its effect (the worst it may have).
 
-    `ruled_as`: the name that rules go by, where several tools share one.
+    `ruled_as`: the name that rules go by, where several tools share one. `offer` stands for what a stranger said of the
+    tool: an approval is for the tool as it was offered then.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ToolSpec:
     effect: Effect = Effect.NONE
     access: Access = Access.OPEN
     ruled_as: str = ""
+    offer: str = ""
 
     @property
     def wire_name(self) -> str:

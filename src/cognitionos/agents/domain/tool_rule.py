@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -35,9 +36,12 @@ class Comparison(StrEnum):
 
 
 Spell = Callable[[str], Sequence[str]]
-"""Other ways to write the same text: first as the tool takes it. None of what it refuses."""
-Spellings = Mapping[str, Spell]
-"""Of the arguments that may be written in several ways, by name."""
+"""Other ways to write the same text: first as the tool takes it. None of what it refuses.
+
+Raises `ValueError` for a text of which nobody can say how the tool takes it: the condition counts as holding.
+"""
+Spellings = Callable[[str], Spell | None]
+"""How the argument at a path may be written; None: in one way only."""
 
 _COMPARE: Mapping[Comparison, Callable[[Any, Any], Any]] = {
     Comparison.EQUALS: operator.eq,
@@ -53,6 +57,11 @@ _COMPARE: Mapping[Comparison, Callable[[Any, Any], Any]] = {
 }
 
 
+def one_way(_path: str) -> Spell | None:
+    """`Spellings` of a tool whose arguments are what they are."""
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """One test of an argument, found by its path (`items.0.price`)."""
@@ -61,20 +70,24 @@ class Condition:
     op: Comparison
     value: Any = None
 
-    def holds(self, arguments: Mapping[str, Any], spellings: Spellings | None = None) -> bool:
+    def holds(self, arguments: Mapping[str, Any], spellings: Spellings = one_way) -> bool:
         """Whether it holds. What cannot be compared (a text with a number) counts as holding: a person looks.
 
-        Of an argument with `spellings` it is enough that it holds for one of them, or for one of the value's.
+        Of an argument with `spellings` it is enough that it holds for one of them, or for one of the value's; of a list
+        for one of its members'.
         """
         there, found = _at(arguments, self.path)
         if not there:
             return self.op is Comparison.DIFFERS or (self.op is Comparison.EXISTS and self.value is False)
-        spell = (spellings or {}).get(self.path)
-        if spell is None or not isinstance(found, str):
+        spell = spellings(self.path)
+        if spell is None or not isinstance(found, str | list):
             return self._compares(found, self.value)
-        if self.op is Comparison.DIFFERS:
-            return self._compares(_as_taken(found, spell), _as_taken(self.value, spell))
-        ways, values = (found, *spell(found)), _values(self.value, spell)
+        try:
+            if self.op is Comparison.DIFFERS:
+                return self._compares(_as_taken(found, spell), _as_taken(self.value, _leniently(spell)))
+            ways, values = _ways(found, spell), _ways(self.value, _leniently(spell))
+        except ValueError:
+            return True
         return any(self._compares(way, value) for way in ways for value in values)
 
     def _compares(self, found: Any, value: Any) -> bool:
@@ -104,7 +117,7 @@ class ToolRule:
         """Whether this role may use the tool."""
         return self.allowed and (not self.roles or role in self.roles)
 
-    def needs_approval(self, arguments: Mapping[str, Any], spellings: Spellings | None = None) -> bool:
+    def needs_approval(self, arguments: Mapping[str, Any], spellings: Spellings = one_way) -> bool:
         """Whether a call with these arguments waits for a person."""
         if self.approval is Approval.WHEN:
             return all(condition.holds(arguments, spellings) for condition in self.conditions)
@@ -118,15 +131,28 @@ def rule_for(rules: Mapping[str, ToolRule], name: str) -> ToolRule | None:
     return rules.get(f"{name.partition('.')[0]}.*")
 
 
+def _leniently(spell: Spell) -> Spell:
+    """For a rule's own value, which may be the beginning of a URL and no whole one."""
+
+    def spelled(text: str) -> Sequence[str]:
+        with suppress(ValueError):
+            return spell(text)
+        return ()
+
+    return spelled
+
+
 def _as_taken(value: Any, spell: Spell) -> Any:
-    """The text as the tool takes it."""
+    """The text as the tool takes it; of a list, each of its texts."""
+    if isinstance(value, list):
+        return [_as_taken(each, spell) for each in value]
     return next(iter(spell(value)), value) if isinstance(value, str) else value
 
 
-def _values(value: Any, spell: Spell) -> list[Any]:
-    """A rule's value in each of its spellings; of a list, with those of its members."""
+def _ways(value: Any, spell: Spell) -> list[Any]:
+    """A value in each of its spellings; of a list, its members as they are taken, and one with all their spellings."""
     if isinstance(value, list):
-        return [[way for each in value for way in _values(each, spell)]]
+        return [_as_taken(value, spell), [way for each in value for way in _ways(each, spell)]]
     return [value, *spell(value)] if isinstance(value, str) else [value]
 
 

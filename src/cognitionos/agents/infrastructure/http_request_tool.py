@@ -49,7 +49,7 @@ class HttpRequestTool:
             timeout_s=_TIMEOUT_S + 5,
             why_not=self._why_not,
             effect_of=effect_of,
-            spellings={"url": spellings},
+            spellings={"url": spellings}.get,
         )
 
     async def run(self, context: ToolContext, arguments: Mapping[str, Any]) -> ToolAnswer:

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from cognitionos.agents.infrastructure.tool_store import ReadServer, ReadTool, S
 from cognitionos.kernel.errors import DomainError, Forbidden
 from cognitionos.platform.http_address import AllowedHosts
 from cognitionos.platform.sealing import unseal
+from cognitionos.platform.url_spellings import spellings_elsewhere
 
 ASK_S = 20.0
 MOST_CONNECTIONS = 64
@@ -174,8 +176,15 @@ def _tool(servers: McpServers, server: ReadServer, offer: ReadTool) -> Tool:
         parameters=offer.parameters,
         effect=Effect(offer.effect),
         access=Access.CLOSED,
+        offer=_offer(server, offer),
     )
-    return Tool(spec=spec, run=run, timeout_s=server.timeout_s + ASK_S)
+    return Tool(spec=spec, run=run, timeout_s=server.timeout_s + ASK_S, spellings=lambda _path: spellings_elsewhere)
+
+
+def _offer(server: ReadServer, offer: ReadTool) -> str:
+    """Where the tool is and what is said of it, in short: what of this changes, nobody has approved."""
+    said = [server.place, offer.name, offer.description, offer.parameters, offer.effect]
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def sealed_about(tenant_id: UUID, name: str, address: str) -> str:

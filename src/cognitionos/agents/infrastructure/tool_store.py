@@ -23,7 +23,8 @@ SELECT json_build_object(
       'tool', tool, 'allowed', allowed, 'roles', roles, 'approval', approval, 'conditions', conditions,
       'deadline_s', deadline_s, 'default_decision', default_decision)) FROM tool_rules), '[]'),
   'servers', COALESCE((SELECT json_agg(json_build_object(
-      'name', name, 'timeout_s', timeout_s, 'tools', tools) ORDER BY name) FROM tool_servers), '[]'),
+      'name', name, 'timeout_s', timeout_s, 'tools', tools, 'place', json_build_array(url, command, args))
+      ORDER BY name) FROM tool_servers), '[]'),
   'databases', COALESCE((SELECT json_agg(json_build_object(
       'name', name, 'description', description, 'timeout_s', timeout_s) ORDER BY name) FROM tool_databases), '[]')
 )::text
@@ -159,11 +160,12 @@ class ReadTool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A server's tools in JSON."""
+    """A server's tools in JSON; `place` says where it is."""
 
     name: str
     timeout_s: float
     tools: tuple[ReadTool, ...]
+    place: Any = None
 
 
 class ReadDatabase(msgspec.Struct, frozen=True, kw_only=True):
