@@ -1,13 +1,13 @@
 """Rules stored under a tool's name for models go by the tool's own name: under the other they went for no call
 
 Revision ID: 0043
-Revises: 0030
+Revises: 0041
 """
 
 from alembic import op
 
 revision = "0043"
-down_revision = "0030"
+down_revision = "0041"
 branch_labels = None
 depends_on = None
 

@@ -24,7 +24,7 @@ def test_rules_under_names_for_models_are_renamed_once_and_the_tables_stay_guard
     mine, other = new_id(), new_id()
     fresh = create_database(servers)
     try:
-        migrations.upgrade(fresh.owner_url, "0030")
+        migrations.upgrade(fresh.owner_url, "0041")
         with psycopg.connect(fresh.admin_url) as admin:
             admin.execute(SERVER, (mine, new_id()))
             admin.execute(DATABASE, (mine,))
