@@ -80,6 +80,7 @@ async def next_stage(session: Session, stage: Stage, *, call: Mapping[str, Any],
         done = Step(key=key, role=taker.role, kind=StepKind.DECISION, content=content, started_at=at, ended_at=at)
         await session.record(done)
     taker = await roster.agent(tenant_id, done.content["agent"], version=done.content["version"])
+    session.chain.append(taker)
     prompt = await roster.prompt(tenant_id, done.content["prompts"][taker.role])
     opening = taken_over(
         system(prompt.text), stage.shown, stage.rest, giver=done.content["from"], reason=done.content["text"]

@@ -187,12 +187,14 @@ class AgentRuns:
             definitions={role.role: role.version for role in roles if not role.is_built_in},
         )
         state = await self.journal.open(start)
+        begun = {role.role: await self._as_begun(identity, role, state) for role in roles}
         session = Session(
             identity=identity,
             journal=self.journal,
             observe=self.observe,
             state=state,
-            roles={role.role: await self._as_begun(identity, role, state) for role in roles},
+            roles=begun,
+            chain=[begun[roles[0].role]],
         )
         if state.steps:
             self.observe.resumed(len(state.steps))

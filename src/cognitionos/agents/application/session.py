@@ -1,5 +1,6 @@
 """An agent run being worked on: what its journal holds, and the only way to add to it."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -32,15 +33,21 @@ MOST_SHARED_BYTES = 256 * 1024
 
 @dataclass(eq=False, kw_only=True)
 class Session:
-    """The journal of one agent run, open for writing under one fencing number."""
+    """The journal of one agent run, open for writing under one fencing number.
+
+    `chain` are the agents that the task was given to, one after the other. Each has its own limits, and together they
+    have no more than the largest of them: a hand-off gives nobody anew what is used up.
+    """
 
     identity: Identity
     journal: Journal
     observe: Observer
     state: AgentRunState
     roles: dict[str, AgentDefinition] = field(default_factory=dict)
+    chain: list[AgentDefinition] = field(default_factory=list)
     windows: dict[str, int | None] = field(default_factory=dict)
     steps: dict[str, Step] = field(init=False)
+    asking: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         """Begin with what is journaled."""
@@ -93,20 +100,41 @@ class Session:
         return self.steps.get(key)
 
     def tokens_left(self, definition: AgentDefinition) -> int:
-        """How many more tokens the role may use; money is held by the gateway. Raises `AgentFailed` for none."""
-        used = totals_of(self.steps, role=definition.role).tokens
-        if used >= definition.limits.tokens:
-            raise self.over(definition, f"used {used} tokens and is not done; {definition.limits.tokens} are allowed.")
-        return definition.limits.tokens - used
+        """How many more tokens the role may use, beside the questions (`asking`) that it has not been answered yet;
+        money is held by the gateway. Raises `AgentFailed` for none.
+        """
+        used, allowed = totals_of(self.steps, role=definition.role).tokens, definition.limits.tokens
+        if self._is_given_to(definition):
+            together, most = self._together.tokens, max(each.limits.tokens for each in self.chain)
+            used, allowed = max((used, allowed), (together, most), key=lambda each: each[0] - each[1])
+        used += self.asking[definition.role]
+        if used >= allowed:
+            raise self.over(definition, f"used {used} tokens and is not done; {allowed} are allowed.")
+        return allowed - used
 
     def over(self, definition: AgentDefinition, words: str, *, limit: str = "tokens") -> AgentFailed:
         """The end of a role at its limit, which is named."""
         words = f"The {definition.role} of task '{self.identity.task_key}' {words}"
         return AgentFailed(words, fields={"limit": limit})
 
-    def calls_left(self, definition: AgentDefinition) -> int:
-        """How many more tool calls the role may make."""
-        return max(0, definition.limits.tool_calls - totals_of(self.steps, role=definition.role).tool_calls)
+    def calls_left(self, definition: AgentDefinition, *, again: int = 0) -> int:
+        """How many more tool calls the role may make, not counting `again` of those that it made."""
+        left = definition.limits.tool_calls - totals_of(self.steps, role=definition.role).tool_calls
+        if self._is_given_to(definition):
+            most = max(each.limits.tool_calls for each in self.chain)
+            left = min(left, most - self._together.tool_calls)
+        return max(0, left + again)
+
+    def _is_given_to(self, definition: AgentDefinition) -> bool:
+        return any(each.role == definition.role for each in self.chain)
+
+    @property
+    def _together(self) -> Totals:
+        """What those whom the task was given to have used, with what was summed up for them."""
+        roles = {each.role for each in self.chain}
+        return totals_of(
+            {key: step for key, step in self.steps.items() if {step.role, step.content.get("for")} & roles}
+        )
 
     async def record(
         self,

@@ -120,7 +120,12 @@ class Thinking:
     ) -> Step:
         started = self.now()
         hear = None if more else session.identity.hear  # nobody listens to what sums up
-        result = await self._said(session, key, definition=definition, request=request, hear=hear)
+        asking = estimated_tokens(request.messages)
+        session.asking[definition.role] += asking  # critics are asked side by side
+        try:
+            result = await self._said(session, key, definition=definition, request=request, hear=hear)
+        finally:
+            session.asking[definition.role] -= asking
         step = Step(
             key=key,
             role=definition.role,

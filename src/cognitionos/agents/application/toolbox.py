@@ -73,7 +73,9 @@ class Toolbox:
 
         Raises `NeedsApproval` for those that wait for a person, after all the others have been done.
         """
-        left = session.calls_left(definition) + sum(1 for n in range(len(calls)) if session.done(f"{key}.{n}"))
+        left = session.calls_left(
+            definition, again=sum(1 for n in range(len(calls)) if session.done(f"{key}.{n}") is not None)
+        )
         kit = _NOTHING_ADDED
         if not all(session.done(f"{key}.{n}") for n in range(len(calls))):
             kit = await self.kit_of(session.identity.tenant_id)
