@@ -11,7 +11,7 @@ from cognitionos.llm_gateway.application.cache import AnswerCaches
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk, CacheLayer, Landed, Look, Turn
 from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.ports import Chunk
-from cognitionos.llm_gateway.application.single_flight import Flights, Over
+from cognitionos.llm_gateway.application.single_flight import Flights, NotShared, Over
 from cognitionos.llm_gateway.domain.cached import EVERYTHING, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import CACHE_DURABLE, CACHE_EXACT
 
@@ -30,7 +30,7 @@ class MemorySharedAnswers:
     reached: bool = True
     looks: int = 0
     processes: list[Flights] = field(default_factory=list)
-    landed: set[str] = field(default_factory=set)
+    landed: dict[str, Landed] = field(default_factory=dict)
 
     async def look(self, tenant_id: UUID, key: str, *, flight: str | None, void: int | None = None) -> Look:
         await asyncio.sleep(0)
@@ -52,17 +52,17 @@ class MemorySharedAnswers:
             self.answers[place] = replace(kept, expires_at=until, layer="", similarity=None)
             self.marks.add(place)
         if flight is not None:
-            self.end(tenant_id, key, flight, everybodys=False)
+            self.end(tenant_id, key, flight, NotShared.FAILED)
 
-    def end(self, tenant_id: UUID, key: str, flight: str, *, everybodys: bool) -> None:
+    def end(self, tenant_id: UUID, key: str, flight: str, outcome: NotShared) -> None:
         epoch, name, waited_for = self.flights.get((tenant_id, key), (0, "", False))
         if name != flight:
             return
         del self.flights[tenant_id, key]
-        if everybodys:
+        if outcome is NotShared.ALONE:
             self.flights[tenant_id, key] = (epoch, "-", False)
         if waited_for:
-            self.landed.add(name)
+            self.landed[name] = Landed.RESIGNED if outcome is NotShared.RESIGNED else Landed.LANDED
 
     async def tell(self, tenant_id: UUID, epoch: int, *, nothing_deeper: bool) -> None:
         known = self.epochs.get(tenant_id)
@@ -96,7 +96,7 @@ class MemoryFarFlights:
         try:
             while True:
                 if leader in self.shared.landed or self.shared.flights.get((tenant_id, key), (0, ""))[1] != leader:
-                    yield Landed.LANDED
+                    yield self.shared.landed.get(leader, Landed.LANDED)
                 for said in feed.at_hand() if feed is not None else ():
                     if isinstance(said, Chunk | Over):
                         yield said

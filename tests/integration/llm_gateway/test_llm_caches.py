@@ -14,6 +14,7 @@ from tests.fakes.llm_gateway_caches import MemoryDurableAnswers, MemorySharedAns
 from tests.waiting import eventually
 
 from cognitionos.llm_gateway.application.cache_ports import Look, Turn
+from cognitionos.llm_gateway.application.single_flight import NotShared
 from cognitionos.llm_gateway.domain.cached import EVERYTHING, Kept, Voided
 from cognitionos.llm_gateway.infrastructure.durable_cache import MOST_SCOPES, DurableCache
 from cognitionos.llm_gateway.infrastructure.exact_cache import LARGEST_BYTES, ExactCache
@@ -119,9 +120,9 @@ async def test_a_flight_that_brings_nothing_gives_the_turn_to_another(shared: Sh
     tenant = uuid4()
     await shared.look(tenant, flight="one")
 
-    shared.here.end(tenant, KEY, "someone else's", everybodys=False)
+    shared.here.end(tenant, KEY, "someone else's", NotShared.FAILED)
     held = await shared.look(tenant, flight="two")
-    shared.here.end(tenant, KEY, "one", everybodys=False)
+    shared.here.end(tenant, KEY, "one", NotShared.FAILED)
     free = await shared.look(tenant, flight="two")
 
     assert (held.turn, free.turn) == (Turn.ANOTHERS, Turn.MINE)
@@ -131,7 +132,7 @@ async def test_after_an_answer_that_is_not_shared_nobody_waits(shared: Shared) -
     tenant = uuid4()
     await shared.look(tenant, flight="one")
 
-    shared.here.end(tenant, KEY, "one", everybodys=True)
+    shared.here.end(tenant, KEY, "one", NotShared.ALONE)
 
     assert (await shared.look(tenant, flight="two")).turn is Turn.EVERYBODYS
 
@@ -216,7 +217,7 @@ async def _is_ours(cache: ExactCache, tenant: UUID) -> bool:
 async def test_without_redis_there_is_no_cache_and_no_error() -> None:
     async with a_process("redis://127.0.0.1:1/0") as cache:
         cache.keep(uuid4(), KEY, a_kept(), flight="one")
-        cache.end(uuid4(), KEY, "one", everybodys=False)
+        cache.end(uuid4(), KEY, "one", NotShared.FAILED)
         await cache.tell(uuid4(), 1, nothing_deeper=True)
         await cache.stored()
 

@@ -31,7 +31,8 @@ async def unheard(_kind: str, _data: dict[str, Any]) -> None:
 class Identity:
     """Which task is worked on, for whom, and by which right. The same (run_id, task_id) continues from its journal.
 
-    `workflow` names the declared workflow of the run; a `critical` run goes on where a budget halts others.
+    `workflow` names the declared workflow of the run; a `critical` run goes on where a budget halts others. `above` are
+    the subjects of budgets (`run:ID`, `workflow:NAME`) of the runs that started it.
     `together`: a step and the event that tells of it share a commit; None: whoever watches has none to share.
     `approvals` are the decisions about this task's tool calls so far, by `ToolApproval.key`. With `hear` the answers of
     its agents are asked for as streams.
@@ -53,6 +54,7 @@ class Identity:
     together: Together | None = None
     workflow: str | None = None
     critical: bool = False
+    above: tuple[str, ...] = ()
     approvals: Mapping[str, ToolDecision] = field(default_factory=dict)
 
 

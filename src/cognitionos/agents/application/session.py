@@ -74,6 +74,7 @@ class Session:
             agent_run_id=self.state.agent_run_id,
             workflow=who.workflow,
             critical=who.critical,
+            above=who.above,
         )
 
     def agent(self, role: str) -> AgentDefinition:

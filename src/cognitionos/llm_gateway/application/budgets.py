@@ -5,19 +5,19 @@ import contextlib
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.errors import DomainError
-from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.call import Resolve, Started
 from cognitionos.llm_gateway.application.key_lines import KeyLines, none_earlier
 from cognitionos.llm_gateway.application.ports import BudgetStore, Encode, Monotonic, Observe, Prices, Refused
+from cognitionos.llm_gateway.application.refusals import exhausted, halted, set_price
 from cognitionos.llm_gateway.domain.budget import Exposure, Held, Hold, Period, Spend, Terms, exposure
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
-from cognitionos.llm_gateway.domain.errors import BudgetExhausted, BudgetHalted, CallUnbounded, HoldLost, PriceUnknown
+from cognitionos.llm_gateway.domain.errors import CallUnbounded, HoldLost, PriceUnknown
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.price import Price, billed
 from cognitionos.llm_gateway.domain.route import Candidate
@@ -51,6 +51,11 @@ class Granted:
     queues: bool = False
     hold: Hold | None = None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the end of a budget makes the answer another one: shorter, or a cheaper model's."""
+        return self.lowered or self.call.cache_key is None
+
     def priced(self, row: Call, candidate: Candidate) -> Call:
         """The row with what the call costs at `candidate`; an estimate never takes more than was held."""
         cost, priced = billed(self._price(candidate), row.usage)
@@ -70,6 +75,22 @@ class Granted:
 
     def _price(self, candidate: Candidate) -> Price | None:
         return self.prices[self.call.route.candidates.index(candidate)]
+
+
+class NotNeeded(Exception):
+    """What a hold was waited for is there without it."""
+
+
+class Aside(Protocol):
+    """What becomes of a call while it waits for money."""
+
+    def begins(self) -> None:
+        """It has to wait. Said before each wait."""
+        ...
+
+    async def is_over(self) -> bool:
+        """Whether it needs the money no more. Asked after each wait."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,12 +114,13 @@ class Budgets:
     _background: set[asyncio.Task[object]] = field(default_factory=set)
     _told: set[tuple[UUID, str, datetime | None]] = field(default_factory=set)
 
-    async def hold(self, call: Started, request: ChatRequest) -> Granted:
+    async def hold(self, call: Started, request: ChatRequest, aside: Aside | None = None) -> Granted:
         """Hold the route's dearest bound on every budget of the caller, before anything is sent.
 
         Where it does not fit: waits for other holds to shrink, then lowers the completion limit, then raises
         `BudgetExhausted`. Raises `BudgetHalted` for a run that is not critical near a budget's end, and under a budget
-        `PriceUnknown` for an unpriced model, `CallUnbounded` for a call whose cost has no bound.
+        `PriceUnknown` for an unpriced model, `CallUnbounded` for a call whose cost has no bound; `NotNeeded` once
+        the waiting is over for `aside`.
         """
         call = replace(call, caller=await self.lines.of(call.caller))
         wish = await self._wish(call, request)
@@ -108,7 +130,7 @@ class Budgets:
                 wish, held = other, await self._try(other)
                 if held.granted:
                     break
-        return await self._granted(wish, held)
+        return await self._granted(wish, held, aside)
 
     async def sends(self, granted: Granted) -> None:
         """Say that the call goes to its provider now, where it had to queue; raises `HoldLost` if it may not."""
@@ -128,6 +150,10 @@ class Budgets:
             call=call, bound=None, amount_nanousd=amount_nanousd, deadline_s=deadline_s, stays=True, prices=prices
         )
         return await self._granted(wish, await self._try(wish))
+
+    async def give_back(self, granted: Granted) -> None:
+        """Release a hold whose call will not start. Goes on to its end although whoever waits for it is cancelled."""
+        await asyncio.shield(self._spawn(self._release(granted.call.call_id)))
 
     async def settle(self, call: Call) -> None:
         """Book the call: ledger row, cost and release are one commit. Returns when they are durable.
@@ -177,7 +203,7 @@ class Budgets:
         candidates = (await self.resolve(tenant_id, model)).candidates
         if None in await self._prices(tenant_id, candidates):
             raise PriceUnknown(
-                f"Nobody knows what {model} costs, so it cannot be the cheaper one. {_set_price(model)}",
+                f"Nobody knows what {model} costs, so it cannot be the cheaper one. {set_price(model)}",
                 fields={"downgrade_to": "a model with a known price"},
             )
 
@@ -230,14 +256,14 @@ class Budgets:
         route = route.instead_of(wish.call.route, falls_back=True)
         return await self._wish(replace(first, route=route), wish.request, stays=True), other
 
-    async def _granted(self, wish: "_Wish", held: Held) -> Granted:
+    async def _granted(self, wish: "_Wish", held: Held, aside: Aside | None = None) -> Granted:
         if wish.amount_nanousd is not None and not (held.granted or held.halted):
-            wish, held = await self._wait_for_room(wish, held)
+            wish, held = await self._wait_for_room(wish, held, aside)
         if held.granted:
             return wish.granted
         raise await self._refusal(wish, held)
 
-    async def _wait_for_room(self, wish: "_Wish", held: Held) -> "tuple[_Wish, Held]":
+    async def _wait_for_room(self, wish: "_Wish", held: Held, aside: Aside | None) -> "tuple[_Wish, Held]":
         """Ask again as other holds shrink: for all of it, or for as much as there will be. At the end, for what is."""
         give_up = self.monotonic() + min(wish.deadline_s, LONGEST_WAIT_S)
         while (fits := wish.lowered_to(held.room_nanousd)) is not None and self.monotonic() < give_up:
@@ -249,11 +275,13 @@ class Budgets:
                 return wish, held
             if held.room_nanousd < (fits.amount_nanousd or 0):
                 continue
-            try:
+            if aside is not None:
+                aside.begins()
+            with contextlib.suppress(TimeoutError):  # another process may have settled: look again
                 async with asyncio.timeout(LOOK_AGAIN_S):
                     await self._freed.wait()
-            except TimeoutError:
-                continue  # another process may have settled: look again
+            if aside is not None and await aside.is_over():
+                raise NotNeeded
         fits = wish.lowered_to(held.left_nanousd)
         if fits is None:
             return wish, held
@@ -281,13 +309,17 @@ class Budgets:
     async def _give_back(self, holding: "asyncio.Future[Held]", call_id: UUID) -> None:
         (held,) = await asyncio.gather(holding, return_exceptions=True)
         if isinstance(held, BaseException) or held.granted:
-            await self.store.release(call_id)
-            self._freed.set()
+            await self._release(call_id)
 
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+    async def _release(self, call_id: UUID) -> None:
+        await self.store.release(call_id)
+        self._freed.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: "asyncio.Task[object]") -> None:
         self._background.discard(task)
@@ -300,9 +332,9 @@ class Budgets:
         self.refused((held.subject or "").partition(":")[0])
         after_s = (held.resets_at - self.now()).total_seconds() if held.resets_at else None
         if held.halted:
-            return _halted(held, after_s)
+            return halted(held, after_s)
         await self._tell(wish.call.caller.tenant_id, held)
-        return _exhausted(held, wish, after_s)
+        return exhausted(held, wish.amount_nanousd, after_s)
 
     async def _tell(self, tenant_id: UUID, held: Held) -> None:
         """Have the alert written, by the first refusal of this process in the period."""
@@ -319,7 +351,7 @@ class Budgets:
         candidates = call.route.candidates
         prices = await self._prices(call.caller.tenant_id, candidates)
         model = next((each.name for each, price in zip(candidates, prices, strict=True) if not price), "")
-        return PriceUnknown(f"Nobody knows what {model} costs, and {held.subject} has a budget. {_set_price(model)}")
+        return PriceUnknown(f"Nobody knows what {model} costs, and {held.subject} has a budget. {set_price(model)}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -359,37 +391,3 @@ class _Wish:
         if bound is None:
             return None
         return replace(self, bound=bound, amount_nanousd=bound.amount_nanousd, limit=bound.limit, lowered=True)
-
-
-def _exhausted(held: Held, wish: _Wish, after_s: float | None) -> BudgetExhausted:
-    need = f"; the call may cost up to {usd_text(wish.amount_nanousd)}" if wish.amount_nanousd is not None else ""
-    return BudgetExhausted(
-        f"The {_named(held)} has {usd_text(max(held.left_nanousd, 0))} USD left{need}. {_when(held.resets_at)}",
-        subject=held.subject or "",
-        resets_at=held.resets_at,
-        retry_after_s=after_s,
-    )
-
-
-def _halted(held: Held, after_s: float | None) -> BudgetHalted:
-    return BudgetHalted(
-        f"The {_named(held)} is nearly used up: {usd_text(max(held.left_nanousd, 0))} USD are left, which it keeps for "
-        f'critical runs and plain calls. {_when(held.resets_at)} Or start the run with "critical": true.',
-        subject=held.subject or "",
-        resets_at=held.resets_at,
-        retry_after_s=after_s,
-    )
-
-
-def _set_price(model: str) -> str:
-    return f"Set it: PUT /v1/prices/{model}, or cognitionos prices set {model} --input USD --output USD."
-
-
-def _named(held: Held) -> str:
-    return f"budget of {held.subject}" + ("" if held.period is Period.TOTAL else f" for a {held.period}")
-
-
-def _when(resets_at: datetime | None) -> str:
-    if resets_at is None:
-        return "It does not start anew: raise its limit."
-    return f"It starts anew at {resets_at.isoformat()}; or raise its limit."

@@ -22,6 +22,8 @@ from cognitionos.llm_gateway.domain.errors import ProviderUnavailable
 
 MOST_LEADERS = 3
 """After so many failures of others a call no longer waits for anybody."""
+A_RESIGNATION = 0.02
+"""So much of a failure is one that has no money: it took no longer than to find that out."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -76,6 +78,11 @@ class Ticket:
         """The answer is not to be shared: who waits for it asks for itself, all at once."""
         self._end(NotShared.ALONE)
 
+    def resign(self) -> None:
+        """Somebody else leads from here, and this call asks for itself."""
+        self._end(NotShared.RESIGNED)
+        self.flight = None
+
     def close(self) -> None:
         """The call ended; if without an answer to share, somebody else leads from here."""
         self._end(NotShared.FAILED)
@@ -83,9 +90,7 @@ class Ticket:
     def _end(self, outcome: NotShared) -> None:
         if self.shared and self.caches is not None and self.ask is not None:
             self.shared = False
-            self.caches.shared.end(
-                self.ask.tenant_id, self.ask.key, self.ask.flight, everybodys=outcome is NotShared.ALONE
-            )
+            self.caches.shared.end(self.ask.tenant_id, self.ask.key, self.ask.flight, outcome)
         if self.flight is not None:
             self.flight.end(outcome)
 
@@ -147,7 +152,7 @@ class AnswerCaches:
         """What comes of the flight that was joined, or of the next ones: the feed, if it wants pieces, from its first
         piece on; else a whole answer, or leave to ask. Raises what `find` raises.
         """
-        give_up, failures = self.monotonic() + ask.request.deadline_s, 0
+        give_up, failures = self.monotonic() + ask.request.deadline_s, 0.0
         while True:
             said = None
             try:
@@ -165,13 +170,20 @@ class AnswerCaches:
                 return feed
             if isinstance(said, Kept) and self._will_do(ask, said, fresh=True):
                 return replace(said, layer=said.layer or CACHE_COALESCED)
-            failures += 1
+            failures += A_RESIGNATION if said is NotShared.RESIGNED else 1
             if said is NotShared.ALONE or failures >= MOST_LEADERS:
                 return Ticket(caches=self, ask=ask, epoch=self.voids.epoch(ask.tenant_id))
             found = await self.seek(ask)
             if not isinstance(found, Flight):
                 return found
             feed = found.join(pieces=feed.pieces)
+
+    async def is_elsewhere(self, ask: CacheAsk) -> bool:
+        """Whether an identical call is under way in this process, or an answer is kept where all look first."""
+        if self.flights.find((ask.tenant_id, ask.key)) is not None:
+            return True
+        kept = (await self.shared.look(ask.tenant_id, ask.key, flight=None)).kept
+        return kept is not None and self._will_do(ask, kept)
 
     async def close(self) -> None:
         """Follow no other process's call any longer."""
@@ -192,7 +204,7 @@ class AnswerCaches:
         try:
             found = await self._look(ask, flight)
         except BaseException:
-            self.shared.end(ask.tenant_id, ask.key, ask.flight, everybodys=False)
+            self.shared.end(ask.tenant_id, ask.key, ask.flight, NotShared.FAILED)
             if flight is not None:
                 flight.end(NotShared.FAILED)
             raise

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import Chunk
-from cognitionos.llm_gateway.application.single_flight import Over
+from cognitionos.llm_gateway.application.single_flight import NotShared, Over
 from cognitionos.llm_gateway.domain.cached import CacheWish, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 
@@ -85,8 +85,8 @@ class SharedAnswers(Protocol):
         """Keep an answer and end the flight, in the background. An answer older than an invalidation is dropped."""
         ...
 
-    def end(self, tenant_id: UUID, key: str, flight: str, *, everybodys: bool) -> None:
-        """End a flight without an answer; `everybodys`: its answers are not shared, so nobody shall wait for one."""
+    def end(self, tenant_id: UUID, key: str, flight: str, outcome: NotShared) -> None:
+        """End a flight without an answer; `ALONE`: its answers are not shared, so nobody shall wait for one."""
         ...
 
     async def tell(self, tenant_id: UUID, epoch: int, *, nothing_deeper: bool) -> None:
@@ -95,9 +95,11 @@ class SharedAnswers(Protocol):
 
 
 class Landed(Enum):
-    """A call that another process made has ended as far as the shared layer is concerned: look there."""
+    """A call that another process made has ended as far as the shared layer is concerned: look there. `RESIGNED`: it
+    only lets others go ahead."""
 
     LANDED = "landed"
+    RESIGNED = "resigned"
 
 
 class FarFlights(Protocol):

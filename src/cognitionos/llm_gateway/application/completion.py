@@ -11,6 +11,7 @@ from cognitionos.llm_gateway.application.budgets import Budgets, Granted
 from cognitionos.llm_gateway.application.cache import NOT_CACHED, AnswerCaches, Ticket
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Prepare, Sent, Started
+from cognitionos.llm_gateway.application.paying import Paid, pay
 from cognitionos.llm_gateway.application.ports import Answer, Encode, Monotonic, Provider
 from cognitionos.llm_gateway.domain.answer import (
     BYTES_OF_A_TOKEN,
@@ -89,13 +90,16 @@ class Completion:
         with tracer.start_as_current_span("llm.call") as span:
             call, request = await self.start(caller, request)
             found = await self.find(call, request)
-            if isinstance(found, Kept):
-                result = await self.from_cache(call, found)
-            else:
+            paid = found if isinstance(found, Kept) else await pay(self.budgets, self.caches, call, request, found)
+            if isinstance(paid, Kept):
+                result = await self.from_cache(call, paid)
+            elif isinstance(paid, Paid):
                 try:
-                    result = await self._from_provider(call, call.within_deadline(request), found, sent or Sent())
+                    result = await self._from_provider(paid, call.within_deadline(request), sent or Sent())
                 finally:
-                    found.close()
+                    paid.ticket.close()
+            else:
+                raise TypeError("pieces came that nobody asked for")
             span.set_attributes({"llm.provider": result.provider, "llm.model": result.model, "llm.cache": result.cache})
             return result
 
@@ -171,9 +175,8 @@ class Completion:
         )
         return replace(result, cache_age_s=age_s, similarity=kept.similarity)
 
-    async def _from_provider(self, call: Started, request: ChatRequest, ticket: Ticket, sent: Sent) -> ChatResult:
-        granted = await self.budgets.hold(call, request)
-        call = granted.call
+    async def _from_provider(self, paid: Paid, request: ChatRequest, sent: Sent) -> ChatResult:
+        granted, call = paid.granted, paid.granted.call
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
 
         async def ask(provider: Provider, candidate: Candidate) -> Answer:
@@ -194,7 +197,7 @@ class Completion:
         except BaseException:
             self.budgets.settle_later(self.unanswered("aborted", granted, request, sent))
             raise
-        return await self._finish(request, granted, done, ticket, sent)
+        return await self._finish(request, granted, done, paid.ticket, sent)
 
     def unanswered(self, outcome: str, granted: Granted, request: ChatRequest, sent: Sent) -> Call:
         """The row of a call without an answer: whoever was left at work will bill its prompt."""

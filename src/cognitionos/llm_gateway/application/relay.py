@@ -56,8 +56,8 @@ class Relay:
                         self.flight.over(said)
                     elif isinstance(said, Chunk):
                         self._give(said)
-                    elif said is Landed.LANDED:
-                        await self._land()
+                    else:
+                        await self._land(NotShared.RESIGNED if said is Landed.RESIGNED else NotShared.FAILED)
                         if not self.flight.is_followed:
                             break
         finally:
@@ -72,8 +72,8 @@ class Relay:
         for feed in waiting:
             self.joined(feed)
 
-    async def _land(self) -> None:
+    async def _land(self, otherwise: NotShared) -> None:
         """The answer for those who got no piece; without one, somebody of them asks."""
         kept = (await self.shared.look(self.tenant_id, self.key, flight=None)).kept
         shared = kept is not None and self.voids.allows(self.tenant_id, kept)
-        self.flight.end(replace(kept, layer=CACHE_COALESCED) if kept and shared else NotShared.FAILED)
+        self.flight.end(replace(kept, layer=CACHE_COALESCED) if kept and shared else otherwise)

@@ -16,9 +16,11 @@ from cognitionos.llm_gateway.domain.cached import Kept
 
 
 class NotShared(Enum):
-    """How a flight ended that brought nothing. `FAILED`: another may try; `ALONE`: each asks for itself."""
+    """How a flight ended that brought nothing. `FAILED`: another may try; `RESIGNED`: so too, at once: whoever led has
+    no money or not enough; `ALONE`: each asks for itself."""
 
     FAILED = "failed"
+    RESIGNED = "resigned"
     ALONE = "alone"
 
 

@@ -14,6 +14,7 @@ from cognitionos.llm_gateway.application.call import Sent, Started
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.flow import Ended, Flow, Opened
 from cognitionos.llm_gateway.application.following import Following
+from cognitionos.llm_gateway.application.paying import Paid, pay
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight
 from cognitionos.llm_gateway.domain.cached import Kept
@@ -102,10 +103,13 @@ class Streaming:
             first = call.route.candidates[0]
             way = call.way(first, end="followed")
             return self._stream(call, first, events, way=way, cache=CACHE_COALESCED, cost_nanousd=0)
+        paid = await pay(self.completion.budgets, self.completion.caches, call, request, found)
+        if not isinstance(paid, Paid):
+            return await self._open(call, request, paid)
         try:
-            return await self._asked(call, call.within_deadline(request), found)
+            return await self._asked(paid, call.within_deadline(request))
         except BaseException:
-            found.close()
+            paid.ticket.close()
             raise
 
     def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult) -> ChatStream:
@@ -123,10 +127,9 @@ class Streaming:
         )
         return replace(stream, cache_age_s=kept.cache_age_s, similarity=kept.similarity)
 
-    async def _asked(self, call: Started, request: ChatRequest, ticket: Ticket) -> ChatStream:
+    async def _asked(self, paid: Paid, request: ChatRequest) -> ChatStream:
         """A provider's stream. From its first piece on the flow closes the ticket."""
-        granted = await self.completion.budgets.hold(call, request)
-        call = granted.call
+        granted, call = paid.granted, paid.granted.call
         asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
         sent = Sent()
         done = await self._attempt(granted, asked, sent)
@@ -136,7 +139,7 @@ class Streaming:
             granted=granted,
             done=done,
             sent=sent,
-            ticket=ticket,
+            ticket=paid.ticket,
             spawn=self._spawn,
         )
         events = flow.events()

@@ -29,7 +29,8 @@ class Caller:
     """On whose behalf a call is made: what its ledger row names and which budgets it is held against.
 
     `workflow` is the name of the declared workflow that is run; `critical` runs go on where a budget halts others.
-    `earlier_keys` are those that the key replaced, whose budgets are its own.
+    `earlier_keys` are those that the key replaced, whose budgets are its own. `above` are the subjects of the runs that
+    started its run, which pay for it too.
     """
 
     tenant_id: UUID
@@ -43,6 +44,7 @@ class Caller:
     agent_run_id: UUID | None = None
     critical: bool = False
     earlier_keys: tuple[UUID, ...] = ()
+    above: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ class Caller:
             ("task", self.task_id),
             ("agent_run", self.agent_run_id),
         )
-        return tuple(f"{kind}:{value}" for kind, value in named if value is not None)
+        return (*(f"{kind}:{value}" for kind, value in named if value is not None), *self.above)
 
 
 @value

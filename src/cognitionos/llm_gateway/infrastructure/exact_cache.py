@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.cache_ports import Look, Turn
+from cognitionos.llm_gateway.application.single_flight import NotShared
 from cognitionos.llm_gateway.domain.cached import LONGEST_KEPT_S, Kept
 from cognitionos.llm_gateway.domain.chat import CACHE_EXACT
 from cognitionos.llm_gateway.infrastructure import metrics
@@ -70,8 +71,8 @@ end
 return out
 """)
 # KEYS: answer, mark, flight, voids per landing. ARGV: what the names of streams begin with, how long answers are
-# everybody's to ask for; per landing the flight's name, answer, its life, the mark's life, epoch, whether it is
-# everybody's.
+# everybody's to ask for; per landing the flight's name, answer, its life, the mark's life, epoch, how it ended without
+# one.
 _LAND = Script("""
 for i = 1, #KEYS / 4 do
   local k, a = i * 4 - 3, i * 6 - 3
@@ -83,10 +84,10 @@ for i = 1, #KEYS / 4 do
   end
   local flight = ARGV[a] ~= '' and redis.call('GET', KEYS[k + 2])
   if flight and string.match(flight, '^%d+:([^+]+)') == ARGV[a] then
-    if ARGV[a + 5] == '1' then redis.call('SET', KEYS[k + 2], '-', 'PX', ARGV[2])
+    if ARGV[a + 5] == 'alone' then redis.call('SET', KEYS[k + 2], '-', 'PX', ARGV[2])
     else redis.call('DEL', KEYS[k + 2]) end
     if string.sub(flight, -1) == '+' then
-      redis.call('XADD', ARGV[1] .. ARGV[a], '*', 'landed', '')
+      redis.call('XADD', ARGV[1] .. ARGV[a], '*', 'landed', ARGV[a + 5])
       redis.call('PEXPIRE', ARGV[1] .. ARGV[a], ARGV[2])
     end
   end
@@ -122,7 +123,7 @@ class _Landing:
     life_ms: int = 0
     mark_ms: int = 0
     epoch: int = 0
-    everybodys: bool = False
+    outcome: NotShared = NotShared.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +188,9 @@ class ExactCache:
         )
         self._submit(landing)
 
-    def end(self, tenant_id: UUID, key: str, flight: str, *, everybodys: bool) -> None:
+    def end(self, tenant_id: UUID, key: str, flight: str, outcome: NotShared) -> None:
         """End a flight without an answer."""
-        self._submit(_Landing(tenant_id=tenant_id, key=key, flight=flight, everybodys=everybodys))
+        self._submit(_Landing(tenant_id=tenant_id, key=key, flight=flight, outcome=outcome))
 
     async def tell(self, tenant_id: UUID, epoch: int, *, nothing_deeper: bool) -> None:
         """Say how many invalidations there were; a tenant of whom nothing is kept has a mark for all of it."""
@@ -230,7 +231,7 @@ class ExactCache:
     async def _land(self, landings: list[_Landing]) -> list[None]:
         args: list[Word] = [EVENTS, int(FLIGHT_S * 1000)]
         for each in landings:
-            args += (each.flight, each.answer, each.life_ms, each.mark_ms, each.epoch, int(each.everybodys))
+            args += (each.flight, each.answer, each.life_ms, each.mark_ms, each.epoch, each.outcome.value)
         try:
             await self._scripts.run(_LAND, keys=_keys(landings), args=args)
         except REDIS_ERRORS:

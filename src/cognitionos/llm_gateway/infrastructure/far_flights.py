@@ -17,12 +17,13 @@ from redis.asyncio import Redis
 
 from cognitionos.llm_gateway.application.cache_ports import Landed
 from cognitionos.llm_gateway.application.ports import Chunk
-from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Flights, Over, Said
+from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Flights, NotShared, Over, Said
 from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.exact_cache import EVENTS, FLIGHT_S, FOLLOWED, ExactCache, flight_name
 from cognitionos.platform.redis import REDIS_ERRORS
 from cognitionos.platform.signals import Signals
 
+RESIGNED = NotShared.RESIGNED.value.encode()
 SAY_S = 1.0
 LOOK_S = 0.5
 AGAIN_S = 0.1
@@ -99,7 +100,7 @@ class FarFlights:
                 last = entry
                 if b"landed" in fields:
                     has_landed = True
-                    yield Landed.LANDED
+                    yield Landed.RESIGNED if fields[b"landed"] == RESIGNED else Landed.LANDED
                     continue
                 told = _decode(fields[b"told"])
                 if told.number > number:

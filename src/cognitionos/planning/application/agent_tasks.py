@@ -58,6 +58,7 @@ class AgentTasks:
             goal_id=task.goal_id,
             workflow=before.workflow,
             critical=before.critical,
+            above=before.above,
             run_id=task.run_id,
             task_id=task.id,
             task_key=task.key,

@@ -39,13 +39,14 @@ Recall = Callable[[UUID, UUID, str, int], Awaitable[Sequence[str]]]
 class Before:
     """What a task builds on: its run's goal, and the outputs of the tasks it depends on, by key.
 
-    Of its run also the workflow's name, and whether it is critical.
+    Of its run also the workflow's name, whether it is critical, and the subjects of the runs `above`, which pay for it.
     """
 
     statement: str | None
     outputs: Mapping[str, Any]
     workflow: str | None = None
     critical: bool = False
+    above: tuple[str, ...] = ()
 
 
 PlanAgain = Callable[[ClaimedTask], Awaitable[History]]

@@ -162,7 +162,7 @@ class PlanningQueries:
             plan = await _rows(connection, _PLAN, (found[0]["run_id"],))
             below = await nested(connection, found[0]["run_id"])
         files = await self.files(tenant_id, found[0]["run_id"])
-        cost = await self._cost(tenant_id, f"goal:{goal_id}", below)
+        cost = await self._cost(tenant_id, goal_id, below)
         models = await self.answered(tenant_id, found[0]["run_id"])
         would = self.priced_as(models.prompt_tokens, models.completion_tokens) if models.simulated else None
         priced = would and PricedAsView(model=would[0], cost_usd=usd_text(would[1]))
@@ -186,13 +186,16 @@ class PlanningQueries:
             counts = await _rows(connection, _COUNTS, (run_id,))
             below = await nested(connection, run_id)
         goal_id = found[0]["goal_id"]
-        cost = await self._cost(tenant_id, f"goal:{goal_id}" if goal_id else f"run:{run_id}", below)
+        if goal_id:
+            cost = await self._cost(tenant_id, goal_id, below)
+        else:  # of its calls: a budget of its own may be younger than it, and start anew every day
+            cost = await self.spent_by_runs(tenant_id, [run_id, *below])
         return _run_view(found[0], await self.answered(tenant_id, run_id), prompts, counts, cost)
 
-    async def _cost(self, tenant_id: UUID, subject: str, below: Sequence[UUID]) -> int:
-        """What the subject has spent, and the runs that it started."""
+    async def _cost(self, tenant_id: UUID, goal_id: UUID, below: Sequence[UUID]) -> int:
+        """What the goal has spent, and the runs that its own started."""
         nested_nanousd = await self.spent_by_runs(tenant_id, below) if below else 0
-        return nested_nanousd + await self.spent(tenant_id, subject)
+        return nested_nanousd + await self.spent(tenant_id, f"goal:{goal_id}")
 
     async def must_exist(self, tenant_id: UUID, run_id: UUID) -> None:
         """Raise `RunNotFound` unless the tenant has this run."""

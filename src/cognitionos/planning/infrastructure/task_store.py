@@ -34,7 +34,15 @@ _RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
 _HAND_BACK = "SELECT hand_back_tasks(%s)"
 _IS_LIMITED = "SELECT EXISTS (SELECT FROM task_shares WHERE most_running IS NOT NULL)"
 _RUN_AND_GOAL = """
-SELECT r.workflow, r.critical, g.statement FROM runs r LEFT JOIN goals g ON g.id = r.goal_id WHERE r.id = %s
+SELECT r.workflow, r.critical, g.statement, CASE WHEN r.parent_run_id IS NULL THEN '{}' ELSE ARRAY(
+  WITH RECURSIVE above AS (
+    SELECT p.id, p.workflow, p.parent_run_id FROM runs p WHERE p.id = r.parent_run_id
+    UNION ALL SELECT p.id, p.workflow, p.parent_run_id FROM runs p JOIN above a ON p.id = a.parent_run_id
+  )
+  SELECT DISTINCT subject FROM above, unnest(ARRAY['run:' || id, 'workflow:' || workflow]) AS subject
+  WHERE subject IS NOT NULL
+) END
+FROM runs r LEFT JOIN goals g ON g.id = r.goal_id WHERE r.id = %s
 """
 _OUTPUTS = """
 SELECT d.key, coalesce(p.body, d.output) FROM tasks t JOIN tasks d ON d.id = ANY(t.dependencies)
@@ -83,8 +91,10 @@ class PostgresTaskStore:
         async with self.database.transaction(task.tenant_id) as connection:
             run = await (await connection.execute(_RUN_AND_GOAL, (task.run_id,))).fetchone()
             outputs = await (await connection.execute(_OUTPUTS, (task.id,))).fetchall()
-        workflow, critical, statement = run or (None, False, None)
-        return Before(statement=statement, outputs=dict(outputs), workflow=workflow, critical=critical)
+        workflow, critical, statement, above = run or (None, False, None, ())
+        return Before(
+            statement=statement, outputs=dict(outputs), workflow=workflow, critical=critical, above=tuple(above)
+        )
 
     async def known(self, tenant_id: UUID, wanted: Mapping[UUID, Wanted]) -> dict[UUID, Known]:
         """See `TaskStore.known`."""
