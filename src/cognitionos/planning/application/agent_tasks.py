@@ -78,8 +78,7 @@ class AgentTasks:
             together=report,
             approvals=await self.decisions(task) if STATE in task.spec else {},
         )
-        budget_nanousd = task.spec.get("budget_nanousd")
-        if budget_nanousd is not None:
+        if (budget_nanousd := task.spec.get("budget_nanousd")) is not None:
             await self.open_budget(task.tenant_id, f"task:{task.id}", budget_nanousd)
         try:
             outcome = await self.perform(assignment)
