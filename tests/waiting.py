@@ -9,9 +9,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _PAUSE_S = 0.01
+LONGEST_S = 30.0
+"""Far more than a condition takes, also where eight programs share two cores."""
 
 
-async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10) -> T:
+async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = LONGEST_S) -> T:
     """Ask `predicate` (plain or async) every 10 ms until it is truthy; return that value.
 
     After `timeout_s` raise an `AssertionError` that shows the last value.
@@ -27,7 +29,7 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float
         await asyncio.sleep(_PAUSE_S)
 
 
-def eventually_sync(predicate: Callable[[], T], timeout_s: float = 10) -> T:
+def eventually_sync(predicate: Callable[[], T], timeout_s: float = LONGEST_S) -> T:
     """The same for a test without an event loop."""
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()

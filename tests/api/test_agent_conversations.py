@@ -131,7 +131,7 @@ async def test_a_turn_is_cancelled_while_its_model_hangs_and_the_next_one_goes(s
         href = f"/v1/conversations/{(await _post(app, caller, '/v1/conversations', {}))['id']}"
         upstream.then(Say(text="too late", delay_s=60))
         asking = asyncio.create_task(_status(app, caller, f"{href}/messages", {"content": "I am Bob."}))
-        await eventually(lambda: bool(upstream.calls), timeout_s=20)
+        await eventually(lambda: bool(upstream.calls))
         busy = await _status(app, caller, f"{href}/messages", {"content": "Hurry."})
 
         cancelled = await _post(app, caller, f"{href}/cancel", {})
@@ -187,7 +187,7 @@ async def test_a_turn_goes_on_where_its_journal_ends_after_the_process_was_kille
                     found: dict[str, Any] = answer.json()
                     return found if answer.status_code == 200 else {}
 
-                turn: dict[str, Any] = await eventually(resumed, timeout_s=20)
+                turn: dict[str, Any] = await eventually(resumed)
 
     assert busy.status_code == 409
     assert (turn["answer"], turn["files"]) == ("It is in note.md.", ["note.md"])

@@ -33,6 +33,7 @@ CHECKS = (
 )
 UNDER_A_VENDOR = ("/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/models", "/v1/responses")
 A_FEW, MANY = 6, 150
+PATIENCE_S = 60
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -51,7 +52,7 @@ def url(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def document(url: str) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{url}/openapi.json").json()
+    found: dict[str, Any] = httpx.get(f"{url}/openapi.json", timeout=PATIENCE_S).json()
     return found
 
 
@@ -70,7 +71,7 @@ def test_no_route_answers_without_a_key_unless_it_is_public(url: str, document: 
             filled = path
             for parameter in operation.get("parameters", []):
                 filled = filled.replace(f"{{{parameter['name']}}}", NOBODY)
-            answer = httpx.request(method, url + filled)
+            answer = httpx.request(method, url + filled, timeout=PATIENCE_S)
             is_public = operation.get("security") == [{}]
             assert (answer.status_code == 401) is not is_public, (method, path, answer.status_code)
 
@@ -94,9 +95,11 @@ def test_input_that_is_wrong_gets_a_problem_that_names_the_field(
             if "requestBody" not in operation or path.startswith(UNDER_A_VENDOR):
                 continue
             filled = url + re.sub(r"{[^}]+}", NOBODY, path)
-            unknown = httpx.request(method, filled, headers=caller.headers, json={"no_such_field": 1})
-            listed = httpx.request(method, filled, headers=caller.headers, json=[])
-            broken = httpx.request(method, filled, headers=caller.headers, content=b'{"name":')
+            unknown = httpx.request(
+                method, filled, headers=caller.headers, json={"no_such_field": 1}, timeout=PATIENCE_S
+            )
+            listed = httpx.request(method, filled, headers=caller.headers, json=[], timeout=PATIENCE_S)
+            broken = httpx.request(method, filled, headers=caller.headers, content=b'{"name":', timeout=PATIENCE_S)
             for answer in (unknown, listed, broken):
                 assert answer.status_code == 400, (path, answer.text)
                 assert answer.headers["content-type"] == "application/problem+json"
@@ -122,7 +125,8 @@ def test_input_that_is_wrong_gets_a_problem_that_names_the_field(
 def test_text_that_postgresql_cannot_hold_is_the_caller_s_fault(
     url: str, caller: Caller, path: str, body: dict[str, Any] | None
 ) -> None:
-    answer = httpx.request("GET" if body is None else "POST", url + path, headers=caller.headers, json=body)
+    method = "GET" if body is None else "POST"
+    answer = httpx.request(method, url + path, headers=caller.headers, json=body, timeout=PATIENCE_S)
 
     assert answer.status_code in {400, 404, 422}, answer.text
 
@@ -161,6 +165,6 @@ def _try(operation: Any, mode: GenerationMode, caller: Caller, examples: int) ->
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def attempt(case: Any) -> None:
-        case.call_and_validate(checks=list(CHECKS), headers=caller.headers, timeout=20)
+        case.call_and_validate(checks=list(CHECKS), headers=caller.headers, timeout=PATIENCE_S)
 
     attempt()

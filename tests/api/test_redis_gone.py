@@ -1,6 +1,7 @@
 """Two API processes without Redis, from their start on or from the middle of their work: slower, and just as exact."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -162,9 +163,11 @@ async def test_a_deployment_that_fails_is_left_alone_by_each_process(stage: Stag
 async def test_a_rate_is_limited_in_each_process(stage: Stage) -> None:
     await asyncio.to_thread(stage.stop)
     async with two_clients(stage) as (_, clients):
-        answers = await asyncio.gather(*(clients[0].get("/v1/usage") for _ in range(RATE + RATE // 2)))
+        begun = time.monotonic()
+        answers = await asyncio.gather(*(clients[0].get("/v1/usage") for _ in range(RATE * 2)))
+        minutes = (time.monotonic() - begun) / 60
 
     refused = [answer for answer in answers if answer.status_code == 429]
-    assert len(answers) - len(refused) <= RATE
+    assert len(answers) - len(refused) <= RATE * (1 + minutes) + 1
     assert refused
     assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)

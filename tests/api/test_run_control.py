@@ -77,7 +77,7 @@ async def until(app: PlanningApp, href: str, *statuses: str) -> dict[str, Any]:
         body = await shown(app, href)
         return body if body["status"] in statuses else None
 
-    return await eventually(there, timeout_s=20) or {}
+    return await eventually(there) or {}
 
 
 async def kinds(app: PlanningApp, href: str) -> list[str]:

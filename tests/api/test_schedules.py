@@ -51,7 +51,7 @@ async def finished(app: PlanningApp, run_id: str) -> dict[str, Any]:
         shown: dict[str, Any] = (await app.client.get(f"/v1/runs/{run_id}")).json()
         return shown if shown["finished_at"] else None
 
-    return await eventually(final, timeout_s=20) or {}
+    return await eventually(final) or {}
 
 
 async def test_an_interval_starts_runs_of_a_workflow(app: PlanningApp) -> None:
@@ -107,14 +107,14 @@ async def test_a_queued_time_starts_when_the_run_before_ends(app: PlanningApp) -
         by_outcome = {each["outcome"]: each for each in items}
         return by_outcome["started"]["run_id"] if "queued" in by_outcome else None
 
-    first = await eventually(waits, timeout_s=20) or ""
+    first = await eventually(waits) or ""
     await app.client.post(f"/v1/runs/{first}/cancel")
 
     async def next_run() -> bool:
         items = (await app.client.get(f"{schedule['href']}/times")).json()["items"]
         return len([each for each in items if each["outcome"] == "started"]) == 2
 
-    assert await eventually(next_run, timeout_s=20)
+    assert await eventually(next_run)
     await app.client.patch(schedule["href"], json={"paused": True})
 
 
@@ -125,7 +125,7 @@ async def test_the_run_before_is_cancelled_if_that_is_wished(app: PlanningApp) -
         items = (await app.client.get(f"{schedule['href']}/times")).json()["items"]
         return [each["run_id"] for each in items[::-1]] if len(items) > 1 else None
 
-    first, second = (await eventually(two, timeout_s=20) or ["", ""])[:2]
+    first, second = (await eventually(two) or ["", ""])[:2]
     await app.client.patch(schedule["href"], json={"paused": True})
 
     assert (await finished(app, first))["status"] == "cancelled"

@@ -49,7 +49,7 @@ async def output(app: PlanningApp, run: dict[str, Any], key: str) -> Any:
         shown: dict[str, Any] = (await app.client.get(f"/v1/runs/{run['id']}")).json()
         return shown if shown["finished_at"] else None
 
-    found = await eventually(ended, timeout_s=20)
+    found = await eventually(ended)
     assert found["status"] == "succeeded", found
     tasks = (await app.client.get(f"/v1/runs/{run['id']}/tasks")).json()["items"]
     return next(task["output"] for task in tasks if task["key"] == key)

@@ -43,7 +43,7 @@ async def reaches(app: PlanningApp, href: str, *statuses: str) -> dict[str, Any]
         run = await shown(app, href)
         return run if run["status"] in statuses else None
 
-    return await eventually(there, timeout_s=20) or {}
+    return await eventually(there) or {}
 
 
 async def ended(app: PlanningApp, tasks: dict[str, Any], *, name: str = "w", of: Any = None) -> dict[str, Any]:
@@ -547,7 +547,7 @@ async def test_cancelling_a_run_cancels_what_it_started(app: PlanningApp) -> Non
         found = [run for each in waiting if (run := await shown(app, each["href"]))["workflow"]["name"] == "waits"]
         return found[0] if found else None
 
-    child = await eventually(deepest, timeout_s=20) or {}
+    child = await eventually(deepest) or {}
     await app.client.post(f"{href}/cancel")
 
     middle = await shown(app, f"/v1/runs/{child['parent_run_id']}")

@@ -300,7 +300,7 @@ async def got(here: Endpoint, number: int) -> None:
     async def there() -> bool:
         return len(here.got) >= number
 
-    await eventually(there, timeout_s=20)
+    await eventually(there)
 
 
 @pytest.mark.parametrize(

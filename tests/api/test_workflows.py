@@ -39,7 +39,7 @@ async def ran(app: PlanningApp, **body: Any) -> dict[str, Any]:
         shown: dict[str, Any] = (await app.client.get(response.headers["location"])).json()
         return shown if shown["finished_at"] else None
 
-    return await eventually(final, timeout_s=20) or {}
+    return await eventually(final) or {}
 
 
 async def tasks_of(app: PlanningApp, run: dict[str, Any]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ async def test_a_turn_that_ends_every_process_is_given_up_and_says_so(settings: 
         async def swept() -> bool:
             return await conversations.sweep() > 0
 
-        await eventually(swept, timeout_s=20)
+        await eventually(swept)
         turn = await scene.ended(str(talk.id))
 
         assert (turn.status, turn.error["type"]) == ("failed", "turn-broken-off")

@@ -174,7 +174,7 @@ async def test_a_goal_that_is_planned_anew_survives_the_death_of_its_worker(scen
 async def test_a_cancellation_holds_though_the_api_dies_before_it_can_tell_anybody(scene: Scene) -> None:
     scene.canary.reset(delay_s=30)
     _, goal = await scene.call("POST", "/v1/goals", json=GOAL)
-    await eventually(lambda: scene.canary.seen, timeout_s=20)
+    await eventually(lambda: scene.canary.seen)
 
     assert await scene.dies_at("runs.cancel_committed", "POST", f"{goal['href']}/cancel")
 
@@ -187,7 +187,7 @@ async def test_a_cancellation_holds_though_the_api_dies_before_it_can_tell_anybo
 async def test_a_retry_that_died_half_way_is_asked_for_again_and_doubles_no_effect(scene: Scene) -> None:
     scene.canary.reset(delay_s=30)
     _, goal = await scene.call("POST", "/v1/goals", json=GOAL)
-    await eventually(lambda: scene.canary.seen, timeout_s=20)
+    await eventually(lambda: scene.canary.seen)
     await scene.call("POST", f"{goal['href']}/cancel")
     scene.canary.delay_s = 0
 
@@ -216,7 +216,7 @@ async def test_what_was_answered_counts_once_though_nobody_could_be_told(
     async def waits() -> bool:
         return bool((await scene.call("GET", run["href"]))[1]["status"] == "waiting")
 
-    await eventually(waits, timeout_s=20)
+    await eventually(waits)
     [path] = [f"{run['href']}/signals/go"]
     if kind == "approval":
         [approval] = (await scene.call("GET", f"/v1/approvals?run_id={run['id']}"))[1]["items"]

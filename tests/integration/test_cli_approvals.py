@@ -34,7 +34,7 @@ def test_a_workflow_is_put_started_approved_and_signalled(stack: RunningStack, t
 
     put = stack.cognitionos("workflow", "put", str(tmp_path / "ship.yaml"))
     run = stack.as_json("workflow", "start", "ship", '{"by": "test"}')
-    [approval] = eventually_sync(lambda: stack.as_json("approvals", "--run", run["id"])["items"], timeout_s=20)
+    [approval] = eventually_sync(lambda: stack.as_json("approvals", "--run", run["id"])["items"])
     early = stack.cognitionos("signal", run["id"], "parcel", '{"number": 7}')
     yes = stack.cognitionos("approve", approval["id"], "--comment", "go")
     no = stack.cognitionos("reject", approval["id"])

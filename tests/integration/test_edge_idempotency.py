@@ -17,6 +17,7 @@ from tests.waiting import eventually
 
 from cognitionos.kernel.ids import new_id
 from cognitionos.kernel.principal import Permission
+from cognitionos.platform import idempotency
 from cognitionos.platform.config import Settings
 from cognitionos.platform.http_api import requires_any_key
 
@@ -209,6 +210,34 @@ async def test_a_request_whose_process_died_can_be_taken_over(
 
     assert again.status_code == 201
     assert calls == ["died", "died"]
+
+
+async def test_a_request_that_takes_long_keeps_its_key(
+    client: httpx.AsyncClient, database: TestDatabase, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "RENEW_S", 0.02)
+    gate.clear()
+    first = asyncio.create_task(client.post("/test/slow", json={"name": "long"}, headers=key))
+    await eventually(lambda: calls)
+    _age(database, key, "6 minutes", status=None)
+    await eventually(lambda: _seconds_old(database, key) < idempotency.LEASE_S)
+
+    duplicate = await client.post("/test/slow", json={"name": "long"}, headers=key)
+    gate.set()
+
+    assert duplicate.status_code == 409
+    assert (await first).status_code == 201
+    assert calls == ["long"]
+
+
+def _seconds_old(database: TestDatabase, key: dict[str, str]) -> float:
+    with psycopg.connect(database.admin_url) as connection:
+        found = connection.execute(
+            "SELECT extract(epoch FROM now() - created_at)::float8 FROM idempotency_keys WHERE key = %s",
+            (key["idempotency-key"],),
+        ).fetchone()
+    assert found is not None
+    return float(found[0])
 
 
 def _age(database: TestDatabase, key: dict[str, str], age: str, status: int | None = 201) -> None:

@@ -99,7 +99,7 @@ def test_a_killed_child_is_started_again_and_the_stack_is_ready_again(stack: Run
 
     os.kill(former, signal.SIGKILL)
     successor = replaced(stack, part, former=former)
-    eventually_sync(stack.is_ready, timeout_s=20)
+    eventually_sync(stack.is_ready)
 
     assert is_alive(successor)
     assert "ended (killed by SIGKILL)" in stack.errors.read_text()
@@ -125,7 +125,7 @@ def test_the_next_start_has_key_and_data_and_after_a_sigkill_of_the_supervisor_n
     again.process.kill()
     again.process.wait()
     killed_at = time.monotonic()
-    eventually_sync(lambda: not [pid for pid in family if is_alive(pid)], timeout_s=10)
+    eventually_sync(lambda: not [pid for pid in family if is_alive(pid)])
 
     assert time.monotonic() - killed_at < 5
     assert len(family) > 4
@@ -172,7 +172,7 @@ def test_sigterm_in_the_middle_of_a_start_leaves_nothing_behind(data_dir: Path) 
         text=True,
         env=clean_environment(),
     )
-    eventually_sync((target / "logs" / "worker.log").exists, timeout_s=20)
+    eventually_sync((target / "logs" / "worker.log").exists)
     family = descendants(starting.pid)
 
     starting.terminate()

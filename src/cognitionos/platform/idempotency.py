@@ -1,10 +1,14 @@
 """`Idempotency-Key` on POSTs: the first answer is kept for a day and given again to whoever repeats the request.
 
-Kept per tenant, route and key, with a hash of the body. A request that is still under way is a conflict; one whose
-process died is taken over after `LEASE_S`. Not kept: refusals (nothing was done, so a repeated request is judged
-anew), 5xx, streams, and answers that show a secret once (routes with `opt=shows_secret()` refuse the header instead).
+Kept per tenant, route and key, with a hash of the body. A request that is still under way is a conflict; its process
+renews its claim, and one whose process died is taken over after `LEASE_S`. Not kept: refusals (nothing was done, so a
+repeated request is judged anew), 5xx, streams, answers above `LARGEST_ANSWER`, and those that show a secret once
+(routes with `opt=shows_secret()` refuse the header instead).
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -16,20 +20,22 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from psycopg.types.json import Jsonb
 
-from cognitionos.kernel.errors import Conflict, Invalid
+from cognitionos.kernel.errors import Conflict, Invalid, Unavailable
 from cognitionos.kernel.principal import Principal
 from cognitionos.platform.crypto import fingerprint
 from cognitionos.platform.database import Database
 from cognitionos.platform.http_api import PUBLIC
 from cognitionos.platform.http_body import again, read_body
 
-LEASE_S = 300
+LEASE_S = 30
+RENEW_S = LEASE_S / 3
 KEEP_HOURS = 24
 RETRY_AFTER_S = 2.0
-LARGEST_ANSWER = 4 * 1024 * 1024
+LARGEST_ANSWER = 16 * 1024 * 1024
 _HEADER = b"idempotency-key"
 _NEVER_KEPT = "answer_never_kept"
-_KEPT_HEADERS = frozenset({b"content-type", b"location"})
+_KEPT_HEADERS = frozenset({b"content-type", b"location", b"request-id"})
+_OUR_HEADERS = b"x-cognitionos-"
 _LONGEST_KEY = 255
 
 _FORGET = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(hours => %s)"
@@ -41,6 +47,7 @@ RETURNING true
 """
 _LOOK = "SELECT body_hash, status, headers, body FROM idempotency_keys WHERE route = %s AND key = %s"
 _KEEP = "UPDATE idempotency_keys SET status = %s, headers = %s, body = %s WHERE route = %s AND key = %s"
+_RENEW = "UPDATE idempotency_keys SET created_at = now() WHERE route = %s AND key = %s AND status IS NULL"
 _FORGET_BELOW = """
 DELETE FROM idempotency_keys
 WHERE starts_with(route, %s) OR (route = %s AND position(%s::bytea IN body) > 0)
@@ -100,6 +107,11 @@ class IdempotencyStore:
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute(_KEEP, (answer.status, headers, answer.body, route, key))
 
+    async def renew(self, tenant_id: UUID, route: str, key: str) -> None:
+        """Say that the request is still being worked on."""
+        async with self._database.transaction(tenant_id) as connection:
+            await connection.execute(_RENEW, (route, key))
+
     async def release(self, tenant_id: UUID, route: str, key: str) -> None:
         """Let the next request with this key run."""
         async with self._database.transaction(tenant_id) as connection:
@@ -139,7 +151,8 @@ class Idempotency(ASGIMiddleware):
             return
         recorder = _Recorder(send)
         try:
-            await next_app(scope, again(body, receive), recorder)
+            async with self._renewed(who.tenant_id, route, key):
+                await next_app(scope, again(body, receive), recorder)
             answer = recorder.answer()
             if answer is not None:
                 await self._store.keep(who.tenant_id, route, key, answer)
@@ -147,6 +160,20 @@ class Idempotency(ASGIMiddleware):
         finally:
             if not recorder.kept:
                 await self._store.release(who.tenant_id, route, key)
+
+    @asynccontextmanager
+    async def _renewed(self, tenant_id: UUID, route: str, key: str) -> AsyncIterator[None]:
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(RENEW_S)
+                with suppress(Unavailable):  # the next time will do
+                    await self._store.renew(tenant_id, route, key)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
 
 
 @dataclass
@@ -173,7 +200,7 @@ class _Recorder:
         if self.is_passing or not self.held or self.held[-1].get("more_body", False):
             return None
         start: Any = self.held[0]
-        headers = [(name, value) for name, value in start["headers"] if name.lower() in _KEPT_HEADERS]
+        headers = [(name, value) for name, value in start["headers"] if _is_kept(name.lower())]
         self.kept = True
         return Answer(status=start["status"], headers=headers, body=b"".join(_bodies(self.held)))
 
@@ -193,6 +220,10 @@ def _may_be_kept(start: Message) -> bool:
         return False
     types = [value for name, value in start["headers"] if name.lower() == b"content-type"]
     return not types or not types[0].startswith(b"text/event-stream")
+
+
+def _is_kept(name: bytes) -> bool:
+    return name in _KEPT_HEADERS or name.startswith(_OUR_HEADERS)
 
 
 def _bodies(messages: list[Message]) -> list[bytes]:

@@ -168,7 +168,7 @@ def killed_at(point: str, ids: dict[str, str], settings: Settings, world: World,
         [sys.executable, "-m", "tests.fakes.agents_crash"],
         input=json.dumps(given).encode(),
         cwd=ROOT,
-        timeout=30,
+        timeout=120,
         check=False,
         capture_output=True,
     )

@@ -160,7 +160,7 @@ async def test_what_a_process_opened_while_redis_was_gone_is_shared_when_it_is_b
         await one.deployments.failed(name)
     alone = name in other.store.known
 
-    await eventually(lambda: name in other.store.known, timeout_s=5)
+    await eventually(lambda: name in other.store.known)
 
     assert not alone
     assert other.store.known[name].state is CircuitState.OPEN

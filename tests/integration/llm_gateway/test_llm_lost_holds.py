@@ -81,9 +81,9 @@ async def test_what_could_not_be_settled_in_time_is_settled_once_the_database_is
         giving_back = asyncio.create_task(store.release(left.row.call_id))
         await asyncio.sleep(0.3)
     await giving_back
-    await eventually(lambda: _sum_of_sweep(store), timeout_s=20)  # would book whatever it does not know of
+    await eventually(lambda: _sum_of_sweep(store))  # would book whatever it does not know of
 
-    await eventually(lambda: _rows(database, caller) == [("ok", 70, False)], timeout_s=20)
+    await eventually(lambda: _rows(database, caller) == [("ok", 70, False)])
     assert _holds(database, caller) == []
 
 

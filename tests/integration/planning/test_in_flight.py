@@ -65,7 +65,7 @@ async def test_a_restart_of_postgresql_and_redis_in_mid_run_loses_and_doubles_no
                 who = a_principal()
                 run_id = await bench.runs.start(who, _graph(), origin=ORIGIN)
                 async with running_loops(bench.engine({"step": step}, lease_s=5.0, sweep_s=0.2)):
-                    await eventually(lambda: len(done) > 40, timeout_s=20)
+                    await eventually(lambda: len(done) > 40)
                     servers.stop()
                     servers.start()
                     assert await eventually(lambda: _ended(bench, who, run_id), timeout_s=40)

@@ -39,7 +39,7 @@ async def ended(bench: Bench, who: Principal, graph: list[TaskSpec], *, of: Any 
             status = await bench.status(who, run_id)
             return status if status in FINAL else None
 
-        return run_id, await eventually(final, timeout_s=20) or ""
+        return run_id, await eventually(final) or ""
 
 
 async def outputs(bench: Bench, who: Principal, run_id: UUID) -> dict[str, Any]:
