@@ -22,7 +22,7 @@ LIMIT_WHERE_NONE_IS_KNOWN = 4096
 FEWEST_USEFUL_TOKENS = 16
 _NO_WINDOW = (
     "how many tokens it is cannot be told from its bytes, and nobody knows how long this model's prompt can get: send "
-    "it as text, or set max_input_tokens by PUT /v1/prices/MODEL"
+    "it as text, or set max_input_tokens (above the prompts from which on it costs more) by PUT /v1/prices/MODEL"
 )
 SOFT_SHARE = 0.8
 HALT_SHARE = 0.95
@@ -238,13 +238,17 @@ def _bound(request: ChatRequest, price: Price, sent: PromptBound, work: ServerWo
 
 
 def _longest(sent: PromptBound, price: Price) -> int:
-    """The prompt tokens of one pass: what the model takes, where what is sent has no bound."""
-    window = price.max_input_tokens
+    """The prompt tokens of one pass: what its bytes allow, and what the model takes where they say nothing.
+
+    What the price says of the model's window never cuts the bytes' bound: such figures are wrong where the model takes
+    longer prompts by now, or at another provider.
+    """
     if sent.beyond is None or price.is_free:
-        return sent.tokens if window is None else min(sent.tokens, window)
+        return sent.tokens
+    window = price.window
     if window is None:
         raise unbounded(sent.beyond, _NO_WINDOW)
-    return window
+    return max(sent.tokens, window)
 
 
 def _lengthened(prompt: int, completion: int, price: Price, work: ServerWork) -> int:
@@ -259,7 +263,8 @@ def _lengthened(prompt: int, completion: int, price: Price, work: ServerWork) ->
     if work.searches and not price.fees.searches:
         raise unbounded("tools", "nobody knows what a search costs with this model: set it by PUT /v1/prices/MODEL")
     if not (work.grows or work.option):
-        return prompt if work.passes == 1 else work.passes * min(prompt + completion, price.max_input_tokens or 2**40)
-    if price.max_input_tokens is None:
+        return prompt if work.passes == 1 else work.passes * (prompt + completion)
+    window = price.window
+    if window is None:
         raise unbounded("model", "nobody knows how long its prompt can get: set it by PUT /v1/prices/MODEL")
-    return work.passes * price.max_input_tokens
+    return work.passes * max(prompt, window)

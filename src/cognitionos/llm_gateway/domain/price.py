@@ -93,6 +93,12 @@ class Rates:
     def _heard_and_seen(self) -> tuple[Decimal | None, ...]:
         return self.cached_audio, self.audio_input, self.image_input
 
+    def or_dearer(self, other: "Rates") -> "Rates":
+        """Rates whose bound is no lower than that of either."""
+        return Rates(
+            input=max(self.dearest_input, other.dearest_input), output=max(self.dearest_output, other.dearest_output)
+        )
+
     def times(self, factor: Decimal) -> "Rates":
         """Every rate multiplied."""
         return Rates(**{name: rate * factor for name in RATES if (rate := getattr(self, name)) is not None})
@@ -131,6 +137,14 @@ class Price:
         """The rates of the usual tier, for short and long prompts."""
         return (self.rates, *(rates for _, rates in self.above))
 
+    @property
+    def window(self) -> int | None:
+        """The longest prompt that the model takes; None where nobody knows: dearer rates that begin only there say that
+        it takes longer ones.
+        """
+        most, last = self.max_input_tokens, self.above[-1][0] if self.above else -1
+        return None if most is None or most <= last else most
+
     def at(self, tier: str | None) -> "Price":
         """The price at a service tier; one without a price of its own costs as usual."""
         if tier is None or not self.tiers:
@@ -138,11 +152,18 @@ class Price:
         return self.tiers.get(tier) or self.tiers.get(tier.partition("+")[2]) or self
 
     def narrowed(self, tier: str | None, *, words_only: bool) -> "Price":
-        """What bounds a call that asks for `tier`: the usual price bounds a cheaper one, which it may not get."""
-        price = self.at(tier)
-        if price.rates.dearest_output < self.rates.dearest_output or price.rates.input < self.rates.input:
-            price = self
-        return price.words_only or price if words_only else price
+        """What bounds a call that asks for `tier`, which it may not get: of each rate the dearer one."""
+        usual, asked = self, self.at(tier)
+        if words_only:
+            usual, asked = usual.words_only or usual, asked.words_only or asked
+        if asked is usual:
+            return usual
+        steps = sorted({threshold for price in (usual, asked) for threshold, _ in price.above})
+        return replaced(
+            usual,
+            rates=usual.rates.or_dearer(asked.rates),
+            above=tuple((step, usual.rates_for(step + 1).or_dearer(asked.rates_for(step + 1))) for step in steps),
+        )
 
     def cost(self, usage: Usage) -> int:
         """Nano-dollars for `usage`, rounded half-up."""

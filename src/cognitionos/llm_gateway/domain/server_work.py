@@ -19,12 +19,22 @@ _CLIENTS = ("function", "custom", "bash_", "text_editor_", "memory_", "computer_
 _SEARCH, _FETCH, _FIND_TOOLS, _REMOTE = "web_search_", "web_fetch_", "tool_search_tool_", "mcp_toolset"
 _ONE_PASS_A_USE = frozenset({"web_search_20250305", "web_fetch_20250910"})
 """Later ones run code between their uses."""
+_LIFTS = "it may lift or replace the limit of the answer"
+_OTHER_MODEL = "the provider may have another model answer, at another price"
 _NO_BOUND: Mapping[str, str] = {
     "plugins": "nobody says what its plugins cost",
     "search_parameters": "nobody says how many sources are paid for",
-    "fallbacks": "the provider may have another model answer, at another price",
+    "enable_search": "nobody says how many searches are paid for",
+    "chat_template": "it makes any prompt of what is sent",
+    "use_beam_search": "nobody says how many answers are made for the one that is given",
+    "num_beams": "nobody says how many answers are made for the one that is given",
+    **dict.fromkeys(("fallbacks", "fallback_models", "models", "preset"), _OTHER_MODEL),
+    **dict.fromkeys(("n_predict", "num_predict", "max_new_tokens", "max_length", "max_output_tokens"), _LIFTS),
+    **dict.fromkeys(("max_tokens_to_sample", "max_gen_len", "min_tokens", "min_new_tokens", "min_length"), _LIFTS),
+    **dict.fromkeys(("options", "extra_body", "generation_config", "generationConfig"), _LIFTS),
 }
-_NOT_ASKED: tuple[Any, ...] = (None, [])
+"""Fields of one server or another: OpenRouter, xAI, Qwen, llama.cpp, vLLM, SGLang, Ollama, Gemini's."""
+_NOT_ASKED: tuple[Any, ...] = (None, False, "", [], {})
 _FIELDS = frozenset({SEARCH_OPTIONS, "mcp_servers", "context_management", *_NO_BOUND})
 
 
