@@ -23,6 +23,7 @@ from tests.waiting import eventually
 
 import cognitionos
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox, SandboxResult
+from cognitionos.agents.infrastructure.sandbox_workspace import remove_tree
 
 SECRET = "only-the-parent-knows"
 PATIENT = "import socket\nsocket.setdefaulttimeout(2)\n"
@@ -403,3 +404,20 @@ async def test_attacks_at_the_same_time_do_not_help_each_other(sandbox: PythonSa
     results = await asyncio.gather(*(attack(place) for place in places))
 
     assert {result.stdout for result in results} == {""}
+
+
+DEEP = "import os\nfor _ in range(2200):\n    os.mkdir('d'); os.chdir('d')"
+LONG = (
+    "import os\nfor _ in range(18):\n    os.mkdir('d' * 250); os.chdir('d' * 250)\nopen('hidden', 'wb').write(bytes(9))"
+)
+
+
+@pytest.mark.parametrize("code", [DEEP, LONG])
+async def test_what_cannot_be_counted_is_too_much_and_can_be_removed(
+    sandbox: PythonSandbox, workspace: Path, code: str
+) -> None:
+    result = await sandbox.run(code, workspace=workspace)
+
+    assert result.error is not None
+    await asyncio.to_thread(remove_tree, workspace)
+    assert not await asyncio.to_thread(workspace.exists)

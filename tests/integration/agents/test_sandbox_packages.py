@@ -106,6 +106,16 @@ async def test_another_tenant_has_no_package_of_it(python: PythonTool) -> None:
     assert await packages.of(new_id()) == []
 
 
+async def test_code_that_digs_deep_leaves_nothing_and_the_next_runs(python: PythonTool) -> None:
+    dig = "import os\nfor _ in range(2200):\n    os.mkdir('d'); os.chdir('d')"
+
+    told = await outputs(python, new_id(), dig, "print('and on')")
+
+    assert "error" in told[0]
+    assert "and on" in told[1]
+    assert not [*python.root.iterdir()]
+
+
 async def test_a_package_is_replaced_and_taken_away(database: Database, tmp_path: Path) -> None:
     packages, tenant_id = SandboxPackages(database, tmp_path / "packages"), new_id()
     old, new = a_wheel(), a_wheel(**{"greeter.py": b""})
@@ -119,6 +129,17 @@ async def test_a_package_is_replaced_and_taken_away(database: Database, tmp_path
     assert await packages.places(tenant_id) == []
     with pytest.raises(PackageNotFound):
         await packages.delete(tenant_id, "greeter")
+
+
+def a_broken(*, encrypted: bool) -> bytes:
+    """A wheel with a file whose content is not what its checksum says, or is said to be encrypted."""
+    made = bytearray(a_wheel())
+    at = made.rindex(b"PK\x01\x02")
+    if encrypted:
+        made[at + 8] |= 1
+    else:
+        made[made.index(b"hello ")] ^= 1
+    return bytes(made)
 
 
 def a_link() -> bytes:
@@ -145,10 +166,16 @@ def a_link() -> bytes:
         (NAME, a_wheel(**{"evil.pth": b"import os"})),
         (NAME, a_wheel(**{f"f{number}.py": b"" for number in range(5_001)})),
         (NAME, a_link()),
+        (NAME, a_broken(encrypted=False)),
+        (NAME, a_broken(encrypted=True)),
+        (NAME, a_wheel(**{"greeter": b"", "greeter/__init__.py": b""})),
+        (NAME, a_wheel(**{"greeter/__init__.py": b"", "greeter": b""})),
+        (NAME, a_wheel(**{f"{'x' * 300}.py": b""})),
+        (NAME, a_wheel(**{f"{'d/' * 1000}x.py": b""})),
     ],
 )
 def test_what_is_not_a_pure_wheel_is_refused(file_name: str, content: bytes) -> None:
-    with pytest.raises(BadPackage):
+    with pytest.raises(BadPackage, match=r"refused: .{10,}"):
         checked(file_name, sha256(content), content)
 
 

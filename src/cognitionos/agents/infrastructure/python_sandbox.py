@@ -8,7 +8,6 @@ import asyncio
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 import tempfile
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from cognitionos.agents.infrastructure.sandbox_workspace import (
     SandboxFile,
     can_be_reached_by_others,
     hand_over,
+    remove_tree,
     take_inventory,
 )
 from cognitionos.kernel.errors import Invalid, Unavailable
@@ -128,7 +128,7 @@ class PythonSandbox:
         while self._idle:
             await self._idle.popleft().close()
         if self._cache is not None and self.state_directory is None:
-            await asyncio.to_thread(shutil.rmtree, self._cache, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, self._cache)
         self._cache = None
 
     async def run(
@@ -254,7 +254,7 @@ class PythonSandbox:
         except OSError as error:
             return str(error)
         finally:
-            await asyncio.to_thread(shutil.rmtree, workspace, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, workspace)
         if outcome.stdout == "42\n" and outcome.error is None:
             return None
         return outcome.refused or outcome.error or "the probe gave a wrong answer"

@@ -6,7 +6,6 @@ commit of its step (of two that wrote the same name, the later one stands).
 
 import asyncio
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileChang
 from cognitionos.agents.infrastructure.file_tools import WorkspaceFiles
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox, SandboxResult
 from cognitionos.agents.infrastructure.sandbox_packages import no_packages
+from cognitionos.agents.infrastructure.sandbox_workspace import remove_tree
 from cognitionos.agents.infrastructure.workspace_store import PostgresFiles
 from cognitionos.kernel.errors import DomainError
 from cognitionos.kernel.json_text import read_json
@@ -88,7 +88,7 @@ class PythonTool:
             )
             changes, notes = await asyncio.to_thread(_collect, place, before, result)
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
+            await asyncio.shield(asyncio.to_thread(remove_tree, place))
         return ToolAnswer(content=_told(result, changes, notes), changes=changes, is_error=result.error is not None)
 
     async def _open_once(self) -> None:
@@ -170,4 +170,4 @@ def _sweep(root: Path) -> None:
         for place in root.glob("call-*"):
             with suppress(OSError):
                 if time.time() - place.stat().st_mtime > _LEFT_BEHIND_S:
-                    shutil.rmtree(place, ignore_errors=True)
+                    remove_tree(place)

@@ -8,10 +8,10 @@ import asyncio
 import hashlib
 import io
 import re
-import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from cognitionos.agents.infrastructure.sandbox_workspace import MAX_DEPTH, remove_tree
 from cognitionos.kernel.errors import Invalid, LimitExceeded, NotFound
 from cognitionos.platform.database import Database
 
@@ -126,7 +127,7 @@ class SandboxPackages:
             row = await (await connection.execute(query, (package.name, package.sha256))).fetchone()
         if row is None:
             raise PackageNotFound(f"The package '{package.name}' was changed just now.")
-        await asyncio.to_thread(_unpacked, bytes(row[0]), package, place)
+        await asyncio.to_thread(_unpacked, bytes(row[0]), place)
 
 
 def checked(file_name: str, sha256: str, content: bytes) -> tuple[str, str]:
@@ -138,13 +139,21 @@ def checked(file_name: str, sha256: str, content: bytes) -> tuple[str, str]:
         raise _bad("content_base64", f"it has more than {MOST_BYTES} bytes")
     if hashlib.sha256(content).hexdigest() != sha256.lower():
         raise _bad("sha256", "the content has another hash")
+    with tempfile.TemporaryDirectory() as place:
+        _extract(content, Path(place))
+    return re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"]
+
+
+def _extract(content: bytes, into: Path) -> None:
+    """Unpack a wheel that may be used. Raises `BadPackage` for another, and for one that cannot be unpacked."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as wheel:
             _check_entries(wheel)
             _check_purity(wheel)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, KeyError, ValueError) as error:
-        raise _bad("content_base64", f"it is no wheel ({type(error).__name__})") from error
-    return re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"]
+            wheel.extractall(into)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, KeyError, ValueError, OSError) as error:
+        reason = f"it is no wheel, or one that cannot be unpacked ({type(error).__name__}: {error})"
+        raise _bad("content_base64", reason[:300]) from error
 
 
 def _check_entries(wheel: zipfile.ZipFile) -> None:
@@ -156,6 +165,8 @@ def _check_entries(wheel: zipfile.ZipFile) -> None:
         mode = each.external_attr >> 16
         if path.is_absolute() or ".." in path.parts or "\\" in each.filename or "\x00" in each.filename:
             raise _bad("content_base64", "a file of it leads out of it")
+        if len(path.parts) > MAX_DEPTH:
+            raise _bad("content_base64", f"a file of it is more than {MAX_DEPTH} directories deep")
         if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
             raise _bad("content_base64", "it holds something that is neither a file nor a directory")
         if path.suffix.lower() in _COMPILED or ".so." in path.name:
@@ -171,21 +182,19 @@ def _check_purity(wheel: zipfile.ZipFile) -> None:
         raise _bad("content_base64", "it says of itself that it is not pure")
 
 
-def _unpacked(content: bytes, package: PackageRow, place: Path) -> None:
+def _unpacked(content: bytes, place: Path) -> None:
     """Unpack beside `place` and put it there in one step; whoever is second throws his away."""
-    checked(package.file_name, package.sha256, content)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.parent.chmod(0o755)
     beside = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as wheel:
-            wheel.extractall(beside)
+        _extract(content, beside)
         for each in (beside, *beside.rglob("*")):
             each.chmod(0o755 if each.is_dir() else 0o644)
         with suppress(OSError):
             beside.rename(place)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        remove_tree(beside)
 
 
 def _bad(field: str, reason: str) -> BadPackage:

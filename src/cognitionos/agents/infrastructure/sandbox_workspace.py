@@ -1,10 +1,14 @@
 """Size and content of a run's workspace, seen from outside while code that is not trusted may be changing it."""
 
 import os
+import shutil
+import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_ENTRIES = 10_000
+MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +21,14 @@ class SandboxFile:
 
 @dataclass(slots=True)
 class Inventory:
-    """What a workspace holds: apparent size, number of entries, and per file what tells a change."""
+    """What a workspace holds: apparent size, number of entries, and per file what tells a change.
+
+    `unseen` says why not all of it was looked at: what cannot be seen cannot be counted.
+    """
 
     total_bytes: int = 0
     entries: int = 0
+    unseen: str | None = None
     files: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def excess(self, max_bytes: int) -> str | None:
@@ -29,7 +37,7 @@ class Inventory:
             return f"the workspace holds {self.total_bytes} bytes, {max_bytes} are allowed"
         if self.entries > MAX_ENTRIES:
             return f"the workspace holds more than {MAX_ENTRIES} files and directories"
-        return None
+        return self.unseen
 
     def changed_since(self, before: "Inventory") -> tuple[SandboxFile, ...]:
         """The files that are new or different, in the order of their paths."""
@@ -43,12 +51,17 @@ def take_inventory(root: Path) -> Inventory:
     waiting = [(str(root), "")]
     while waiting and found.entries <= MAX_ENTRIES:
         place, prefix = waiting.pop()
+        if prefix.count("/") > MAX_DEPTH:
+            found.unseen = f"the workspace has directories more than {MAX_DEPTH} deep"
+            continue
         try:
             with os.scandir(place) as entries:
                 for entry in entries:
                     _count(entry, prefix + entry.name, found, waiting)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             continue  # removed, or no longer a directory
+        except OSError as error:
+            found.unseen = f"the workspace has a directory that cannot be looked into ({error.strerror})"
     return found
 
 
@@ -57,9 +70,19 @@ def _count(entry: os.DirEntry[str], name: str, found: Inventory, waiting: list[t
     if entry.is_dir(follow_symlinks=False):
         waiting.append((entry.path, f"{name}/"))
     elif entry.is_file(follow_symlinks=False):
-        state = entry.stat(follow_symlinks=False)
-        found.total_bytes += state.st_size
-        found.files[name] = (state.st_size, state.st_mtime_ns, state.st_ino)
+        with suppress(FileNotFoundError):
+            state = entry.stat(follow_symlinks=False)
+            found.total_bytes += state.st_size
+            found.files[name] = (state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+def remove_tree(root: Path) -> None:
+    """Remove `root` and all in it, however deep and whatever rights its directories have; never raises."""
+    with suppress(OSError, RecursionError):
+        shutil.rmtree(root)  # on Python 3.11 it calls itself, and keeps a file open, at each level
+    if root.exists():
+        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*command, "--", str(root)], check=False, capture_output=True)  # noqa: S603 - all ours
 
 
 def can_be_reached_by_others(path: Path) -> bool:
