@@ -222,6 +222,7 @@ _LINES: dict[str, Line] = {
     "task.succeeded": lambda _: ("+", "green", "done"),
     "task.failed": lambda data: ("x", "red", f"failed: {_failure(data)}"),
     "task.retrying": lambda data: ("~", "yellow", f"again after: {_failure(data)}"),
+    "task.paused": lambda _: ("~", "yellow", "held"),
     "task.taken_over": lambda _: ("~", "yellow", "its worker gave no sign of life: taken over"),
     "agent.resumed": lambda _: ("~", "yellow", "taken over, goes on from its journal"),
     "agent.answered": _answered,

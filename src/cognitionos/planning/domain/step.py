@@ -133,8 +133,9 @@ class Step:
                 self.events.append(RunEvent(kind="task.started", task_key=task.key, data=_start(task)))
             case Reported(task=task, kind=kind, data=data):
                 self.events.append(RunEvent(kind=kind, task_key=task.key, data=data))
-                if self.run.status is RunStatus.PAUSED and self.run.stops_now:
+                if self.run.status is RunStatus.PAUSED and self.run.stops_now and task.id not in self.stopped:
                     self.stopped.add(task.id)
+                    self.events.append(RunEvent(kind="task.paused", task_key=task.key))
             case Ended(task=task, outcome=Succeeded() as outcome):
                 self._succeeded(task, outcome)
             case Ended(task=task, outcome=Retrying() as outcome):

@@ -7,7 +7,6 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from cognitionos.planning.domain.run import Run
-from cognitionos.planning.infrastructure import run_rows
 from cognitionos.planning.infrastructure.rows import uuid_array
 
 Connection = AsyncConnection[Any]
@@ -17,7 +16,6 @@ WITH RECURSIVE below AS (
   SELECT id FROM runs WHERE parent_run_id = %s UNION ALL SELECT r.id FROM below b JOIN runs r ON r.parent_run_id = b.id
 ) SELECT id FROM below ORDER BY id
 """
-_RELEASE = "UPDATE tasks SET status = 'ready' WHERE run_id = %s AND status = 'paused'"
 # not what was collected, nor what another plan has replaced
 _BADLY = """a.status IN ('failed', 'cancelled') AND NOT (
   a.spec -> '$state' ? 'collect'
@@ -67,20 +65,9 @@ UPDATE approvals SET key = key || '/' || id WHERE task_id = ANY(%s::uuid[]) AND 
 """
 
 
-async def pause_tasks(connection: Connection, run: Run) -> None:
-    """Hold what is ready. Waits for whoever takes or gives back a task of the run at this moment."""
-    await run_rows.lock_open_tasks(connection, run)
-    await run_rows.hold_ready_tasks(connection, run)
-
-
 async def nested(connection: Connection, run_id: UUID) -> list[UUID]:
     """The runs below this one, in id order: each comes after the one that started it."""
     return [row[0] for row in await (await connection.execute(_NESTED, (run_id,))).fetchall()]
-
-
-async def release_tasks(connection: Connection, run: Run) -> None:
-    """What was held is ready, when its back-off is over."""
-    await connection.execute(_RELEASE, (run.id,))
 
 
 async def ended_badly(connection: Connection, run_id: UUID) -> list[tuple[UUID, int]]:

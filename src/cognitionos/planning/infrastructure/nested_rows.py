@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from cognitionos.planning.domain.run import Run
-from cognitionos.planning.infrastructure import parking_rows, run_rows
+from cognitionos.planning.infrastructure import open_tasks, parking_rows, run_rows
 from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of, uuid_array
 
 _BELOW = f"""
@@ -45,7 +45,7 @@ async def _cancel(connection: AsyncConnection[Any], run: Run, tasks: str | None,
     nested = [run_of(row) for row in await cursor.fetchall()]
     for each in nested:
         events = each.cancel(now)
-        await run_rows.cancel_open_tasks(connection, each)
+        await open_tasks.cancel(connection, each)
         await run_rows.append_events(connection, each, events, at=now)
         await run_rows.update_run(connection, each)
     await parking_rows.cancel_approvals(connection, [each.id for each in nested])

@@ -14,7 +14,7 @@ from cognitionos.planning.domain.reference import DEADLINE
 from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
 from cognitionos.planning.domain.step import Asked, Nesting, Step
 from cognitionos.planning.domain.task import in_order
-from cognitionos.planning.infrastructure import run_rows
+from cognitionos.planning.infrastructure import open_tasks, run_rows
 from cognitionos.planning.infrastructure.duration_rows import seconds_of
 from cognitionos.planning.infrastructure.rows import jsonb, uuid_array
 
@@ -166,6 +166,7 @@ async def _start_nested(connection: Connection, step: Step, nesting: Nesting) ->
     events = [RunEvent(kind="run.queued", data=data)]
     if parent.status is RunStatus.PAUSED:  # while the task that starts this one was at work
         events += run.pause(stops_now=parent.stops_now)
-        await run_rows.hold_ready_tasks(connection, run)
     await run_rows.append_events(connection, run, events, at=step.now)
+    if run.status is RunStatus.PAUSED:
+        await open_tasks.hold(connection, run, at=step.now)
     await run_rows.update_run(connection, run)

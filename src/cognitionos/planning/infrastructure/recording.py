@@ -18,7 +18,7 @@ from cognitionos.planning.application.ports import Compute, Recorded
 from cognitionos.planning.domain.run import Run, RunStatus
 from cognitionos.planning.domain.step import Ended, Entry, Reported, Step, in_taking_order
 from cognitionos.planning.domain.task import Failed
-from cognitionos.planning.infrastructure import nested_rows, parking_rows, run_rows
+from cognitionos.planning.infrastructure import nested_rows, open_tasks, parking_rows, run_rows
 from cognitionos.planning.infrastructure.following import Following
 from cognitionos.planning.infrastructure.rows import RUN_COLUMNS, run_of, uuid_array
 from cognitionos.platform.crash_points import crash_point, declare
@@ -149,6 +149,7 @@ class Recording:
                     crash_point(IN_GRAFT)
                 if not step.run.status.is_final:
                     ready |= await parking_rows.store_parked(self.connection, step)
-            if step.run.status is RunStatus.PAUSED and step.events:
-                await run_rows.hold_ready_tasks(self.connection, step.run)
+            is_held = step.run.status is RunStatus.PAUSED and step.events
+            if is_held and await open_tasks.hold(self.connection, step.run, at=self.now):
+                await run_rows.update_run(self.connection, step.run)
         return ready

@@ -12,7 +12,15 @@ from cognitionos.planning.domain.fork import ForkedTask, OldTask
 from cognitionos.planning.domain.goal import Goal, GoalNotFound
 from cognitionos.planning.domain.run import Run, RunEvent, RunNotFound
 from cognitionos.planning.domain.task import TaskSpec, in_order
-from cognitionos.planning.infrastructure import control_rows, fork_rows, nested_rows, parking_rows, run_rows, tables
+from cognitionos.planning.infrastructure import (
+    control_rows,
+    fork_rows,
+    nested_rows,
+    open_tasks,
+    parking_rows,
+    run_rows,
+    tables,
+)
 from cognitionos.planning.infrastructure.duration_rows import seconds_of
 from cognitionos.planning.infrastructure.schedule_rows import ScheduleRows
 from cognitionos.planning.infrastructure.workflow_rows import WorkflowRows
@@ -92,7 +100,7 @@ class Runs:
         events = run.cancel(now)
         connection = await self._work.connection()
         nested = await nested_rows.cancel_below(connection, run, now)
-        await run_rows.cancel_open_tasks(connection, run)
+        await open_tasks.cancel(connection, run)
         if run.parent_task_id is not None:
             await parking_rows.wake(connection, run.parent_task_id, {})
         await run_rows.append_events(connection, run, events, at=now)
@@ -103,16 +111,17 @@ class Runs:
         """Pause a locked run. Raises `RunAlreadyFinished`."""
         events = run.pause(stops_now=stops_now)
         connection = await self._work.connection()
-        await control_rows.pause_tasks(connection, run)
         await run_rows.append_events(connection, run, events, at=now)
+        await open_tasks.lock(connection, run)  # waits for whoever takes or gives back one of them at this moment
+        await open_tasks.hold(connection, run, at=now)
         await self._work.session.flush()
 
     async def resume(self, run: Run, now: datetime) -> None:
         """Let a locked run go on. Raises `RunNotPaused`."""
         events = run.resume()
         connection = await self._work.connection()
-        await control_rows.release_tasks(connection, run)
         await run_rows.append_events(connection, run, events, at=now)
+        await open_tasks.release(connection, run, at=now)
         await self._work.session.flush()
 
     async def nested(self, run_id: UUID) -> list[UUID]:

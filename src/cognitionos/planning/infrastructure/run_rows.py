@@ -10,6 +10,7 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
 from cognitionos.planning.domain.step import Step
 from cognitionos.planning.domain.task import NewTask
+from cognitionos.planning.infrastructure import open_tasks
 from cognitionos.planning.infrastructure.rows import dumps, jsonb, uuid_array
 
 INLINE_BYTES = 64 * 1024
@@ -55,19 +56,10 @@ UPDATE tasks SET spec = spec || jsonb_build_object('$state', coalesce(spec -> '$
 WHERE id = ANY(%s::uuid[])
 """
 _GRAFTED = "UPDATE tasks SET dependencies = array_replace(dependencies, %s, %s) WHERE id = ANY(%s::uuid[])"
-_LOCK_OPEN = """
-SELECT 1 FROM tasks WHERE run_id = %s AND status IN ('pending', 'ready', 'paused', 'running')
-ORDER BY id FOR NO KEY UPDATE
-"""
-_CANCEL_OPEN = """
-UPDATE tasks SET status = 'cancelled', finished_at = %s, lease_owner = NULL, lease_until = NULL
-WHERE run_id = %s AND status IN ('pending', 'ready', 'paused', 'running')
-"""
 _STOPPED = """
 UPDATE tasks SET status = 'paused', ready_at = now(), attempt = attempt - 1, lease_owner = NULL, lease_until = NULL
 WHERE id = ANY(%s::uuid[])
 """
-_HOLD = "UPDATE tasks SET status = 'paused' WHERE run_id = %s AND status = 'ready'"
 _SKIPPED = """
 UPDATE tasks SET status = 'skipped', pending_deps = 0, finished_at = %s WHERE id = ANY(%s::uuid[])
 """
@@ -103,16 +95,14 @@ async def store_step(connection: Connection, step: Step) -> bool:
         await connection.execute(_FAILED, (jsonb(failure.problem.as_json()), step.now, task_id))
     if step.replaced:
         await connection.execute(_REPLACED, (uuid_array([task_id for task_id, _ in step.replaced]),))
-    if run.status.is_final and run.status is not RunStatus.SUCCEEDED:
-        await cancel_open_tasks(connection, run)
-    else:
+    if not run.status.has_failed:
         await insert_tasks(connection, run, step.new_tasks)
     for grafted in step.grafts:
         feeds = uuid_array(grafted.graft.feeds)
         await connection.execute(_GRAFTED, (grafted.graft.replaces, grafted.result_id, feeds))
     if run.status is RunStatus.RUNNING and run.started_at == step.now and run.goal_id is not None:
         await connection.execute(_GOAL_STARTED, (run.status, run.goal_id))
-    await append_events(connection, run, step.events, at=step.now)
+    await _append_events(connection, step)
     await update_run(connection, run)
     return bool(step.new_tasks)
 
@@ -157,26 +147,22 @@ async def finish_goal(connection: Connection, run: Run) -> str | None:
     return row[0] if row else None
 
 
-async def cancel_open_tasks(connection: Connection, run: Run) -> None:
-    """End every task of `run` that has not ended. Whoever runs one finds its lease gone."""
-    await lock_open_tasks(connection, run)
-    await connection.execute(_CANCEL_OPEN, (run.finished_at, run.id))
-
-
-async def lock_open_tasks(connection: Connection, run: Run) -> None:
-    """Lock every task of `run` that has not ended, in id order as everywhere."""
-    await connection.execute(_LOCK_OPEN, (run.id,))
-
-
-async def hold_ready_tasks(connection: Connection, run: Run) -> None:
-    """Keep what is ready in a paused run from being claimed."""
-    await connection.execute(_HOLD, (run.id,))
-
-
 async def output_of(connection: Connection, task_id: UUID) -> Any:
     """What a task gave."""
     row = await (await connection.execute(_OUTPUT, (task_id,))).fetchone()
     return row[0] if row else None
+
+
+async def _append_events(connection: Connection, step: Step) -> None:
+    """The step's events. A run that fails ends what is open of it; its own end comes last."""
+    run = step.run
+    if run.status.has_failed:
+        end = f"run.{run.status}"
+        await append_events(connection, run, [event for event in step.events if event.kind != end], at=step.now)
+        await open_tasks.cancel(connection, run)
+        await append_events(connection, run, [event for event in step.events if event.kind == end], at=step.now)
+    else:
+        await append_events(connection, run, step.events, at=step.now)
 
 
 async def _store_succeeded(connection: Connection, step: Step) -> None:
