@@ -126,6 +126,25 @@ async def test_a_nested_workflow_must_be_there_in_the_version_named(client: http
     assert made.status_code == 201, made.text
 
 
+async def test_a_fork_s_changes_name_workflows_and_agents_that_are_there(client: httpx.AsyncClient) -> None:
+    await declare(client, "inner-of-fork", {"a": {"kind": "value"}})
+    await declare(client, "outer-of-fork", {"a": nested("inner-of-fork"), "b": {"kind": "value"}})
+    href = (await client.post("/v1/runs", json={"workflow": "outer-of-fork"})).headers["location"]
+    await client.post(f"{href}/cancel")
+
+    refused = [
+        await client.post(f"{href}/fork", json={"changes": {"a": {"workflow": name}}})
+        for name in ("iner", "inner-of-fork@2")
+    ]
+    made = await client.post(f"{href}/fork", json={"changes": {"a": {"workflow": "inner-of-fork@1"}}})
+
+    assert [faults(each) for each in refused] == [
+        {"changes.a.workflow": "there is no workflow 'iner'; declare it first, by POST /v1/workflows"},
+        {"changes.a.workflow": "there is no version 2 of the workflow 'inner-of-fork'; the latest is 1"},
+    ]
+    assert made.status_code == 202, made.text
+
+
 async def test_workflows_that_would_start_each_other_for_ever_are_refused_with_the_circle_named(
     client: httpx.AsyncClient,
 ) -> None:

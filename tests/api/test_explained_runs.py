@@ -85,3 +85,31 @@ async def test_a_budget_of_the_run_itself_counts_from_when_it_was_set(client: ht
     decisions = await explained(client, first["id"])
 
     assert {each["budget_subject"].split(":")[0] for each in decisions} == {"agent_run"}
+
+
+async def test_decisions_are_paged_each_with_its_call_and_the_cost_is_the_run_s(client: httpx.AsyncClient) -> None:
+    ended, _ = await run_of(client, "paged", WRITE)
+    href = f"/v1/runs/{ended['id']}/explain"
+    whole = (await client.get(href)).json()
+
+    first = (await client.get(href, params={"limit": 1})).json()
+    second = (await client.get(href, params={"limit": 1, "cursor": first["next_cursor"]})).json()
+    refused = await client.get(href, params={"limit": 1001})
+
+    assert whole["next_cursor"] is None
+    assert len(whole["decisions"]) == 2
+    assert first["decisions"] + second["decisions"] == whole["decisions"]
+    assert all(each["call"] is not None for each in whole["decisions"])
+    assert second["next_cursor"] is None
+    assert first["cost_usd"] == second["cost_usd"] == whole["cost_usd"]
+    assert Decimal(whole["cost_usd"]) == sum(Decimal(each["call"]["cost_usd"]) for each in whole["decisions"])
+    assert refused.status_code == 400
+
+
+async def test_a_run_that_failed_says_which_prompts_it_used(client: httpx.AsyncClient) -> None:
+    failed = await goal_of(client, "Give up at once")
+
+    run = (await client.get(failed["run_href"])).json()
+
+    assert run["status"] == "failed"
+    assert run["prompts"].keys() == {"planner"}

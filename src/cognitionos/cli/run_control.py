@@ -94,6 +94,8 @@ def explain(args: argparse.Namespace) -> int:
         if each["budget_left_usd"] is not None:
             lines.append(f"    ${each['budget_left_usd']} of the budget of {each['budget_subject']} were left")
         lines += [f"    remembered: {memory}" for memory in each["memories"]]
+    if told["next_cursor"] is not None:
+        lines.append("... and more: --json names the cursor of the next page")
     return say(args, told, "\n".join(lines) or "no model was asked")
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from cognitionos.agents.facade import Agents
 from cognitionos.agents.infrastructure.conversation_store import wake_turn
+from cognitionos.agents.infrastructure.decision_queries import DecisionQueries
 from cognitionos.composition import run_control, scheduling, telling
 from cognitionos.composition.base import Background, Base, Resource
 from cognitionos.composition.memory import CONSOLIDATION
@@ -129,6 +130,7 @@ def _queries(base: Base, *, gateway: Gateway, agents: Agents) -> PlanningQueries
         spent=spent,
         spent_by_runs=ledger.spent_by_runs,
         answered=ledger.answered_in_run,
+        prompts=DecisionQueries(base.database).prompts,
         files=agents.files,
         priced_as=priced_as,
     )

@@ -10,7 +10,6 @@ from cognitionos.agents.domain.structured import json_in
 from cognitionos.agents.domain.tool import clipped
 from cognitionos.platform.database import Database
 
-MOST_DECISIONS = 1000
 _MOST_SHOWN = 1_000
 _GROUNDING = ("draft", "checked", "unsupported")
 _MEMORIES = "## Known from memory\n"
@@ -18,16 +17,21 @@ _DECISIONS = """
 SELECT s.number, r.task_key, s.key, s.role, s.kind, s.content, r.prompts ->> s.role, s.model, s.simulated, s.ended_at,
   r.opening, s.prompt_tokens, s.completion_tokens
 FROM agent_steps s JOIN agent_runs r ON r.id = s.agent_run_id
-WHERE s.run_id = %s AND s.kind <> 'tool' ORDER BY s.number LIMIT %s
+WHERE s.run_id = %s AND s.kind <> 'tool' AND s.number > %s ORDER BY s.number LIMIT %s
+"""
+_PROMPTS = """
+SELECT DISTINCT s.role, r.prompts ->> s.role FROM agent_steps s JOIN agent_runs r ON r.id = s.agent_run_id
+WHERE s.run_id = %s AND s.kind <> 'tool' AND r.prompts ? s.role
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One answer of a model. `call_id` names its row in the ledger; `verdict` is a critic's, `grounding` what a check
-    of claims found, None for others.
+    of claims found, None for others. `number` is its place in the run.
     """
 
+    number: int
     task: str
     step: str
     role: str
@@ -50,17 +54,23 @@ class DecisionQueries:
 
     database: Database
 
-    async def of_run(self, tenant_id: UUID, run_id: UUID) -> list[Decision]:
-        """The first thousand decisions of a run, in order."""
+    async def of_run(self, tenant_id: UUID, run_id: UUID, *, after: int, limit: int) -> list[Decision]:
+        """At most `limit` decisions of a run, in order, after the one with this number."""
         async with self.database.transaction(tenant_id) as connection:
-            rows = await (await connection.execute(_DECISIONS, (run_id, MOST_DECISIONS))).fetchall()
+            rows = await (await connection.execute(_DECISIONS, (run_id, after, limit))).fetchall()
         return [_decision(row) for row in rows]
+
+    async def prompts(self, tenant_id: UUID, run_id: UUID) -> dict[str, str]:
+        """The prompt version of each role that answered in a run, whatever became of its task."""
+        async with self.database.transaction(tenant_id) as connection:
+            return dict(await (await connection.execute(_PROMPTS, (run_id,))).fetchall())
 
 
 def _decision(row: tuple[Any, ...]) -> Decision:
     content = row[5]
     call_id = content.get("call_id")
     return Decision(
+        number=row[0],
         task=row[1],
         step=row[2],
         role=row[3],

@@ -279,6 +279,10 @@ class LedgerQueries:
             raise CallNotFound("There is no such call, or it is not over.")
         return found[0]
 
+    async def called(self, tenant_id: UUID, call_ids: Sequence[UUID]) -> list[CallView]:
+        """Those of these calls that are over, in no order."""
+        return await self._views(tenant_id, f"{_CALLS} WHERE call_id = ANY(%(ids)s)", {"ids": list(call_ids)})
+
     async def export(self, tenant_id: UUID, which: CallFilter, *, until: datetime) -> AsyncGenerator[list[CallView]]:
         """Every call settled before `until`, oldest first, in batches: no connection is held while one is sent."""
         values = which.values() | {"until": until, "most": EXPORT_BATCH}

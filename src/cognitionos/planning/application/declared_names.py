@@ -35,6 +35,13 @@ async def worker_faults(strangers: FindStrangers, tenant_id: UUID, named: Sequen
     return {each.field: told[each.kind][each.name] for each in named if each.name in told[each.kind]}
 
 
+async def workflow_faults(workflows: WorkflowRepository, named: Sequence[Named]) -> dict[str, str]:
+    """Which workflows are not there, by field, with what to do about it."""
+    nested = [each for each in named if each.kind is NamedKind.WORKFLOW]
+    latest = await workflows.latest_of([each.workflow[0] for each in nested]) if nested else {}
+    return {each.field: fault for each in nested if (fault := _missing(each, latest))}
+
+
 async def check_workflows(
     workflows: WorkflowRepository, name: str, version: int, tasks: Mapping[str, DeclaredTask], named: Sequence[Named]
 ) -> None:

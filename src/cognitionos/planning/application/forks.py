@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
-from cognitionos.planning.application.declared_names import FindStrangers, worker_faults
+from cognitionos.planning.application.declared_names import FindStrangers, worker_faults, workflow_faults
 from cognitionos.planning.application.engine import TASKS
 from cognitionos.planning.application.runs import Begin
 from cognitionos.planning.domain.fork import (
@@ -98,6 +98,8 @@ class Forks:
         kinds = {task.key: task.kind for task in tasks}
         named = [name for key, given in start.changes.items() for name in names_of(kinds[key], given, f"changes.{key}")]
         faults = await worker_faults(self.strangers, who.tenant_id, named)
+        async with self.begin(who.tenant_id) as work:
+            faults |= await workflow_faults(work.workflows, named)
         if faults:
             raise InvalidFork("; ".join(f"{at}: {fault}" for at, fault in faults.items()), fields=faults)
 

@@ -3,27 +3,39 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 from litestar import Router, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
-from cognitionos.kernel.money import nanousd, usd_text
+from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Permission
 from cognitionos.planning.domain.run import RunNotFound
 from cognitionos.platform.database import Database
 from cognitionos.platform.http_api import Who, instance, problems, requires
+from cognitionos.platform.paging import Cursor, decode_cursor, page
 
+MOST_DECISIONS = 1000
+Decisive = Annotated[
+    int, QueryParameter(ge=1, le=MOST_DECISIONS, description=f"how many decisions at most, 1 to {MOST_DECISIONS}")
+]
 _BUDGET = "SELECT g.budget_nanousd FROM runs r LEFT JOIN goals g ON g.id = r.goal_id WHERE r.id = %s"
+
+
+class ByNumber(NamedTuple):
+    """Where a page of decisions ended."""
+
+    number: int
 
 
 class Decided(Protocol):
     """One answer of a model, as agents journaled it."""
 
+    @property
+    def number(self) -> int: ...
     @property
     def task(self) -> str: ...
     @property
@@ -90,9 +102,16 @@ class Left(Protocol):
     def left_nanousd(self) -> int: ...
 
 
-Decisions = Callable[[UUID, UUID], Awaitable[Sequence[Decided]]]
-Calls = Callable[[UUID, UUID], Awaitable[Sequence[Paid]]]
-"""What a run (tenant, run) decided, and what it paid for, in order."""
+class Decisions(Protocol):
+    """What a run decided, in order, after the decision of this number."""
+
+    async def __call__(self, tenant_id: UUID, run_id: UUID, *, after: int, limit: int) -> Sequence[Decided]: ...
+
+
+Calls = Callable[[UUID, Sequence[UUID]], Awaitable[Sequence[Paid]]]
+"""The rows of these calls of a tenant."""
+Spent = Callable[[UUID, UUID], Awaitable[int]]
+"""Nano-dollars that all calls of a run (tenant, run) came to."""
 LeftBefore = Callable[[UUID, UUID], Awaitable[Mapping[UUID, Left]]]
 """What was left before each call of a run (tenant, run), by call."""
 
@@ -162,12 +181,13 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
-    """What models decided in a run, in order (the first thousand)."""
+    """What models decided in a run, in order, or a page of it. `cost_usd` is of the whole run."""
 
     run_id: UUID
     budget_usd: str | None
     cost_usd: str
     decisions: list[DecisionView]
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,21 +197,27 @@ class Explanations:
     database: Database
     decisions: Decisions
     calls: Calls
+    spent: Spent
     left_before: LeftBefore
 
-    async def of_run(self, tenant_id: UUID, run_id: UUID) -> ExplanationView:
-        """The run's. Raises `RunNotFound`."""
+    async def of_run(self, tenant_id: UUID, run_id: UUID, *, after: ByNumber | None, limit: int) -> ExplanationView:
+        """A page of the run's. Raises `RunNotFound`."""
         async with self.database.transaction(tenant_id) as connection:
             row = await (await connection.execute(_BUDGET, (run_id,))).fetchone()
         if row is None:
             raise RunNotFound(f"There is no run {run_id}.")
-        decided = await self.decisions(tenant_id, run_id)
-        by_id = {call.call_id: call for call in await self.calls(tenant_id, run_id)}
+        found = await self.decisions(tenant_id, run_id, after=after.number if after else -1, limit=limit + 1)
+        decided = page(found, limit, lambda each: (each.number,))
+        asked = [each.call_id for each in decided.items if each.call_id is not None]
+        by_id = {call.call_id: call for call in await self.calls(tenant_id, asked)}
         left = await self.left_before(tenant_id, run_id)
-        views = [_view(each, by_id, left) for each in decided]
-        spent = sum(nanousd(Decimal(call.cost_usd)) for call in by_id.values() if call.cost_usd is not None)
-        budget = None if row[0] is None else usd_text(row[0])
-        return ExplanationView(run_id=run_id, budget_usd=budget, cost_usd=usd_text(spent), decisions=views)
+        return ExplanationView(
+            run_id=run_id,
+            budget_usd=None if row[0] is None else usd_text(row[0]),
+            cost_usd=usd_text(await self.spent(tenant_id, run_id)),
+            decisions=[_view(each, by_id, left) for each in decided.items],
+            next_cursor=decided.next_cursor,
+        )
 
 
 @get(
@@ -201,9 +227,16 @@ class Explanations:
     tags=["runs"],
     responses=problems(404),
 )
-async def explain_run(run_id: FromPath[UUID], explanations: NamedDependency[Explanations], who: Who) -> ExplanationView:
+async def explain_run(
+    run_id: FromPath[UUID],
+    explanations: NamedDependency[Explanations],
+    who: Who,
+    cursor: Cursor = None,
+    limit: Decisive = MOST_DECISIONS,
+) -> ExplanationView:
     """Which model answered what and why it was asked, with which prompt and memories, at what cost, judged how."""
-    return await explanations.of_run(who.tenant_id, run_id)
+    after = decode_cursor(cursor, ByNumber)
+    return await explanations.of_run(who.tenant_id, run_id, after=after, limit=limit)
 
 
 def routes(explanations: Explanations) -> Router:

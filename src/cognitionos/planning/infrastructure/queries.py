@@ -1,6 +1,6 @@
 """Reads, straight to what is shown."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
@@ -52,6 +52,8 @@ class Answered(Protocol):
 
 
 AnsweredInRun = Callable[[UUID, UUID], Awaitable[Answered]]
+PromptsOfRun = Callable[[UUID, UUID], Awaitable[Mapping[str, str]]]
+"""The prompt version of each role that answered in a run, those of failed tasks too."""
 PricedAs = Callable[[int, int], tuple[str, int] | None]
 """What prompt and completion tokens would have cost on a priced model: its name and nano-dollars."""
 
@@ -142,6 +144,7 @@ class PlanningQueries:
     spent: Spent
     spent_by_runs: SpentByRuns
     answered: AnsweredInRun
+    prompts: PromptsOfRun
     files: Files
     priced_as: PricedAs
 
@@ -182,7 +185,7 @@ class PlanningQueries:
             found = await _rows(connection, _RUN, (run_id,))
             if not found:
                 raise RunNotFound(f"There is no run {run_id}.")
-            prompts = await _rows(connection, _PROMPTS, (run_id,))
+            reused = await _rows(connection, _PROMPTS, (run_id,))
             counts = await _rows(connection, _COUNTS, (run_id,))
             below = await nested(connection, run_id)
         goal_id = found[0]["goal_id"]
@@ -190,6 +193,7 @@ class PlanningQueries:
             cost = await self._cost(tenant_id, goal_id, below)
         else:  # of its calls: a budget of its own may be younger than it, and start anew every day
             cost = await self.spent_by_runs(tenant_id, [run_id, *below])
+        prompts = {each["key"]: each["value"] for each in reused} | dict(await self.prompts(tenant_id, run_id))
         return _run_view(found[0], await self.answered(tenant_id, run_id), prompts, counts, cost)
 
     async def _cost(self, tenant_id: UUID, goal_id: UUID, below: Sequence[UUID]) -> int:
@@ -284,7 +288,7 @@ def _goal_view(
 def _run_view(
     row: dict[str, Any],
     models: Answered,
-    prompts: Sequence[dict[str, Any]],
+    prompts: dict[str, str],
     counts: Sequence[dict[str, Any]],
     cost_nanousd: int,
 ) -> RunView:
@@ -307,7 +311,7 @@ def _run_view(
         cost_usd=usd_text(cost_nanousd),
         models=models.models,
         simulated=models.simulated,
-        prompts={each["key"]: each["value"] for each in prompts},
+        prompts=prompts,
         last_seq=row["last_seq"],
         created_at=row["created_at"],
         started_at=row["started_at"],
