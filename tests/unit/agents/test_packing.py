@@ -4,6 +4,7 @@ what is left out says so. For three sizes of models.
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -106,6 +107,6 @@ def test_a_conversation_keeps_its_last_message_whole(limit: int, sizes: list[tup
     assert "m" * last in shown[-1]["content"]
     assert shown[-1]["role"] == "user"
     roles = [message["role"] for message in shown[1:]]
-    assert all(a != b for a, b in zip(roles, roles[1:], strict=False))
+    assert all(a != b for a, b in pairwise(roles))
     if len(shown) < 2 + 2 * len(earlier):
         assert "shortened to fit" in json.dumps(shown)

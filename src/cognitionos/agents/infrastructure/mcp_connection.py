@@ -152,12 +152,10 @@ def stdio_client(command: str, args: Sequence[str], env: Mapping[str, str], word
     async def opened() -> AsyncIterator[Any]:
         await _imported()
         from mcp.client.client import Client
-        from mcp.client.stdio import StdioServerParameters
-        from mcp.client.stdio import stdio_client as stdio
 
-        given = StdioServerParameters(command=command, args=list(args), env=dict(env))
-        async with words.listening() as errlog, Client(stdio(given, errlog=errlog), cache=None) as client:
-            errlog.close()  # it is the process's now: with the process it ends
+        from cognitionos.agents.infrastructure.mcp_pipes import piped
+
+        async with Client(piped(command, args, env, words=words, most_bytes=MOST_BYTES), cache=None) as client:
             yield client
 
     return opened

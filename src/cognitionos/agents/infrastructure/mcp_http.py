@@ -9,7 +9,12 @@ from ipaddress import ip_address
 
 import httpx2
 
+from cognitionos.agents.infrastructure.mcp_pace import A_MESSAGE, Pace
 from cognitionos.platform.http_address import AllowedHosts, Resolve, is_public
+
+A_STREAM = 64 * 1024
+LINES = 3
+"""Of an event, at least: its data, its name or number, and an empty one."""
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
@@ -19,10 +24,13 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._allowed = allowed
         self._resolve = resolve
         self._most_bytes = most_bytes
+        self._pace = Pace()
         self._inner = httpx2.AsyncHTTPTransport(trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send it to a tested address. Raises `httpx2.ConnectError` where there is none."""
+        if request.method == "GET":  # a stream opened again and again, as often as the server has it so
+            await self._pace.take(A_STREAM)
         host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
         address = await self._tested(host, port)
         there = httpx2.Request(
@@ -37,7 +45,9 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         if packed != "identity":
             await response.aclose()
             raise httpx2.DecodingError(f"the answer is packed as {packed!r}, which was not asked for", request=request)
-        if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            response.stream = _Paced(response.stream, self._pace)
+        else:
             response.stream = _Capped(response.stream, self._most_bytes)
         return response
 
@@ -61,6 +71,25 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         if not found or (not self._allowed.has_name(host, port) and not all(map(is_public, found))):
             raise httpx2.ConnectError(f"{host} leads to no public address")
         return found[0]
+
+
+class _Paced(httpx2.AsyncByteStream):
+    """Events as they come, unless they come too fast; each is bounded by the SDK."""
+
+    def __init__(self, stream: httpx2.SyncByteStream | httpx2.AsyncByteStream, pace: Pace) -> None:
+        self._stream = stream
+        self._pace = pace
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if not isinstance(self._stream, httpx2.AsyncByteStream):
+            raise httpx2.StreamError("the answer is no stream")
+        async for chunk in self._stream:
+            await self._pace.take(len(chunk) + A_MESSAGE * (chunk.count(b"\n") + chunk.count(b"\r")) // LINES)
+            yield chunk
+
+    async def aclose(self) -> None:
+        if isinstance(self._stream, httpx2.AsyncByteStream):
+            await self._stream.aclose()
 
 
 class _Capped(httpx2.AsyncByteStream):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from cognitionos.agents.domain.tool import Effect, clipped
+from cognitionos.agents.domain.tool import Effect, ToolSpec, clipped
 from cognitionos.kernel.json_schema import form_faults
 
 MOST_TOOLS = 200
@@ -30,6 +30,7 @@ def offered(tools: Iterable[Any]) -> tuple[list[dict[str, Any]], dict[str, str]]
     """The tools (of the SDK) as they are stored, and why others are refused, by name."""
     kept: dict[str, dict[str, Any]] = {}
     refused: dict[str, str] = {}
+    known_as: dict[str, str] = {}
     for each in tools:
         name = str(each.name)[:200]
         try:
@@ -37,6 +38,9 @@ def offered(tools: Iterable[Any]) -> tuple[list[dict[str, Any]], dict[str, str]]
                 raise BadSchema("its name is not of letters, digits, '_', '.', '/' and '-'")
             if len(kept) >= MOST_TOOLS:
                 raise BadSchema(f"a server may have {MOST_TOOLS} tools")
+            told = ToolSpec(name=name, description="", parameters={}).wire_name
+            if known_as.setdefault(told, name) != name:
+                raise BadSchema(f"models would take it for '{known_as[told]}'")
             kept[name] = {
                 "name": name,
                 "description": clipped(each.description or each.title or name, _DESCRIPTION),

@@ -143,6 +143,8 @@ class ToolAdmin:
     ) -> ServerRow:
         if _checked(name) in RESERVED:
             raise _refused("name", f"'{name}' is ours")
+        if "__" in name:
+            raise _refused("name", "'__' parts a server's name from its tool's, to models")
         about = server_about(tenant_id, name, address)
         given = {
             **values,
