@@ -1,7 +1,8 @@
 """Streams that follow an identical one, over fakes: what each of them hears, whatever the first one's client does."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import gc
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +12,10 @@ from tests.fakes.llm_gateway_provider import ScriptedProvider
 from tests.unit.llm_gateway.test_llm_steps import CALLER, COST, Bench
 from tests.waiting import eventually
 
+from cognitionos.llm_gateway.application.flow import Flow
 from cognitionos.llm_gateway.application.listening import Listening
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
+from cognitionos.llm_gateway.application.single_flight import Flight
 from cognitionos.llm_gateway.application.streaming import ChatStream
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage, tool
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, StreamBroken
@@ -102,6 +105,50 @@ async def test_a_client_that_does_not_read_holds_up_nobody(bench: Bench, provide
         (0, COST, "coalesced"),
         (COST, 0, "none"),
     ]
+
+
+def flows() -> int:
+    """How many streams are in memory, those included that nothing but the collector would take out of it."""
+    return sum(isinstance(each, Flow | Flight) for each in gc.get_objects())
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("followed", [False, True])
+async def test_a_stream_that_is_over_leaves_nothing_to_the_collector(
+    bench: Bench, provider: PacedProvider, *, followed: bool
+) -> None:
+    before = flows()
+    provider.say(ROLE, ONE)
+    stream = await bench.streaming.open(CALLER, a_request())
+    following = asyncio.create_task(bench.streaming.open(CALLER, a_request())) if followed else None
+    provider.say(TWO, STOP, None)
+    if following is not None:
+        assert await heard(await following) == "one two"
+    assert await heard(stream) == "one two"
+
+    del stream, following
+
+    assert await eventually(lambda: flows() == before)
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_a_stream_that_is_left_leaves_nothing_to_the_collector(bench: Bench, provider: PacedProvider) -> None:
+    before = flows()
+    provider.say(ROLE, ONE)
+    stream = await bench.streaming.open(CALLER, a_request())
+    await stream.events.aclose()
+
+    del stream
+
+    assert await eventually(lambda: flows() == before)
 
 
 async def test_events_given_together_are_parted_for_who_wants_them_one_by_one(

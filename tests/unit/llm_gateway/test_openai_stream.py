@@ -70,6 +70,7 @@ SHAPES = {
     "a dialect": b'{"choices":[{"index":"0","delta":"words"}]}',
     "an error": ERROR,
     "no JSON": b"oops",
+    "no UTF-8": WORD.replace(b"word", b"w\xffrd"),
     "two in one": WORD + b"," + WORD,
 }
 

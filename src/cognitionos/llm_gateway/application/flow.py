@@ -321,6 +321,7 @@ class Flow:
             self.ticket.close()
             if self._flight is not None:
                 self._flight.over(over)
+                self._flight.stops()
 
     def _row(self, outcome: str) -> Call:
         tally, done = self._tally, self.done

@@ -64,6 +64,7 @@ class Relay:
             self.flight.end(NotShared.FAILED)
             if self._over is None:
                 self.flight.over(Over(broken=LOST))
+            self.flight.stops()
 
     def _give(self, piece: Chunk) -> None:
         self._pieces.append(piece)

@@ -117,6 +117,10 @@ class Flight:
             for feed in tuple(self._feeds):
                 source.joined(feed)
 
+    def stops(self) -> None:
+        """Nothing more comes: let go of the source, which holds the flight; else both wait for the collector."""
+        self._source = None
+
     def join(self, *, pieces: bool) -> Feed:
         """Follow it, from its beginning."""
         feed = Feed(self, pieces)

@@ -134,7 +134,7 @@ def _no_answer(error: aiohttp.ClientError) -> ProviderFailure:
 async def _json(response: Response) -> dict[str, Any]:
     try:
         return decode_object(await response.read())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProviderFailure("the answer is not a JSON object") from error
 
 

@@ -188,7 +188,7 @@ def read_chunk(data: bytes, *, keep_usage: bool, ends: bool = False) -> Chunk:
     except msgspec.ValidationError:  # a dialect: forward it, count it, keep it out of the cache
         beside = _said_in_dialect(data)
         return Chunk(data=data, tokens=1, beside=beside, plain=False, shared=False, ends=ends)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProviderFailure("the stream carries something that is not JSON") from error
     if wire.error is not None:
         raise ProviderFailure(f"the stream ended with an error: {error_text(wire.error)}")
@@ -238,7 +238,7 @@ def read_words(events: Sequence[bytes], *, keep_usage: bool, ends: bool = False)
     count = len(events)
     try:
         wires = _decode_chunks(b"[%b]" % b",".join(events))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None, 0
     if len(wires) != count:
         return None, 0
