@@ -67,6 +67,8 @@ class Upstream:
     abandoned_streams: int = 0
     delay_embeddings_s: float = 0.0
     ignores_dimensions: bool = False
+    embedding_tokens: int | None = None
+    """What it says that embeddings took."""
 
     def then(self, *answers: Say) -> None:
         """Answer with these next."""
@@ -79,6 +81,7 @@ class Upstream:
         self.answered.clear()
         self.headers.clear()
         self.abandoned_streams = 0
+        self.embedding_tokens = None
 
 
 _UPSTREAM: web.AppKey[Upstream] = web.AppKey("upstream", Upstream)
@@ -177,6 +180,7 @@ async def _embeddings(request: web.Request) -> web.StreamResponse:
         shown = packed if body.get("encoding_format") == "base64" else vector
         data.append({"object": "embedding", "index": index, "embedding": shown})
     tokens = sum(len(str(text)) // 4 + 1 for text in texts)
+    tokens = tokens if upstream.embedding_tokens is None else upstream.embedding_tokens
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     upstream.answered.append(body)
     return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})

@@ -1,19 +1,22 @@
-"""Ways past a budget that are none: wrong windows, other servers' fields, dear tiers."""
+"""Ways past a budget that are none: wrong windows, limits that are not sent, other servers' fields, dear tiers, counts
+that cannot be."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from tests.anthropic_upstream import AnthropicUpstream
+from tests.anthropic_upstream import AnthropicUpstream, Tell
 from tests.conftest import Run
 from tests.edge import Caller
-from tests.upstream import Upstream
+from tests.upstream import Say, Upstream
 
-CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 OPENAI, CLAUDE = "openai/nobodys", "anthropic/nobodys"
 SHEET = {"input_usd_per_million": "1000", "output_usd_per_million": "1000"}
+LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +45,23 @@ async def budget(client: httpx.AsyncClient, caller: Caller, limit_usd: str) -> N
     (await client.post("/v1/budgets", json=body)).raise_for_status()
 
 
+async def spent(client: httpx.AsyncClient) -> Decimal:
+    (budget,) = (await client.get("/v1/budgets")).json()["budgets"]
+    assert Decimal(budget["held_usd"]) == 0
+    return Decimal(budget["spent_usd"])
+
+
+async def booked(client: httpx.AsyncClient) -> dict[str, Any]:
+    row: dict[str, Any] = (await client.get("/v1/usage/calls", params={"limit": 1})).json()["items"][0]
+    return row
+
+
 def asking(text: str = "", *, model: str = OPENAI, **fields: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": text or str(uuid4())}]} | fields
+
+
+def used(prompt: Any, completion: Any) -> dict[str, Any]:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": 1}
 
 
 @pytest.mark.parametrize("above", [[], [{"prompt_tokens": 100, "input_usd_per_million": "2000"}]])
@@ -75,6 +93,48 @@ async def test_a_window_at_which_dearer_rates_begin_does_not_bound_what_is_sent_
     assert (refused.status_code, taken.status_code) == (400, 200)
     assert "max_input_tokens" in refused.json()["error"]["message"]
     assert len(claude.calls) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "model"), [(CHAT, OPENAI), (RESPONSES, OPENAI), (CHAT, CLAUDE)])
+async def test_under_a_budget_the_limit_that_is_held_is_sent(
+    client: httpx.AsyncClient,
+    caller: Caller,
+    upstream: Upstream,
+    claude: AnthropicUpstream,
+    path: str,
+    model: str,
+    *,
+    stream: bool,
+) -> None:
+    await priced(client, max_output_tokens=20)
+    body = asking(model=model, stream=stream)
+    if path == RESPONSES:
+        body = {"model": model, "input": str(uuid4()), "stream": stream}
+    without = await client.post(path, json=body | {"temperature": 0.1})
+    await budget(client, caller, "1")
+
+    answer = await client.post(path, json=body)
+
+    assert (without.status_code, answer.status_code) == (200, 200)
+    calls = claude.calls if model == CLAUDE else upstream.calls
+    sent = [[call[name] for name in LIMITS if name in call] for call in calls]
+    assert sent[1] == [20]
+    assert sent[0] == ([4096] if model == CLAUDE else [])  # Anthropic wants one with each call
+    assert "x-cognitionos-limit-lowered" not in answer.headers
+
+
+async def test_a_model_that_answers_as_long_as_it_reads_is_left_room_for_the_prompt(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    await priced(client, max_input_tokens=8000, max_output_tokens=8000)
+    await budget(client, caller, "100")
+
+    answer = await client.post(CHAT, json=asking("word " * 1200))
+
+    (sent,) = [upstream.calls[0][name] for name in LIMITS if name in upstream.calls[0]]
+    assert 1200 * 1.5 < 8000 - sent < 1200 * 2
+    assert answer.headers["x-cognitionos-limit-lowered"] == "true"
 
 
 @pytest.mark.parametrize(
@@ -119,3 +179,64 @@ async def test_a_tier_is_held_at_the_dearer_of_its_rates_and_the_usual_ones(
 
     assert refused.status_code == 429
     assert upstream.calls == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("usage", [used(10**30, 5), used(5, 10**30), used(-5, 5), used(5, -5), used(12.5, 3)])
+async def test_counts_that_cannot_be_are_not_booked_but_estimated(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream, usage: dict[str, Any], *, stream: bool
+) -> None:
+    await priced(client)
+    await budget(client, caller, "10")
+    upstream.then(Say(text="four words are said", usage=usage))
+
+    answer = await client.post(CHAT, json=asking(max_tokens=20, stream=stream))
+
+    assert answer.status_code == 200
+    row = await booked(client)
+    assert row["estimated"]
+    assert 5 <= row["prompt_tokens"] <= 100
+    assert 3 <= row["completion_tokens"] <= 10
+    assert 0 < await spent(client) < Decimal("0.2")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("usage", [(10**15, 5), (5, 10**15), (-5, 5), (5, -5), (12.5, 3)])
+async def test_nor_are_those_in_anthropics_format(
+    client: httpx.AsyncClient, caller: Caller, claude: AnthropicUpstream, usage: tuple[Any, Any], *, stream: bool
+) -> None:
+    await priced(client)
+    await budget(client, caller, "10")
+    claude.then(Tell(text="four words are said", usage={"input_tokens": usage[0], "output_tokens": usage[1]}))
+
+    answer = await client.post(MESSAGES, json=asking(model=CLAUDE, max_tokens=20, stream=stream))
+
+    assert answer.status_code == 200
+    assert (await booked(client))["estimated"]
+    assert 0 < await spent(client) < Decimal("0.2")
+
+
+async def test_nor_are_those_of_embeddings(client: httpx.AsyncClient, caller: Caller, upstream: Upstream) -> None:
+    await priced(client)
+    await budget(client, caller, "10")
+    upstream.embedding_tokens = 10**9
+
+    answer = await client.post("/v1/embeddings", json={"model": OPENAI, "input": "four words are said"})
+
+    assert answer.status_code == 200
+    assert (await booked(client))["estimated"]
+    assert 0 < await spent(client) < Decimal("0.01")
+
+
+async def test_more_than_was_held_is_booked_as_it_is_told_where_it_can_be(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    """A provider that ignores the limit and adds words of its own."""
+    await priced(client)
+    await budget(client, caller, "10")
+    upstream.then(Say(text="x", usage=used(2000, 600)))
+
+    await client.post(CHAT, json=asking(max_tokens=20))
+
+    assert not (await booked(client))["estimated"]
+    assert await spent(client) == Decimal("2.6")

@@ -94,6 +94,9 @@ class MemoryBudgetStore:
             self.sent.add(call_id)
         return call_id in self.holds
 
+    async def counts(self, row: Call) -> bool:
+        return bool(self.holds.get(row.call_id, ([], 0))[0])
+
     async def exhausted(self, tenant_id: UUID, subject: str, period: Period) -> None:
         budget = self.budgets[tenant_id].get((subject, period))
         if budget is not None and budget.is_past(budget.terms.halt or EXHAUSTED_SHARE):

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.errors import DomainError
-from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.call import Resolve, Started
+from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.key_lines import KeyLines, none_earlier
 from cognitionos.llm_gateway.application.ports import BudgetStore, Encode, Monotonic, Observe, Prices, Refused
 from cognitionos.llm_gateway.application.refusals import exhausted, halted, set_price
@@ -19,7 +19,7 @@ from cognitionos.llm_gateway.domain.budget import Exposure, Held, Hold, Period, 
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import CallUnbounded, HoldLost, PriceUnknown
 from cognitionos.llm_gateway.domain.ledger import Call
-from cognitionos.llm_gateway.domain.price import Price, billed
+from cognitionos.llm_gateway.domain.price import Price
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.logging import get_logger
 
@@ -32,49 +32,6 @@ LONGEST_END_S = 15.0
 """So long a process that ends waits for its bills; what is not booked then is, by another's sweep, at its bound."""
 LONGEST_STREAM_S = 3600.0
 """A stream may go on beyond the deadline of its first piece; its hold must not count as abandoned meanwhile."""
-
-
-@value
-class Granted:
-    """A hold in place. `limit` is the completion limit to send upstream (None: the model's own).
-
-    `call` is the call as it goes on: by another route where a budget past its soft share has a cheaper model answer.
-    `queues`: whoever sends it says so first (`Budgets.sends`). `prices` are those of the route's candidates when it was
-    held: it is billed by them, so that its end needs nobody to tell them and no change lifts it above its hold.
-    """
-
-    call: Started
-    limit: int | None
-    lowered: bool
-    amount_nanousd: int | None
-    prices: Sequence[Price | None] = ()
-    queues: bool = False
-    hold: Hold | None = None
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the end of a budget makes the answer another one: shorter, or a cheaper model's."""
-        return self.lowered or self.call.cache_key is None
-
-    def priced(self, row: Call, candidate: Candidate) -> Call:
-        """The row with what the call costs at `candidate`; an estimate never takes more than was held."""
-        cost, priced = billed(self._price(candidate), row.usage)
-        if row.usage.estimated and self.amount_nanousd is not None:
-            cost = min(cost, self.amount_nanousd)
-        return replace(row, cost_nanousd=cost, priced=priced)
-
-    def with_left(self, row: Call, left: Sequence[Candidate], *, prompt: int) -> Call:
-        """The row with `prompt` tokens more for each that was `left` at work, which bills what it was sent at least."""
-        sent = Usage(prompt=prompt, estimated=True)
-        bills = [billed(self._price(candidate), sent) for candidate in left]
-        cost, priced = row.cost_nanousd + sum(cost for cost, _ in bills), all(priced for _, priced in bills)
-        if self.amount_nanousd is not None:
-            cost = max(row.cost_nanousd, min(cost, self.amount_nanousd))
-        usage = replace(row.usage, prompt=row.usage.prompt + prompt * len(left), estimated=True)
-        return replace(row, usage=usage, cost_nanousd=cost, priced=row.priced and priced)
-
-    def _price(self, candidate: Candidate) -> Price | None:
-        return self.prices[self.call.route.candidates.index(candidate)]
 
 
 class NotNeeded(Exception):
@@ -299,12 +256,19 @@ class Budgets:
             downgraded=wish.stays,
             sent=not wish.queues,
         )
-        holding = asyncio.ensure_future(self.store.hold(hold))
+        holding = asyncio.ensure_future(self._take(hold, wish))
         try:
             return await asyncio.shield(holding)
         except BaseException:  # left, or nobody knows whether it is held
             self._spawn(self._give_back(holding, call.call_id))
             raise
+
+    async def _take(self, hold: Hold, wish: "_Wish") -> Held:
+        """Hold it; where nobody set a limit, also find out whether a budget does, whose bound must be sent then."""
+        held = await self.store.hold(hold)
+        if held.granted and wish.has_own_limits:
+            wish.budgeted = await self.store.counts(hold.row)
+        return held
 
     async def _give_back(self, holding: "asyncio.Future[Held]", call_id: UUID) -> None:
         (held,) = await asyncio.gather(holding, return_exceptions=True)
@@ -370,18 +334,28 @@ class _Wish:
     queues: bool = False
     unbounded: CallUnbounded | None = None
     hold: Hold | None = None
+    budgeted: bool = False
 
     @property
     def granted(self) -> Granted:
+        bounds = () if self.bound is None else self.bound.bounds
         return Granted(
             call=self.call,
             limit=self.limit,
-            lowered=self.lowered,
+            lowered=self.lowered or (self.budgeted and any(bound.is_short for bound in bounds)),
             amount_nanousd=self.amount_nanousd,
             prices=self.prices,
+            bounds=bounds,
+            budgeted=self.budgeted,
             queues=self.queues,
             hold=self.hold,
         )
+
+    @property
+    def has_own_limits(self) -> bool:
+        """Whether the limits of models are held that nobody has said."""
+        bounds = () if self.bound is None or self.limit is not None else self.bound.bounds
+        return any(not bound.price.is_free for bound in bounds)
 
     def lowered_to(self, amount_nanousd: int) -> "_Wish | None":
         """The same for at most `amount_nanousd`; None where too little would be left."""

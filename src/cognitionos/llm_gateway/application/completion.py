@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
-from cognitionos.llm_gateway.application.budgets import Budgets, Granted
+from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.cache import NOT_CACHED, AnswerCaches, Ticket
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Prepare, Sent, Started
+from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.paying import Paid, pay
 from cognitionos.llm_gateway.application.ports import Answer, Encode, Monotonic, Provider
 from cognitionos.llm_gateway.domain.answer import (
@@ -177,13 +178,12 @@ class Completion:
 
     async def _from_provider(self, paid: Paid, request: ChatRequest, sent: Sent) -> ChatResult:
         granted, call = paid.granted, paid.granted.call
-        asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
 
         async def ask(provider: Provider, candidate: Candidate) -> Answer:
             await self.budgets.sends(granted)
             sent.count += 1
             try:
-                return await provider.chat(asked, model=candidate.model)
+                return await provider.chat(granted.asked(request, candidate), model=candidate.model)
             except asyncio.CancelledError:
                 sent.left.append(candidate)
                 raise
@@ -213,7 +213,7 @@ class Completion:
     ) -> ChatResult:
         call = granted.call
         wire, candidate = done.value.wire, done.candidate
-        usage = done.value.usage
+        usage = granted.believed(done.value.usage, candidate)
         if usage is None or not usage.completion:
             usage = self._estimate(request, wire, usage)
         row = call.row(

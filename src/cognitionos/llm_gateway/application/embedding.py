@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempts
-from cognitionos.llm_gateway.application.budgets import Budgets, Granted
+from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.call import Resolve, Started
 from cognitionos.llm_gateway.application.embedding_batches import DEADLINE_S, EmbeddingBatches, Share, Wish, estimate
+from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.ports import Monotonic, Provider
 from cognitionos.llm_gateway.domain.chat import Caller, Embeddings, Text, Usage
 from cognitionos.llm_gateway.domain.ledger import EMBEDDING

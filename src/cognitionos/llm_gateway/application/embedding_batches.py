@@ -17,10 +17,14 @@ from uuid import UUID
 
 from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
 from cognitionos.llm_gateway.application.ports import Provider, Vectors
+from cognitionos.llm_gateway.domain.budget import Bound, can_be
 from cognitionos.llm_gateway.domain.chat import Text, Usage
 from cognitionos.llm_gateway.domain.errors import RequestRefused
-from cognitionos.llm_gateway.domain.price import Price
+from cognitionos.llm_gateway.domain.price import FREE, Price
 from cognitionos.llm_gateway.domain.route import Candidate, Route
+from cognitionos.platform.logging import get_logger
+
+log = get_logger(__name__)
 
 WINDOW_S = 0.01
 MOST_AT_ONCE = 4
@@ -155,10 +159,15 @@ class EmbeddingBatches:
         done = await self.attempts.run(first.route, ask, deadline_s=DEADLINE_S)
         price = first.price
         most = [wish.most for wish in wishes]
-        usages = _usages(done.value.usage, most)
+        told = done.value.usage
+        if told is not None and not can_be(
+            told, Bound(price=price or FREE, prompt=sum(most), completion=0, limit=None)
+        ):
+            log.warning("usage_not_believed", model=done.candidate.name, prompt_tokens=told.prompt)
+            told = None
+        usages = _usages(told, most)
         costs: Sequence[int | None] = [None] * len(wishes)
         if price is not None:
-            told = done.value.usage
             costs = split(price.cost(told), most) if told else [price.cost(usage) for usage in usages]
         bounds = pairwise(accumulate((len(wish.texts) for wish in wishes), initial=0))
         return [

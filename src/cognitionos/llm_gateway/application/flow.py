@@ -7,10 +7,10 @@ from typing import Any
 
 from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.application.attempts import Attempted
-from cognitionos.llm_gateway.application.budgets import Granted
 from cognitionos.llm_gateway.application.cache import Ticket
 from cognitionos.llm_gateway.application.call import Sent
 from cognitionos.llm_gateway.application.completion import Completion, Decode
+from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Over, Said
 from cognitionos.llm_gateway.domain.answer import (
@@ -338,7 +338,7 @@ class Flow:
         return self.steps.with_left(self.granted.priced(row, done.candidate), self.granted, self.request, self.sent)
 
     def _usage(self, outcome: str) -> Usage:
-        tally, told = self._tally, self._tally.usage
+        tally, told = self._tally, self.granted.believed(self._tally.usage, self.done.candidate)
         if told is None:
             prompt = prompt_estimate(self.request, self.steps.encode)
             return Usage(prompt=prompt, completion=tally.made, estimated=True)

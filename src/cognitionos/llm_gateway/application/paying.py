@@ -4,10 +4,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from cognitionos.kernel.value import value
-from cognitionos.llm_gateway.application.budgets import Budgets, Granted, NotNeeded
+from cognitionos.llm_gateway.application.budgets import Budgets, NotNeeded
 from cognitionos.llm_gateway.application.cache import AnswerCaches, Ticket
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Started
+from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.single_flight import Feed
 from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.chat import ChatRequest

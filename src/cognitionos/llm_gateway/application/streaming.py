@@ -8,12 +8,12 @@ from uuid import UUID
 
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.attempts import Attempted
-from cognitionos.llm_gateway.application.budgets import Granted
 from cognitionos.llm_gateway.application.cache import NOT_CACHED, Ticket
 from cognitionos.llm_gateway.application.call import Sent, Started
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.flow import Ended, Flow, Opened
 from cognitionos.llm_gateway.application.following import Following
+from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.paying import Paid, pay
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight
@@ -130,9 +130,8 @@ class Streaming:
     async def _asked(self, paid: Paid, request: ChatRequest) -> ChatStream:
         """A provider's stream. From its first piece on the flow closes the ticket."""
         granted, call = paid.granted, paid.granted.call
-        asked = request if granted.limit == request.max_tokens else replace(request, max_tokens=granted.limit)
         sent = Sent()
-        done = await self._attempt(granted, asked, sent)
+        done = await self._attempt(granted, request, sent)
         flow = Flow(
             steps=self.completion,
             request=request,
@@ -200,7 +199,7 @@ class Streaming:
         async def ask(provider: Provider, candidate: Candidate) -> Opened:
             await steps.budgets.sends(granted)
             sent.count += 1
-            chunks = provider.stream(request, model=candidate.model)
+            chunks = provider.stream(granted.asked(request, candidate), model=candidate.model)
             try:
                 async for first in chunks:
                     return Opened(first, chunks)

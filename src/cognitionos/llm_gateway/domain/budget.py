@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.value import value
-from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import SharesCrossed
 from cognitionos.llm_gateway.domain.fees import NO_FEES
 from cognitionos.llm_gateway.domain.ledger import Call
@@ -20,6 +20,14 @@ from cognitionos.llm_gateway.domain.server_work import NOTHING, SEARCH_OPTIONS, 
 LIMIT_WHERE_NONE_IS_KNOWN = 4096
 """Completion tokens allowed on a priced model whose own limit nobody told and whose caller set none."""
 FEWEST_USEFUL_TOKENS = 16
+FEWEST_BYTES_OF_A_TOKEN = 3
+"""About: of English four, of Chinese three, of code three and a half."""
+BELIEVED_TIMES = 10
+BELIEVED_TOKENS = 200_000
+"""A count is believed up to so many times what was held, and up to so many tokens whatever was held: providers that add
+words of their own or ignore limits are booked as they tell; what is beyond is no count."""
+BELIEVED_WITHOUT_BOUND = 2**25
+"""Of what had no bound: above eleven passes over the longest window there is."""
 _NO_WINDOW = (
     "how many tokens it is cannot be told from its bytes, and nobody knows how long this model's prompt can get: send "
     "it as text, or set max_input_tokens (above the prompts from which on it costs more) by PUT /v1/prices/MODEL"
@@ -166,6 +174,16 @@ class Bound:
     predicted: int = 0
 
     @property
+    def own_limit(self) -> int | None:
+        """The completion limit that is held; None where there is nothing to pay."""
+        return None if self.price.is_free else self.completion
+
+    @property
+    def is_short(self) -> bool:
+        """Whether less is held than the model could say."""
+        return self.limit is None and self.completion < (self.price.max_output_tokens or 0)
+
+    @property
     def cost_nanousd(self) -> int:
         """The most this call can cost here."""
         made = (self.completion + self.predicted) * self.answers
@@ -223,7 +241,7 @@ def _bound(request: ChatRequest, price: Price, sent: PromptBound, work: ServerWo
     limit = request.max_tokens
     if limit is None and price.max_output_tokens is None and not price.is_free:
         limit = LIMIT_WHERE_NONE_IS_KNOWN
-    completion = limit if limit is not None else price.max_output_tokens or 0
+    completion = limit if limit is not None else _own_limit(sent, price)
     if work is not NOTHING or price.fees is not NO_FEES:
         prompt = _lengthened(prompt, completion, price, work)
     return Bound(
@@ -235,6 +253,29 @@ def _bound(request: ChatRequest, price: Price, sent: PromptBound, work: ServerWo
         searches=work.searches,
         predicted=predicted,
     )
+
+
+def can_be(told: Usage, bound: Bound | None) -> bool:
+    """Whether a provider can mean what it told of a call that was bound so (None: nothing bound it)."""
+    if bound is None:
+        return told.prompt <= BELIEVED_WITHOUT_BOUND and told.completion <= BELIEVED_WITHOUT_BOUND
+    price, answers = bound.price, bound.answers
+    most_prompt = max(BELIEVED_TIMES * bound.prompt, BELIEVED_TOKENS, price.max_input_tokens or 0)
+    made = max(BELIEVED_TIMES * (bound.completion + bound.predicted), BELIEVED_TOKENS, price.max_output_tokens or 0)
+    most_searches = BELIEVED_TIMES * max(bound.searches, BELIEVED_TIMES)
+    return told.prompt <= most_prompt and told.completion <= made * answers and told.searches <= most_searches
+
+
+def _own_limit(sent: PromptBound, price: Price) -> int:
+    """What a model says at most where nobody limits it.
+
+    Some models have one window for prompt and answer, and refuse a limit that does not fit beside the prompt. So room
+    is left for that, by a guess that is high for any language, where both together are longer than the window.
+    """
+    most, window = price.max_output_tokens or 0, price.max_input_tokens
+    if window is None:
+        return most
+    return min(most, max(window - sent.tokens // FEWEST_BYTES_OF_A_TOKEN, window // 8))
 
 
 def _longest(sent: PromptBound, price: Price) -> int:

@@ -94,6 +94,13 @@ class TimeZoneUnknown(Invalid):
     """No time zone has this name."""
 
 
+def unknown_zone(name: str | None) -> TimeZoneUnknown:
+    """The refusal of a time zone."""
+    return TimeZoneUnknown(
+        f"There is no time zone '{name}'.", fields={"time_zone": "a name of the IANA list, such as Europe/Berlin"}
+    )
+
+
 class ProviderFailure(Exception):
     """One attempt failed. Internal to attempts: the route goes on with the next candidate or round.
 

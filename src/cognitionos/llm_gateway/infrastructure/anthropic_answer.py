@@ -14,7 +14,7 @@ from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.domain.chat import Usage
 from cognitionos.llm_gateway.domain.errors import ProviderFailure
 from cognitionos.llm_gateway.domain.price import tier_of
-from cognitionos.llm_gateway.infrastructure.openai_schema import encode, error_text, write_usage
+from cognitionos.llm_gateway.infrastructure.openai_schema import encode, error_text, is_count, write_usage
 
 NATIVE = "anthropic"
 """The field of an answer, and of a stream's first chunk, that holds Anthropic's own words."""
@@ -87,6 +87,8 @@ def usage_of(usage: object) -> Usage | None:
     if not isinstance(usage, dict) or not isinstance(usage.get("output_tokens"), int):
         return None
     if not isinstance(usage.get("input_tokens"), int | None):
+        return None
+    if not (is_count(usage["output_tokens"]) and is_count(usage.get("input_tokens"))):
         return None
     listed = usage.get("iterations")
     passes = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []

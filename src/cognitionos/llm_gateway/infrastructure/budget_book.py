@@ -7,8 +7,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from cognitionos.llm_gateway.domain.budget import BudgetSettings, Miscount, Period, check_shares
-from cognitionos.llm_gateway.domain.errors import BudgetNotFound
-from cognitionos.llm_gateway.infrastructure.budget_store import unknown_zone
+from cognitionos.llm_gateway.domain.errors import BudgetNotFound, unknown_zone
 from cognitionos.platform.database import Database
 
 _ROLL = "SELECT llm_roll_budgets(ARRAY(SELECT id FROM budgets WHERE id = %(id)s FOR UPDATE), clock_timestamp())"

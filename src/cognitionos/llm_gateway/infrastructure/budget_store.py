@@ -13,7 +13,7 @@ import psycopg
 
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.llm_gateway.domain.budget import EXHAUSTED_SHARE, Held, Hold, Period, Spend, Terms, check_shares
-from cognitionos.llm_gateway.domain.errors import TimeZoneUnknown
+from cognitionos.llm_gateway.domain.errors import unknown_zone
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
 from cognitionos.llm_gateway.infrastructure.ledger_detail import ledger_detail
@@ -45,6 +45,7 @@ _HOLD = Statement(
 _SETTLE = Statement("llm_settle", "SELECT raised FROM llm_settle($1::jsonb) WHERE raised > 0")
 _RELEASE = "SELECT llm_release(%s)"
 _SEND = "SELECT llm_send(%s)"
+_COUNTS = "SELECT budget_ids <> '{}' FROM budget_holds WHERE call_id = %s"
 _SWEEP = "SELECT booked, released, raised FROM llm_sweep_holds(%s, %s, %s)"
 _ROLL = """
 SELECT llm_roll_budgets(ARRAY(SELECT id FROM budgets WHERE subject = %(subject)s AND period = %(period)s FOR UPDATE),
@@ -138,6 +139,12 @@ class PostgresBudgetStore:
         async with self._database.connection() as connection:
             row = await (await connection.execute(_SEND, (call_id,))).fetchone()
         return bool(row and row[0])
+
+    async def counts(self, row: Call) -> bool:
+        """Whether the hold of the call counts against any budget."""
+        async with self._database.transaction(row.caller.tenant_id) as connection:
+            found = await (await connection.execute(_COUNTS, (row.call_id,))).fetchone()
+        return bool(found and found[0])
 
     async def exhausted(self, tenant_id: UUID, subject: str, period: Period) -> None:
         """Note that a budget near its end refused a call: an alert, once in its period."""
@@ -371,13 +378,6 @@ def _uuid(text: str) -> UUID | None:
 def _text(value: object) -> str | None:
     """A value as PostgreSQL can store it: one NUL in a caller's text must not fail the batch of all others."""
     return None if value is None else str(value).replace("\0", "")
-
-
-def unknown_zone(name: str | None) -> TimeZoneUnknown:
-    """The refusal of a time zone."""
-    return TimeZoneUnknown(
-        f"There is no time zone '{name}'.", fields={"time_zone": "a name of the IANA list, such as Europe/Berlin"}
-    )
 
 
 def _held(row: Values) -> Held:

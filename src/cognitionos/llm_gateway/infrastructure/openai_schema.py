@@ -99,13 +99,13 @@ def read_usage(wire: Mapping[str, Any]) -> Usage | None:
 
 def usage_from(usage: object, *, service_tier: object = None) -> Usage | None:
     """A `usage` object; vendors' own names for cache reads, cache writes and web searches are understood. None where
-    it counts nothing, or not in numbers.
+    it counts nothing, or not in whole numbers of 0 and more.
 
     `service_tier` is what the answer around it says.
     """
     if not isinstance(usage, dict) or not _count(usage.get("prompt_tokens", usage.get("total_tokens"))):
         return None
-    if not isinstance(usage.get("completion_tokens"), int | float | None):
+    if not (is_count(usage.get("prompt_tokens")) and is_count(usage.get("completion_tokens"))):
         return None
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     sent, made = _mapping(usage.get("prompt_tokens_details")), _mapping(usage.get("completion_tokens_details"))
@@ -138,6 +138,11 @@ def usage_from(usage: object, *, service_tier: object = None) -> Usage | None:
         search_size=size if isinstance(size, str) else None,
         service_tier=tier_of(told),
     )
+
+
+def is_count(told: object) -> bool:
+    """Whether it can be a number of tokens; nothing told is nothing wrong."""
+    return told is None or (isinstance(told, int | float) and told >= 0 and float(told).is_integer())
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
