@@ -346,6 +346,18 @@ async def test_many_files_end_the_run(sandbox: PythonSandbox, workspace: Path, c
     assert (result.error or "").startswith("the workspace holds")
 
 
+async def test_files_that_are_open_and_removed_do_not_fill_the_disk(sandbox: PythonSandbox, workspace: Path) -> None:
+    code = (
+        "import os, time\nkept, mib = [], bytes(2**20)\nfor n in range(90):\n    f = open('x', 'wb'); kept.append(f)\n"
+        "    os.unlink('x')\n    for _ in range(16): f.write(mib)\n    f.flush(); time.sleep(0.02)\nprint('REACHED')"
+    )
+
+    result = await sandbox.run(code, workspace=workspace, timeout_s=60)
+
+    assert "REACHED" not in result.stdout
+    assert result.error == f"the disk lost more than {5 * sandbox.workspace_bytes} bytes during the run"
+
+
 @pytest.mark.parametrize("sink", ["print('x' * 2**20)", "os.write(1, b'x' * 2**16)", "sys.stderr.write('x' * 2**20)"])
 async def test_a_flood_of_output_is_stopped(sandbox: PythonSandbox, workspace: Path, sink: str) -> None:
     flood = f"import os, sys\nfor _ in range(200 * 16): {sink}\nopen('REACHED', 'w')"

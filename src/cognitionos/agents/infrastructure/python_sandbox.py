@@ -23,6 +23,7 @@ from cognitionos.agents.infrastructure.sandbox_workspace import (
     Inventory,
     SandboxFile,
     can_be_reached_by_others,
+    free_bytes,
     hand_over,
     remove_tree,
     take_inventory,
@@ -198,7 +199,11 @@ class PythonSandbox:
         }
 
     async def _watch(self, workspace: Path) -> str:
+        most = (self.concurrent + 1) * self.workspace_bytes
+        free = free_bytes(workspace)
         while True:
+            if free - free_bytes(workspace) > most:  # files that are open and removed are seen nowhere else
+                return f"the disk lost more than {most} bytes during the run"
             found = await asyncio.to_thread(take_inventory, workspace)
             excess = found.excess(self.workspace_bytes)
             if excess is not None:

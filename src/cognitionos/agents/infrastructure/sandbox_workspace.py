@@ -76,6 +76,12 @@ def _count(entry: os.DirEntry[str], name: str, found: Inventory, waiting: list[t
             found.files[name] = (state.st_size, state.st_mtime_ns, state.st_ino)
 
 
+def free_bytes(place: Path) -> int:
+    """What the file system of `place` has room for."""
+    state = os.statvfs(place)
+    return state.f_bavail * state.f_frsize
+
+
 def remove_tree(root: Path) -> None:
     """Remove `root` and all in it, however deep and whatever rights its directories have; never raises."""
     with suppress(OSError, RecursionError):
