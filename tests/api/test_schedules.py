@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import psycopg
 import pytest
+from tests.edge import a_caller
 from tests.fakes.planning_app import PlanningApp, planning_app
+from tests.fakes.planning_engine import a_principal
+from tests.servers import TestDatabase
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
@@ -116,6 +120,29 @@ async def test_a_queued_time_starts_when_the_run_before_ends(app: PlanningApp) -
 
     assert await eventually(next_run)
     await app.client.patch(schedule["href"], json={"paused": True})
+
+
+async def test_after_the_end_of_the_key_that_made_it_a_schedule_starts_nothing(
+    app: PlanningApp, settings: Settings, database: TestDatabase
+) -> None:
+    caller = await a_caller(settings, "revoked")
+    of_key = {"tenant_id": caller.tenant_id, "project_id": caller.project_id, "api_key_id": caller.api_key_id}
+    async with app.as_somebody(a_principal(**of_key)) as client:
+        await client.post("/v1/workflows", json={"name": "greet", "tasks": {"a": {"kind": "value", "input": 1}}})
+        schedule = (await client.post("/v1/schedules", json={"name": "x", "every_s": 1, "workflow": GREET})).json()
+
+        async def last(outcome: str) -> dict[str, Any] | None:
+            items = (await client.get(f"{schedule['href']}/times")).json()["items"]
+            return items[0] if items and items[0]["outcome"] == outcome else None
+
+        assert await eventually(lambda: last("started"))
+        with psycopg.connect(database.admin_url) as connection:
+            connection.execute("UPDATE api_keys SET revoked_at = now() WHERE id = %s", (caller.api_key_id,))
+        failed = await eventually(lambda: last("failed")) or {}
+        await client.patch(schedule["href"], json={"paused": True})
+
+    assert "was revoked or has expired" in failed["detail"]
+    assert failed["run_id"] is None
 
 
 async def test_the_run_before_is_cancelled_if_that_is_wished(app: PlanningApp) -> None:

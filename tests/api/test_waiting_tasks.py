@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from tests.fakes.planning_agents import said
 from tests.fakes.planning_app import PlanningApp, planning_app
+from tests.fakes.planning_engine import a_principal
 from tests.waiting import eventually
 
 from cognitionos.agents.facade import Assignment, NeedsApproval, ToolApproval
+from cognitionos.kernel.principal import Permission
 from cognitionos.platform.config import Settings
 
 
@@ -337,6 +339,21 @@ async def test_only_those_who_are_named_may_decide_and_a_link_decides_once_for_o
     assert (seen.json()["prompt"], decided.status_code, otherwise.status_code) == ("Ada, may we?", 200, 409)
     assert (await tasks_of(app, run))["ask"]["output"]["by"] == "ada@example.com"
     assert (await app.client.get(f"/v1/approval-links/{'x' * 40}")).status_code == 404
+
+
+async def test_a_key_that_may_decide_makes_no_link_for_an_approver(app: PlanningApp) -> None:
+    given = {"prompt": "Boss, may we?", "approvers": ["boss@example.com"]}
+    href = await started(app, {"ask": {"kind": "approval", "input": given}})
+    approval = await pending_approval(app, await reaches(app, href, "waiting"))
+    may = frozenset({Permission.RUNS_READ, Permission.APPROVALS_DECIDE})
+    clerk = a_principal(tenant_id=app.who.tenant_id, project_id=app.who.project_id, permissions=may)
+
+    async with app.as_somebody(clerk) as client:
+        refused = await client.post(f"{approval['href']}/link", json={"person": "boss@example.com"})
+    await app.client.post(f"{href}/cancel")
+
+    assert refused.status_code == 403
+    assert "'keys:admin'" in refused.json()["detail"]
 
 
 async def test_other_tenants_see_and_decide_nothing(app: PlanningApp) -> None:

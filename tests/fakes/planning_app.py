@@ -42,7 +42,13 @@ class PlanningApp:
     @asynccontextmanager
     async def other_tenant(self) -> AsyncIterator[httpx.AsyncClient]:
         """A client of somebody else."""
-        async with _client(self.litestar, a_principal()) as client:
+        async with self.as_somebody(a_principal()) as client:
+            yield client
+
+    @asynccontextmanager
+    async def as_somebody(self, who: Principal) -> AsyncIterator[httpx.AsyncClient]:
+        """A client of `who`."""
+        async with _client(self.litestar, who) as client:
             yield client
 
 

@@ -1,6 +1,7 @@
-"""A workflow in a file: YAML (which includes JSON), of JSON's types only."""
+"""A workflow in a file: YAML 1.2 (which includes JSON), of JSON's types only: `no` and `12:30` are texts."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,22 @@ MOST_VALUES = 500_000
 
 MOST_MERGED = 20_000
 """Keys of one object, those that it merges (`<<`) counted as often as they come."""
+
+_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
+_BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_INT = re.compile(r"^(?:[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
+_MERGE = re.compile(r"^<<$")
+_CORE = {
+    "null": (_NULL, "~nN\0"),
+    "bool": (_BOOL, "tTfF"),
+    "int": (_INT, "-+0123456789"),
+    "float": (_FLOAT, "-+.0123456789"),
+    "merge": (_MERGE, "<"),
+}
+"""How a plain scalar is read, and what it begins with: the core schema of YAML 1.2, chapter 10.3."""
 
 
 class UnreadableFile(Invalid):
@@ -51,7 +68,7 @@ def _is_small(found: Any) -> bool:
 
 
 def _loader(yaml: Any) -> Any:
-    """A safe loader to whom a day is a text, and a key that comes twice an error."""
+    """A safe loader of the core schema, to whom a key that comes twice is an error."""
 
     class Plain(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's
@@ -67,8 +84,8 @@ def _loader(yaml: Any) -> Any:
             if len(node.value) > MOST_MERGED:
                 raise yaml.constructor.ConstructorError(None, None, "merges of merges", node.start_mark)
 
-    Plain.yaml_implicit_resolvers = {
-        first: [each for each in those if not each[0].endswith(":timestamp")]
-        for first, those in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    Plain.yaml_implicit_resolvers = {}
+    for name, (pattern, first) in _CORE.items():
+        begins = ["" if character == "\0" else character for character in first]
+        Plain.add_implicit_resolver(f"tag:yaml.org,2002:{name}", pattern, begins)
     return Plain

@@ -12,6 +12,7 @@ from cognitionos.planning.infrastructure.repository import PlanningWork
 from cognitionos.planning.infrastructure.schedule_lead import PostgresLead
 from cognitionos.planning.infrastructure.schedule_queries import ScheduleQueries
 from cognitionos.platform.unit_of_work import units_of_work
+from cognitionos.tenancy.infrastructure.key_store import KeyStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ def build(base: Base, *, runs: Runs, goals: Goals) -> SchedulingServices:
         now=base.now,
         new_id=base.new_id,
         observe=metrics.came,
+        key_speaks=KeyStore(base.database).speaks,
     )
     return SchedulingServices(
         schedules=schedules,

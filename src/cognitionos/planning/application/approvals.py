@@ -10,7 +10,7 @@ from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.errors import Invalid
-from cognitionos.kernel.principal import Principal
+from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.planning.application.engine import TASKS, run_channel
 from cognitionos.planning.domain.approval import Approval, ApprovalNotFound, Decision
 from cognitionos.platform.crash_points import crash_point, declare
@@ -42,8 +42,13 @@ class ApprovalStore(Protocol):
         With a `token_hash` it must be the approval's. Raises `ApprovalNotFound`, and what `settle` raises.
         """
 
-    async def give_token(self, tenant_id: UUID, approval_id: UUID, *, token_hash: bytes, person: str) -> Approval:
-        """Keep the hash of the one token of a pending approval. Raises as `decide`."""
+    async def give_token(
+        self, tenant_id: UUID, approval_id: UUID, *, token_hash: bytes, person: str, for_approvers: bool
+    ) -> Approval:
+        """Keep the hash of the one token of a pending approval. Raises as `decide`.
+
+        Unless `for_approvers`, one that names its approvers is refused too.
+        """
 
     async def by_token(self, tenant_id: UUID, approval_id: UUID, token_hash: bytes) -> str:
         """Whose token it is, or `ApprovalNotFound`."""
@@ -65,11 +70,16 @@ class Approvals:
     async def link(self, who: Principal, approval_id: UUID, person: str) -> str:
         """A token with which `person` may decide without a key, once, until the deadline. An earlier one is void.
 
+        It stands for that person: where the approval names its approvers, only who may make credentials may make it.
+
         Raises `ApprovalNotFound`, `ApprovalAlreadyDecided`, `NotAnApprover`.
         """
         token = _PREFIX + _encoded(who.tenant_id.bytes + approval_id.bytes + secrets.token_bytes(_SECRET_BYTES))
-        await self.store.give_token(who.tenant_id, approval_id, token_hash=_hash(token), person=person)
-        log.info("approval_link_made", approval_id=str(approval_id))
+        may = who.may(Permission.KEYS_ADMIN)
+        await self.store.give_token(
+            who.tenant_id, approval_id, token_hash=_hash(token), person=person, for_approvers=may
+        )
+        log.info("approval_link_made", approval_id=str(approval_id), api_key_id=str(who.api_key_id))
         return token
 
     async def of_token(self, token: str) -> tuple[UUID, UUID]:

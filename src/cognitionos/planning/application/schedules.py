@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
-from cognitionos.kernel.errors import DomainError
+from cognitionos.kernel.errors import DomainError, Forbidden
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.engine import TASKS
 from cognitionos.planning.application.goals import Goals, Submission
@@ -38,6 +38,10 @@ FIRED = declare("schedules.fired")
 
 class LeadLost(Exception):
     """Another process leads the schedules now: what this one wanted to fire, that one will."""
+
+
+class KeyEnded(Forbidden):
+    """A schedule works in the name of the key that made it; after its end nothing does."""
 
 
 class ScheduleRepository(Protocol):
@@ -89,6 +93,7 @@ class Schedules:
     now: Clock
     new_id: Callable[[], UUID]
     observe: Callable[[Fire], None]
+    key_speaks: Callable[[UUID, UUID], Awaitable[bool]]
 
     async def create(self, who: Principal, plan: Plan) -> Schedule:
         """A new schedule. Raises `ScheduleExists`, and what its target's start would raise today."""
@@ -203,6 +208,11 @@ class Schedules:
     async def _start_of(self, schedule: Schedule, fire: Fire) -> Start:
         """What starts the target in a unit of work; all that may be refused is refused here."""
         who, target = _owner(schedule), schedule.target
+        if who.api_key_id is not None and not await self.key_speaks(who.tenant_id, who.api_key_id):
+            raise KeyEnded(
+                f"The API key {who.api_key_id} that made this schedule was revoked or has expired; "
+                "make the schedule anew with another key."
+            )
         if target.statement is not None:
             submission = Submission(statement=target.statement, budget_usd=target.budget_usd)
             goal = await self.goals.prepare(who, submission)

@@ -17,6 +17,7 @@ from cognitionos.planning.domain.approval import (
     ApprovalNotFound,
     ApprovalStatus,
     Decision,
+    NotAnApprover,
     must_be_approver,
     settle,
 )
@@ -72,13 +73,19 @@ class PostgresApprovals:
                     await _wake_task(connection, run, approval, decision, task_key)
         return approval, is_new
 
-    async def give_token(self, tenant_id: UUID, approval_id: UUID, *, token_hash: bytes, person: str) -> Approval:
+    async def give_token(
+        self, tenant_id: UUID, approval_id: UUID, *, token_hash: bytes, person: str, for_approvers: bool
+    ) -> Approval:
         """See `ApprovalStore.give_token`."""
         async with self.database.transaction(tenant_id) as connection:
             approval, _, _, at = await _locked(connection, approval_id)
             if approval.status is not ApprovalStatus.PENDING or approval.deadline_at <= at:
                 raise ApprovalAlreadyDecided(f"The approval {approval_id} is no longer open.")
             must_be_approver(approval, person)
+            if approval.approvers and not for_approvers:
+                raise NotAnApprover(
+                    f"A link for an approver of {approval_id} is made with a key that has the scope 'keys:admin'."
+                )
             await connection.execute(_KEEP_LINK, (token_hash, person, approval_id))
         return approval
 

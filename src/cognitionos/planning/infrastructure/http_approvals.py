@@ -161,7 +161,10 @@ class ApprovalRoutes(Controller):
         approval_queries: NamedDependency[ApprovalQueries],
         who: Who,
     ) -> ApprovalLink:
-        """Works once, until the deadline. A further link makes the one before it void."""
+        """Works once, until the deadline. A further link makes the one before it void.
+
+        Where the approval names its approvers, the link is one's credential, and making it needs `keys:admin` too.
+        """
         token = await approvals.link(who, approval_id, data.person)
         view = await approval_queries.approval(who.tenant_id, approval_id)
         return ApprovalLink(href=f"/v1/approval-links/{token}", token=token, expires_at=view.deadline_at)

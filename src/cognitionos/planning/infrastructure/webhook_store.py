@@ -45,7 +45,15 @@ UPDATE webhooks SET url = coalesce(%(url)s, url), events = coalesce(%(events)s, 
 WHERE id = %(id)s
 """
 _REMOVE = "DELETE FROM webhooks WHERE id = %s"
-_RENEW_SECRET = "UPDATE webhooks SET sealed_before = sealed, before_until = %s, sealed = %s WHERE id = %s"  # noqa: S105
+_RENEW_SECRET = """
+UPDATE webhooks w SET sealed = %s, (sealed_before, before_until) = (
+  SELECT array_agg(b.sealed), array_agg(b.until) FROM (
+    SELECT w.sealed, %s::timestamptz AS until
+    UNION ALL SELECT o.sealed, o.until FROM unnest(w.sealed_before, w.before_until) AS o (sealed, until)
+    WHERE o.until > now() ORDER BY until DESC LIMIT 10
+  ) AS b
+) WHERE w.id = %s
+"""  # noqa: S105
 _IS_DISABLED = "SELECT disabled_at IS NOT NULL FROM webhooks WHERE id = %s"
 _ENQUEUE = """
 WITH told AS (
@@ -70,7 +78,8 @@ WHERE d.id = %s AND d.webhook_id = %s FOR UPDATE OF d
 _AGAIN = "UPDATE webhook_deliveries SET status = 'pending', attempts = 0, next_at = now() WHERE id = %s"
 _DUE = """
 SELECT d.id, d.webhook_id, d.tenant_id, w.url, w.sealed,
-  CASE WHEN w.before_until > now() THEN w.sealed_before END, d.body, d.attempts, w.disabled_at IS NOT NULL
+  ARRAY(SELECT o.sealed FROM unnest(w.sealed_before, w.before_until) AS o (sealed, until) WHERE o.until > now()),
+  d.body, d.attempts, w.disabled_at IS NOT NULL
 FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id WHERE d.id = %s AND d.status = 'pending'
 """
 _GIVE_UP = "UPDATE webhook_deliveries SET status = 'failed', next_at = NULL WHERE id = %s"
@@ -128,7 +137,7 @@ class PostgresWebhooks:
     async def renew_secret(self, tenant_id: UUID, webhook_id: UUID, sealed: bytes, *, before_until: datetime) -> None:
         """See `WebhookStore.renew_secret`."""
         async with self.database.transaction(tenant_id) as connection:
-            _must_be_one(await connection.execute(_RENEW_SECRET, (before_until, sealed, webhook_id)), webhook_id)
+            _must_be_one(await connection.execute(_RENEW_SECRET, (sealed, before_until, webhook_id)), webhook_id)
 
     async def enqueue(self, tenant_id: UUID, webhook_id: UUID, event: str, data: dict[str, str]) -> UUID:
         """See `WebhookStore.enqueue`."""
@@ -168,7 +177,7 @@ class PostgresWebhooks:
                 await connection.execute(_GIVE_UP, (delivery_id,))
         if row is None or row[8]:
             return None
-        secrets = tuple(bytes(each) for each in (row[4], row[5]) if each is not None)
+        secrets = tuple(bytes(each) for each in (row[4], *row[5]))
         return Message(
             id=row[0],
             webhook_id=row[1],

@@ -21,6 +21,13 @@ WITH RECURSIVE line (id) AS (
 )
 SELECT id FROM line WHERE id IS NOT NULL
 """
+_SPEAKS = """
+WITH RECURSIVE line (id, revoked_at, expires_at) AS (
+  SELECT id, revoked_at, expires_at FROM api_keys WHERE id = %s
+  UNION SELECT k.id, k.revoked_at, k.expires_at FROM api_keys k JOIN line l ON k.replaces = l.id
+)
+SELECT EXISTS (SELECT FROM line WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()))
+"""
 _TENANT = "SELECT tenant_id, first_project_id FROM find_tenant(%s)"
 
 
@@ -58,6 +65,12 @@ class KeyStore:
         async with self.database.transaction(tenant_id) as connection:
             rows = await (await connection.execute(_EARLIER, (key_id,))).fetchall()
         return tuple(row[0] for row in rows)
+
+    async def speaks(self, tenant_id: UUID, key_id: UUID) -> bool:
+        """Whether `key_id`, or one that replaced it, is neither revoked nor over."""
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_SPEAKS, (key_id,))).fetchone()
+        return row is not None and bool(row[0])
 
     async def find_tenant(self, name: str) -> tuple[UUID, UUID] | None:
         """The tenant called `name` and its first project."""
