@@ -70,8 +70,11 @@ def running_model() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def running_api(servers: TestServers, *, model_port: int) -> Iterator[Server]:
-    """`cognitionos serve` as shipped, with a tenant, a priced model and a budget on its key; its log goes to a file."""
+def running_api(servers: TestServers, *, model_port: int, traced: bool = False) -> Iterator[Server]:
+    """`cognitionos serve` as shipped, with a tenant, a priced model and a budget on its key; its log goes to a file.
+
+    `traced`: it exports its spans too, to the model server, which answers everything.
+    """
     database = make_template(servers)
     port = free_port("127.0.0.1", 0)
     variables = {
@@ -83,6 +86,8 @@ def running_api(servers: TestServers, *, model_port: int) -> Iterator[Server]:
         "OPENAI_BASE_URL": f"http://127.0.0.1:{model_port}/v1",
         "COGNITIONOS_MODEL": MODEL,
     }
+    if traced:
+        variables["COGNITIONOS_OTLP_ENDPOINT"] = f"http://127.0.0.1:{model_port}"
     ours = ("COGNITIONOS_", "OPENAI_", "ANTHROPIC_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | variables
     with contextlib.ExitStack() as stack:

@@ -1,12 +1,13 @@
 """What a chat call costs on its way through the gateway, beside the same call sent to the model server directly.
 
-`python -m tests.bench.gateway [--rounds 5] [--litellm ENVIRONMENT] [--soak 200000] [--hanging]`
+`python -m tests.bench.gateway [--rounds 5] [--litellm ENVIRONMENT] [--soak 200000] [--hanging] [--traced]`
 
 The API runs as shipped, one process: key, tenant, rate limit, cache look-up, hold on two budgets, settlement, ledger
-row, metrics and access log are on. The model server directly, a bare proxy (`floor.py`), ours and, where its
-environment is named, LiteLLM's proxy (`litellm_proxy.py`) take turns, round by round, so that a busy moment of the
-machine hits all; each figure is the median of the rounds. CPU is that of the whole worker process, every thread, user
-and system, for each call; `+p50` and `+p99` are beside the direct call.
+row, metrics and access log are on. Spans are exported, as with `COGNITIONOS_OTLP_ENDPOINT`, with `--traced` only: what
+a call was and cost is in its ledger row either way. The model server directly, a bare proxy (`floor.py`), ours and,
+where its environment is named, LiteLLM's proxy (`litellm_proxy.py`) take turns, round by round, so that a busy moment
+of the machine hits all; each figure is the median of the rounds. CPU is that of the whole worker process, every thread,
+user and system, for each call; `+p50` and `+p99` are beside the direct call.
 """
 
 import argparse
@@ -154,13 +155,13 @@ def soak(stage: Stage, requests: int) -> None:
 
 
 @contextmanager
-def running_stage(servers: TestServers, *, litellm: Path | None = None) -> Iterator[Stage]:
+def running_stage(servers: TestServers, *, litellm: Path | None = None, traced: bool = False) -> Iterator[Stage]:
     """Start everything."""
     with ExitStack() as stack:
         model_port = stack.enter_context(running_model())
         load = stack.enter_context(running_load())
         floor = stack.enter_context(running_floor(model_port=model_port))
-        api = stack.enter_context(running_api(servers, model_port=model_port))
+        api = stack.enter_context(running_api(servers, model_port=model_port, traced=traced))
         theirs = None
         if litellm is not None:
             theirs = stack.enter_context(running_litellm(servers, environment=litellm, model_port=model_port))
@@ -180,8 +181,12 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--soak", type=int, default=0, help="so many calls more, to see whether memory grows")
     parser.add_argument("--hanging", action="store_true", help="whether a deployment that hangs slows the others")
+    parser.add_argument("--traced", action="store_true", help="with OpenTelemetry's spans exported")
     options = parser.parse_args(arguments)
-    with running_servers() as servers, running_stage(servers, litellm=options.litellm) as stage:
+    with (
+        running_servers() as servers,
+        running_stage(servers, litellm=options.litellm, traced=options.traced) as stage,
+    ):
         for name, server in stage.servers.items():
             mib = memory_mib(server.pid)
             print(f"{name:8} ready after {server.ready_s:.1f} s, {server.ready_cpu_s:.1f} s of CPU, {mib:.0f} MiB")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 600.0
 
 
 class Plan(msgspec.Struct, kw_only=True):
