@@ -100,9 +100,10 @@ async def test_a_bad_plan_gets_one_repair_round_with_the_errors_named(app: Plann
     [
         (a_plan(t1=["t2"], t2=["t1"]), "the dependencies go round: t1 -> t2 -> t1"),
         (a_plan(t1=["zz"]), "t1.depends_on: names 'zz', which is no task of the plan"),
+        (a_plan(**{f"t{n}": [] for n in range(1, 15)}), "'t13', 't14' cannot be taken: a plan has at most 12 tasks"),
         ({"t1": {**a_plan(t1=[])["t1"], "review": "yes", "budget_share": -5}}, "t1.review: must be true or false"),
     ],
-    ids=["a cycle", "a task that is not there", "wrong types"],
+    ids=["a cycle", "a task that is not there", "too many", "wrong types"],
 )
 async def test_what_a_plan_cannot_mean_is_named_and_repaired(app: PlanningApp, plan: dict[str, Any], told: str) -> None:
     agents = app.script([plan, a_plan(t1=["t2"], t2=[])])

@@ -136,3 +136,48 @@ async def test_a_chain_of_ten_thousand_references_ends_in_time(bench: Bench) -> 
         run_id,
     )
     assert (status, last, text) == ("succeeded", "on and on", "on and on")
+
+
+async def error_of(bench: Bench, who: Principal, run_id: UUID) -> dict[str, Any]:
+    [(error,)] = await bench.rows(who.tenant_id, "SELECT error FROM runs WHERE id = %s", run_id)
+    found: dict[str, Any] = error
+    return found
+
+
+async def test_tasks_that_double_what_they_get_end_with_the_task_named_before_it_fills_the_memory(
+    bench: Bench,
+) -> None:
+    who = a_principal()
+    graph = [a_value("t0", of="x" * 1000)]
+    graph += [a_value(f"t{n}", f"t{n - 1}", of=[ref(f"tasks.t{n - 1}.output")] * 2) for n in range(1, 60)]
+
+    run_id, status = await ended(bench, who, graph)
+
+    error = await error_of(bench, who, run_id)
+    assert (status, error["type"]) == ("failed", "/problems/input-too-large")
+    assert "The references of task 't15' bring in more than 16777216 characters of JSON." in error["detail"]
+
+
+async def test_a_chain_that_nests_what_it_gets_ends_at_a_depth_and_says_so(bench: Bench) -> None:
+    who = a_principal()
+    graph = [a_value("t0", of=1)]
+    graph += [a_value(f"t{n}", f"t{n - 1}", of={"more": ref(f"tasks.t{n - 1}.output")}) for n in range(1, 2_000)]
+
+    run_id, status = await ended(bench, who, graph)
+
+    error = await error_of(bench, who, run_id)
+    done = await outputs(bench, who, run_id)
+    assert (status, error["type"]) == ("failed", "/problems/input-too-large")
+    assert "task 't258'" in error["detail"]
+    assert "more than 256 deep" in error["detail"]
+    assert done["t257"] is not None
+
+
+async def test_a_map_that_gives_more_than_fits_fails_instead_of_its_worker(bench: Bench) -> None:
+    who = a_principal()
+    item = {"kind": "value", "input": ref("run.input")}
+    graph = [TaskSpec(key="m", kind="map", spec={"over": list(range(40)), "task": item})]
+
+    run_id, status = await ended(bench, who, graph, of="x" * (1024 * 1024))
+
+    assert (status, (await error_of(bench, who, run_id))["type"]) == ("failed", "/problems/input-too-large")

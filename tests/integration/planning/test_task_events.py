@@ -31,7 +31,7 @@ async def events(bench: Bench, who: Principal, run_id: UUID) -> list[tuple[Any, 
     return [row[1:3] for row in rows]
 
 
-async def test_a_run_of_ten_thousand_is_cancelled_within_a_second_with_an_event_for_each_task(bench: Bench) -> None:
+async def test_a_run_of_ten_thousand_is_cancelled_with_an_event_for_each_task(bench: Bench) -> None:
     who = a_principal()
     run_id = await bench.runs.start(who, [step(f"t{n}") for n in range(10_000)])
 

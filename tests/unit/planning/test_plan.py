@@ -114,8 +114,24 @@ def test_tasks_of_a_list_keep_what_they_call_each_other_by(names: Any, reference
     assert [(task.key, task.depends_on) for task in plan_of(answer).tasks] == [("t1", ()), ("t2", ("t1",))]
 
 
-def test_tasks_beyond_the_cap_are_not_taken() -> None:
-    assert [task.key for task in plan_of({"t1": a_task(), "t2": a_task(), "t3": a_task()}, 2).tasks] == ["t1", "t2"]
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ({"t1": a_task(), "t2": a_task(), "t3": a_task(), "t4": None}, "'t3'"),
+        ([a_task() for _ in range(3)], "'t3'"),
+        ({"t1": a_task(), "final": a_task()}, "'final'"),
+        ({f"t{n}": a_task() for n in range(1, 9)}, "'t3', 't4', 't5', 't6', 't7', ..."),
+    ],
+)
+def test_tasks_beyond_the_cap_are_named_not_left_out(answer: Any, named: str) -> None:
+    with pytest.raises(InvalidPlan) as refused:
+        plan_of(answer, 2)
+
+    assert refused.value.fields["$"] == f"{named} cannot be taken: a plan has at most 2 tasks, t1 to t2; use fewer"
+
+
+def test_notes_beside_the_tasks_are_no_tasks() -> None:
+    assert [task.key for task in plan_of({"t1": a_task(), "notes": {"why": "so"}}, 1).tasks] == ["t1"]
 
 
 @pytest.mark.parametrize(

@@ -193,8 +193,8 @@ def plan_of(
     """The plan in a model's `answer`, or `InvalidPlan` with each fault named.
 
     Forgiven: other shapes of a plan (`plan_shapes.py`), null or missing tasks and references to them, references to
-    later tasks (they come first then), fields in a form that can mean one thing only (`plan_fields.py`), tasks beyond
-    the cap's keys, shares that do not add up (they are weighed against each other).
+    later tasks (they come first then), fields in a form that can mean one thing only (`plan_fields.py`), shares that do
+    not add up (they are weighed against each other). Tasks beyond the cap are not: none is left out without a word.
     """
     answer = keyed(answer, prefix)
     if not isinstance(answer, Mapping):
@@ -202,7 +202,7 @@ def plan_of(
         raise InvalidPlan(told, fields={"$": "not an object"})
     keys = _keys(max_tasks, prefix)
     present = [key for key in keys if answer.get(key) is not None]
-    faults: dict[str, str] = {}
+    faults = _beyond(answer, keys)
     references = partial(references_in, known={*finished, *present}, unused=set(keys), prefix=prefix)
     read = [_task(key, answer[key], references=references, team=team, faults=faults) for key in present]
     tasks = {task.key: task for task in read if task is not None}
@@ -217,6 +217,20 @@ def plan_of(
     if faults:
         raise InvalidPlan("; ".join(f"{field}: {fault}" for field, fault in faults.items()), fields=faults)
     return Plan(tasks=_weighed([tasks[key] for key in order]))
+
+
+def _beyond(answer: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
+    """The fault of an answer with tasks under other keys than those that a plan may have."""
+    extra = [
+        str(key)[:40]
+        for key, task in answer.items()
+        if key not in keys and isinstance(task, Mapping) and "instructions" in task
+    ]
+    if not extra:
+        return {}
+    shown = ", ".join(map(repr, extra[:5])) + (", ..." if len(extra) > 5 else "")
+    last = "" if len(keys) == 1 else f" to {keys[-1]}"
+    return {"$": f"{shown} cannot be taken: a plan has at most {len(keys)} tasks, {keys[0]}{last}; use fewer"}
 
 
 def _weighed(tasks: Sequence[PlannedTask]) -> tuple[PlannedTask, ...]:

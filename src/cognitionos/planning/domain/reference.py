@@ -4,6 +4,7 @@ In the task of a map also `{"$ref": "item.path"}` and `{"$ref": "index"}`. Resol
 what a reference brings in is data, and is not looked at for more.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,16 @@ MAP_TASK = "task"
 """The field of a map's input that is resolved once for each of its items, not for the map."""
 DEEPEST = 64
 """Lists and objects within each other; what walks them may then recurse."""
+
+
+MOST_CHARACTERS = 16 * 1024 * 1024
+"""What the references of one task may bring in together, as JSON: each task of a chain may double what it gets."""
+DEEPEST_BROUGHT_IN = 256
+"""Lists and objects within each other in what a reference brings in: each task of a chain may add some."""
+
+
+class InputTooLarge(Invalid):
+    """What a task's references bring in is larger, or nested deeper, than any task takes."""
 
 
 class UnresolvedReference(Invalid):
@@ -129,13 +140,19 @@ def references_of(key: str, kind: str, spec: Mapping[str, Any]) -> list[Referenc
 
 
 def resolved(key: str, kind: str, spec: Mapping[str, Any], known: Known) -> Mapping[str, Any]:
-    """The task's spec with its references replaced; raises `UnresolvedReference`. What is in `STATE` stays."""
+    """The task's spec with its references replaced; what is in `STATE` stays.
+
+    Raises `UnresolvedReference` and `InputTooLarge`.
+    """
     state = spec.get(STATE, {})
     items = _items_run(kind, spec)
     if items is not None:
-        return {STATE: {**state, "outputs": [known.outputs.get(item_key(key, number)) for number in range(items)]}}
+        outputs = [known.outputs.get(item_key(key, number)) for number in range(items)]
+        _must_fit(key, outputs)
+        return {STATE: {**state, "outputs": outputs}}
     if "item" in state:
         known = replace(known, locals={"item": state["item"], "index": state["index"]})
+    _must_fit(key, [_found(reference, known) for reference in references_of(key, kind, spec)])
     return {name: value if _is_kept(kind, name) else resolve(value, known) for name, value in spec.items()}
 
 
@@ -166,6 +183,35 @@ def followed(value: Any, reference: Reference) -> Any:
         else:
             raise UnresolvedReference(f"The reference '{reference}' leads to nothing: there is no '{name}'.")
     return here
+
+
+def _must_fit(key: str, brought_in: Iterable[Any]) -> None:
+    """Raise `InputTooLarge` for what cannot be stored or passed on. What is shared counts each time."""
+    left = MOST_CHARACTERS
+    for value in brought_in:
+        if isinstance(value, str):
+            left -= len(value)
+        elif isinstance(value, _NESTED):
+            left -= _characters(key, value, left)
+        if left < 0:
+            told = f"The references of task '{key}' bring in more than {MOST_CHARACTERS} characters of JSON."
+            raise InputTooLarge(f"{told} Refer to the parts that it needs.")
+
+
+def _characters(key: str, value: Any, most: int) -> int:
+    """How many characters a list or object has as JSON, or more than `most`."""
+    level, levels, seen = [value], 0, 0
+    while level and seen <= most:
+        levels += 1
+        if levels > DEEPEST_BROUGHT_IN:
+            told = (
+                f"A reference of task '{key}' brings in lists and objects nested more than {DEEPEST_BROUGHT_IN} deep."
+            )
+            raise InputTooLarge(f"{told} Refer to the part that it needs.")
+        children = [each.values() if isinstance(each, Mapping) else each for each in level]
+        seen += sum(map(len, children))
+        level = [child for each in children for child in each if isinstance(child, _NESTED)] if seen <= most else []
+    return seen if seen > most else len(json.dumps(value, ensure_ascii=False))
 
 
 def _is_kept(kind: str, name: str) -> bool:
