@@ -1,5 +1,6 @@
 """What the error of a call that reached a provider says: which call it was, and never with which key of ours."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -43,6 +44,22 @@ async def test_an_error_names_its_call_and_keeps_our_key(
         assert answer.headers["x-cognitionos-call-id"] == calls[0]["call_id"]
         assert (answer.headers["x-cognitionos-attempts"], calls[0]["outcome"]) == ("1", "error")
         assert answer.headers["x-cognitionos-route"].startswith("reason=named, openai/m-")
+
+
+async def test_errors_of_embeddings_each_name_their_own_call(url: str, caller: Caller, upstream: Upstream) -> None:
+    upstream.reset()
+    async with httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30) as client:
+        body = {"model": "openai/m", "input": ""}
+        answers = await asyncio.gather(*(client.post("/v1/embeddings", json=body) for _ in range(6)))
+        calls = (await client.get("/v1/usage/calls?kind=embedding")).json()["items"]
+
+    assert {answer.status_code for answer in answers} == {400}
+    assert {answer.headers["x-cognitionos-call-id"] for answer in answers} == {call["call_id"] for call in calls}
+    assert len(calls) == 6
+    for answer in answers:
+        assert answer.headers["x-cognitionos-provider"] == "openai"
+        assert int(answer.headers["x-cognitionos-attempts"]) >= 1
+        assert answer.headers["x-cognitionos-route"] == "reason=named, openai/m=refused"
 
 
 async def test_a_request_that_reaches_nobody_names_no_call(url: str, caller: Caller) -> None:

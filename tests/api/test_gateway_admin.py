@@ -1,5 +1,6 @@
 """Own providers, routes and role defaults over HTTP, and circuits, through two API processes."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -165,6 +166,70 @@ async def test_weights_share_the_calls_out(clients: Clients, upstream: Upstream,
 
     assert {answer.headers["x-cognitionos-provider"] for answer in answers} == {"second"}
     assert upstream.calls == []
+
+
+async def test_identical_calls_of_a_weighted_route_are_paid_once_and_others_keep_the_weights(
+    clients: Clients, upstream: Upstream, second: Upstream
+) -> None:
+    candidates = [{"model": "acme/m", "weight": 1}, {"model": "second/m", "weight": 1}]
+    await clients[0].put("/v1/routes/half", json={"candidates": candidates})
+    bodies = [asking("half") for _ in range(24)]
+
+    for number in range(48):
+        (await clients[number % 2].post(CHAT, json=bodies[number % 24])).raise_for_status()
+
+    async def all_kept() -> bool:
+        answers = [await clients[0].post(CHAT, json=body) for body in bodies]
+        return all(answer.headers["x-cognitionos-cache"] != "none" for answer in answers)
+
+    assert await eventually(all_kept)
+    asked = Counter(str(call["messages"]) for each in (upstream, second) for call in each.calls)
+    assert len(asked) == 24
+    assert min(len(upstream.calls), len(second.calls)) > 2
+    for each in (upstream, second):
+        each.reset()
+    for _ in range(30):
+        await clients[0].post(CHAT, json=bodies[0], headers={"cache-control": "no-cache, no-store"})
+    assert (len(upstream.calls) > 0, len(second.calls) > 0) == (True, True)
+
+
+async def test_a_provider_that_was_replaced_gives_none_of_the_old_ones_answers(
+    clients: Clients, upstream: Upstream, second: Upstream
+) -> None:
+    one, other = clients
+    body = asking("acme/m")
+    upstream.then(Say(text="the old one"))
+    second.then(Say(text="the new one"))
+    first = await one.post(CHAT, json=body)
+
+    async def kept() -> bool:
+        return (await other.post(CHAT, json=body)).headers["x-cognitionos-cache"] != "none"
+
+    assert await eventually(kept)
+    await one.put("/v1/providers/acme", json=a_provider(second))
+
+    async def fresh() -> httpx.Response | None:
+        answer = await other.post(CHAT, json=body)
+        return answer if "old" not in answer.text else None
+
+    assert "the old one" in first.text
+    assert "the new one" in (await eventually(fresh)).text
+    assert "the new one" in (await one.post(CHAT, json=body)).text
+    assert len(second.calls) == 1
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/embeddings"])
+async def test_after_a_provider_is_deleted_its_models_are_nobody_elses(clients: Clients, path: str) -> None:
+    one, _ = clients
+    body = {"input": "x", "model": "acme/m"} if "emb" in path else asking("acme/m", max_tokens=9)
+    before = await one.post(path, json=body)
+
+    await one.delete("/v1/providers/acme")
+    after = await one.post(path, json=body)
+
+    assert before.status_code == 200
+    assert after.status_code == 404
+    assert "There is no provider 'acme'" in after.text
 
 
 async def test_a_circuit_that_failures_in_both_processes_opened_is_skipped_by_both(

@@ -49,6 +49,7 @@ def an_ask(tenant_id: UUID, text: str) -> CacheAsk:
         key=uuid4().hex,
         request=a_request(text),
         model="m",
+        source="m",
         scopes=(),
         wish=USUAL,
         flight=uuid4().hex,

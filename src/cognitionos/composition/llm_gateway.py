@@ -238,6 +238,7 @@ def _gateway(
         attempts=attempts,
         budgets=budgets,
         caches=caches,
+        server=catalogue.server,
         canonical=canonical,
         encode=encode,
         decode=decode_object,

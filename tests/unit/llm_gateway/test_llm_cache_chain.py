@@ -27,6 +27,7 @@ def an_ask(
         key=key,
         request=a_request(deadline_s=deadline_s),
         model="openai/m",
+        source="openai/m",
         scopes=(f"key:{key}", "model:openai/m", *(f"tag:{tag}" for tag in wish.tags)),
         wish=wish,
         flight=flight or uuid4().hex,

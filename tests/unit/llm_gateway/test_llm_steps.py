@@ -107,6 +107,7 @@ class Bench:
             attempts=attempts,
             budgets=self.budgets,
             caches=self.caches,
+            server=lambda _: "",
             canonical=canonical,
             encode=encode,
             decode=decode_object,

@@ -70,6 +70,7 @@ class Layer:
             "key": text,
             "request": a_request(text),
             "model": "m",
+            "source": "m",
             "scopes": (),
             "wish": USUAL,
             "flight": new_id().hex,

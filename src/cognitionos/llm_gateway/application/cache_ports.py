@@ -14,7 +14,8 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest
 
 @value
 class CacheAsk:
-    """One request as the caches see it. `key` is its fingerprint, `model` the candidate it would be sent to first.
+    """One request as the caches see it. `key` is its fingerprint, `model` the candidate it would be sent to first, and
+    `source` that one as it is today (another server may get its name).
 
     `scopes` are the words by which its answer can be declared void; `flight` names this attempt to get it.
     """
@@ -24,6 +25,7 @@ class CacheAsk:
     key: str
     request: ChatRequest
     model: str
+    source: str
     scopes: tuple[str, ...]
     wish: CacheWish
     flight: str

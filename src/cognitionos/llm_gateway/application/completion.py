@@ -48,6 +48,7 @@ class Completion:
     attempts: Attempts
     budgets: Budgets
     caches: AnswerCaches
+    server: Callable[[str], str]
     canonical: Canonical
     encode: Encode
     decode: Decode
@@ -112,7 +113,8 @@ class Completion:
         first = route.candidates[0]
         key = None
         if request.use_cache and not self.providers[first.home].simulated:
-            key = fingerprint(request, tenant_id=caller.tenant_id, model=first.name, canonical=self.canonical)
+            source = self._source(first)
+            key = fingerprint(request, tenant_id=caller.tenant_id, model=source, canonical=self.canonical)
         call = Started(
             call_id=self.new_id(),
             caller=caller,
@@ -141,6 +143,7 @@ class Completion:
             key=call.cache_key,
             request=request,
             model=first.name,
+            source=self._source(first),
             scopes=(
                 f"key:{call.cache_key}",
                 *(f"model:{name}" for name in models),
@@ -150,6 +153,10 @@ class Completion:
             wish=wish,
             flight=call.call_id.hex,
         )
+
+    def _source(self, candidate: Candidate) -> str:
+        """The model, and whose it is today: another server under its name does not give this one's answers."""
+        return f"{candidate.name} {self.server(candidate.home)}"
 
     async def from_cache(self, call: Started, kept: Kept) -> ChatResult:
         """A kept answer as a result, recorded at cost zero."""

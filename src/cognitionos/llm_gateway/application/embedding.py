@@ -70,7 +70,8 @@ class Embedding:
         )
         try:
             share = await self._batches.embed(wish)
-        except Exception:
+        except Exception as error:
+            call.failed(error, attempts=wish.attempts)
             usage = estimate(most) if wish.left else Usage()
             row = call.row(outcome="error", usage=usage, attempts=wish.attempts)
             await self.budgets.settle(granted.priced(row, call.route.candidates[0]) if wish.left else row)

@@ -9,6 +9,7 @@ nobody but the caller that sent it.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, pairwise
@@ -19,7 +20,7 @@ from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
 from cognitionos.llm_gateway.application.ports import Provider, Vectors
 from cognitionos.llm_gateway.domain.budget import Bound, can_be
 from cognitionos.llm_gateway.domain.chat import Text, Usage
-from cognitionos.llm_gateway.domain.errors import RequestRefused
+from cognitionos.llm_gateway.domain.errors import OfACall, RequestRefused
 from cognitionos.llm_gateway.domain.price import FREE, Price
 from cognitionos.llm_gateway.domain.route import Candidate, Route
 from cognitionos.platform.logging import get_logger
@@ -213,6 +214,6 @@ def _fail(wishes: Sequence[Wish], error: BaseException) -> None:
         if wish.share.done():
             continue
         if isinstance(error, Exception):
-            wish.share.set_exception(error)
+            wish.share.set_exception(copy(error) if isinstance(error, OfACall) else error)  # each names its own
         else:
             wish.share.cancel()

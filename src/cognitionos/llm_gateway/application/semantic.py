@@ -125,7 +125,7 @@ class SemanticCache:
         return None
 
     async def _question(self, ask: CacheAsk) -> tuple[Question, str] | None:
-        turn = turn_of(ask.request, tenant_id=ask.tenant_id, model=ask.model, canonical=self.canonical)
+        turn = turn_of(ask.request, tenant_id=ask.tenant_id, model=ask.source, canonical=self.canonical)
         if turn is None:
             return None
         (vector,) = await self.embed([turn.question.lower()])

@@ -18,3 +18,9 @@ def fingerprint(request: ChatRequest, *, tenant_id: UUID, model: str, canonical:
         decides.append(request.native)
     text = canonical(decides)
     return blake2b(text, key=tenant_id.bytes, digest_size=16).hexdigest()
+
+
+def lot_of(request: ChatRequest, *, tenant_id: UUID, canonical: Canonical) -> float:
+    """A number in [0, 1) that identical requests have in common, and others have by chance."""
+    drawn = fingerprint(request, tenant_id=tenant_id, model=request.model or "", canonical=canonical)
+    return int(drawn[:12], 16) / (1 << 48)

@@ -7,9 +7,10 @@ A tenant's own are read once, and again at once when one changes, in every proce
 import base64
 import time
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -17,10 +18,13 @@ import msgspec
 from cognitionos.kernel.errors import Invalid
 from cognitionos.llm_gateway.application.ports import Chance, Provider
 from cognitionos.llm_gateway.domain.chat import ChatRequest
-from cognitionos.llm_gateway.domain.errors import ProviderFailure, ProviderUnavailable
+from cognitionos.llm_gateway.domain.errors import ModelNotFound, ProviderFailure, ProviderUnavailable
+from cognitionos.llm_gateway.domain.fingerprint import lot_of
 from cognitionos.llm_gateway.domain.price import FREE, Price
 from cognitionos.llm_gateway.domain.role_defaults import ANY_ROLE, RoleDefaults
 from cognitionos.llm_gateway.domain.route import DEFAULT, Candidate, Choice, Route, in_order, own_home
+from cognitionos.llm_gateway.infrastructure.listings import Listings
+from cognitionos.llm_gateway.infrastructure.openai_schema import canonical
 from cognitionos.llm_gateway.infrastructure.own_models import CHANNEL, OwnModelsStore, ReadModels, ReadProvider
 from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.platform.logging import get_logger
@@ -78,6 +82,8 @@ class Catalogue:
         self._providers: dict[str, Provider] = {}
         self._free: set[str] = set()
         self._keyless: set[str] = set()
+        self._servers: dict[str, str] = {}
+        self._listings = Listings(time.monotonic)
         self.providers: Mapping[str, Provider] = ChainMap(self._providers, shared.by_name)
         """Every provider by its home: tenants' own, and the installation's."""
         self._listening = ExitStack()
@@ -94,26 +100,29 @@ class Catalogue:
         """The route of a request, and the request with its role's defaults."""
         own = await self._of(tenant_id)
         if own.says_nothing:
-            return self._shared.resolve(request.model), request
+            return await self._served(tenant_id, own, self._shared.resolve(request.model)), request
         defaults = own.defaults.get(request.role or ANY_ROLE)
-        return self._route(tenant_id, own, request.model), defaults.fill(request) if defaults else request
+        route = self._route(tenant_id, own, request.model, chance=partial(self._lot, tenant_id, request))
+        return await self._served(tenant_id, own, route), defaults.fill(request) if defaults else request
 
     async def resolve(self, tenant_id: UUID, asked: str | None) -> Route:
         """The route for a model's name."""
-        return self._route(tenant_id, await self._of(tenant_id), asked)
+        own = await self._of(tenant_id)
+        return await self._served(tenant_id, own, self._route(tenant_id, own, asked))
 
     async def own_default(self, tenant_id: UUID) -> Candidate | None:
         """Who is asked first for a tenant's calls that name no model, where the tenant has said so."""
         own = await self._of(tenant_id)
         if DEFAULT not in own.routes:
             return None
-        return self._route(tenant_id, own, DEFAULT, chance=0.0).candidates[0]
+        return self._route(tenant_id, own, DEFAULT, chance=_no_chance).candidates[0]
 
     async def resolve_embedder(self, tenant_id: UUID, asked: str | None) -> Route:
         """The route for an embedding model: the local one unless named; vectors do not mix: it has one candidate."""
         if asked in (None, "", DEFAULT):
             return self._shared.resolve_embedder(asked)
-        route = self._route(tenant_id, await self._of(tenant_id), asked, chance=0.0)
+        own = await self._of(tenant_id)
+        route = await self._served(tenant_id, own, self._route(tenant_id, own, asked, chance=_no_chance))
         return replace(route, candidates=route.candidates[:1])
 
     async def models(self, tenant_id: UUID) -> list[str]:
@@ -141,14 +150,20 @@ class Catalogue:
             return FREE if candidate.home in self._free else None
         return self._shared.price(candidate)
 
+    def server(self, home: str) -> str:
+        """Who answers for a provider's name, in one word: what another one there has said is none of its answers."""
+        return self._servers.get(home) or self._shared.server(home)
+
     def is_unmetered(self, home: str) -> bool:
         """Whether its models are free where nobody says what they cost: a tenant's own provider without a key is."""
         return home in self._keyless or self._shared.is_unmetered(home)
 
-    def _route(self, tenant_id: UUID, own: _Own, asked: str | None, *, chance: float | None = None) -> Route:
+    def _route(self, tenant_id: UUID, own: _Own, asked: str | None, *, chance: Chance | None = None) -> Route:
         choices = own.routes.get(asked or DEFAULT)
         if choices is not None:
-            drawn = in_order(choices, chance=self._chance() if chance is None else chance)
+            drawn = choices
+            if any(each.weight for each in choices):
+                drawn = tuple(in_order(choices, chance=(chance or self._chance)()))
             found = [self._candidate(tenant_id, own, each.model) for each in drawn]
             candidates = tuple(dict.fromkeys(each for each in found if each is not None))
             if not candidates:
@@ -160,6 +175,36 @@ class Catalogue:
         if not own.providers:
             return shared
         return replace(shared, candidates=tuple(self._rehomed(tenant_id, own, each) for each in shared.candidates))
+
+    async def _served(self, tenant_id: UUID, own: _Own, route: Route) -> Route:
+        """The route. Raises `ModelNotFound` where a name with a `/` is no provider's and the one it would go to does
+        not list it: a provider that is gone, or misspelt, is not silently another. Who lists nothing may have it.
+        """
+        first = route.candidates[0]
+        if "/" in first.model and first.model == route.asked:
+            listed = await self._listings.of(first.home, partial(self._listed, tenant_id, own, first), first.model)
+            if listed and first.model not in listed:
+                named = first.model.partition("/")[0]
+                raise ModelNotFound(
+                    f"There is no provider '{named}', and '{first.provider}' lists no model '{first.model}'.",
+                    fields={"model": "name a model as provider/model"},
+                )
+        return route
+
+    async def _listed(self, tenant_id: UUID, own: _Own, candidate: Candidate) -> set[str]:
+        """The models that a candidate's provider lists, without its name."""
+        if candidate.owner is None:
+            names: Collection[str] = await self._shared.listed(candidate.provider)
+        else:
+            named = own.providers[candidate.provider]
+            names = [f"{named.name}/{each}" for each in named.models] or await self._asked(candidate.home, named.name)
+        return {each.partition("/")[2] for each in names}
+
+    def _lot(self, tenant_id: UUID, request: ChatRequest) -> float:
+        """Identical requests draw the same, so that an answer is found again; one that keeps none draws at random."""
+        if not (request.use_cache and request.cache_wish.keep):
+            return self._chance()
+        return lot_of(request, tenant_id=tenant_id, canonical=canonical)
 
     def _own_candidate(self, tenant_id: UUID, own: _Own, name: str) -> Candidate | None:
         """A model of the tenant's own: `provider/model`, or a bare name that one of its providers lists."""
@@ -202,6 +247,7 @@ class Catalogue:
         if known is None and len(self._own) >= MOST_TENANTS:
             self._own.clear()
             self._providers.clear()
+            self._servers.clear()
         own = known[1] if known is not None and known[1].text == text else self._taken(tenant_id, text)
         self._own[tenant_id] = (now, own)
         return own
@@ -212,6 +258,7 @@ class Catalogue:
             del self._providers[home]
             self._free.discard(home)
             self._keyless.discard(home)
+            self._servers.pop(home, None)
         providers = {each.name: each for each in read.providers if self._add(tenant_id, each)}
         return _Own(
             text=text,
@@ -235,8 +282,14 @@ class Catalogue:
                 log.warning("provider_key_unreadable", provider=row.name, reason=str(error), remedy="PUT it again")
                 return False
         self._providers[home] = self._make(row, key)
+        self._servers[home] = f"{row.kind} {row.base_url} {row.sealed_key} {row.recover_tool_calls}"
         if row.free:
             self._free.add(home)
         if key is None:
             self._keyless.add(home)
         return True
+
+
+def _no_chance() -> float:
+    """The first of those with a weight."""
+    return 0.0

@@ -40,13 +40,14 @@ ASK_MODELS_S = 3.0
 class Registered:
     """A provider and what is known about its models. `price` None: ask the public table.
 
-    `unmetered`: what has no price there either is free.
+    `unmetered`: what has no price there either is free. `server` is where it stands.
     """
 
     provider: Provider
     price: Price | None = None
     models: tuple[str, ...] = ()
     unmetered: bool = False
+    server: str = ""
 
 
 class Providers:
@@ -117,6 +118,10 @@ class Providers:
         """The price that came with the provider."""
         return self._known[candidate.provider].price if candidate.provider in self._known else None
 
+    def server(self, name: str) -> str:
+        """Where it stands; empty where that never changes."""
+        return self._known[name].server if name in self._known else ""
+
     def is_unmetered(self, name: str) -> bool:
         """Whether its models are free where nobody says what they cost: it is asked without a key, or it is the server
         of `OPENAI_BASE_URL` and stands at an address that is not public.
@@ -140,6 +145,10 @@ class Providers:
         """Every model there is to name, as `provider/model`; a provider that does not answer is left out."""
         listed = await asyncio.gather(*(self._models_of(each) for each in self._known.values()))
         return sorted(name for names in listed for name in names)
+
+    async def listed(self, name: str) -> list[str]:
+        """The models of one provider as `provider/model`; none where it does not say."""
+        return await self._models_of(self._known[name]) if name in self._known else []
 
     async def _models_of(self, registered: Registered) -> list[str]:
         names = registered.models
@@ -180,7 +189,7 @@ class Providers:
         if settings.anthropic_api_key:
             secret = settings.anthropic_api_key.get_secret_value()
             base_url = settings.anthropic_base_url or ANTHROPIC_URL
-            found.append(Registered(provider=self._anthropic(ANTHROPIC, secret, base_url=base_url)))
+            found.append(Registered(provider=self._anthropic(ANTHROPIC, secret, base_url=base_url), server=base_url))
         return found
 
     def _from_file(self, environment: Mapping[str, str]) -> list[Registered]:
@@ -193,10 +202,10 @@ class Providers:
         models = tuple(entry.models)
         if entry.vendor is not None:
             provider = self._of_vendor(entry.name, entry.vendor, key)
-            return Registered(provider=provider, price=entry.own_price, models=models)
+            return Registered(provider=provider, price=entry.own_price, models=models, server=entry.vendor)
         made = self._compatible(entry.name, entry.base_url or "", key, recover="recover_tool_calls" in entry.flags)
         price = entry.own_price if entry.own_price is not None else made.price
-        return Registered(provider=made.provider, price=price, models=models, unmetered=made.unmetered)
+        return replace(made, price=price, models=models)
 
     def _of_vendor(self, name: str, vendor: str, key: str | None) -> Provider:
         if vendor == ANTHROPIC and key is not None:
@@ -213,7 +222,7 @@ class Providers:
         provider: Provider = OpenAIProvider(self._http, name=name, base_url=base_url, api_key=key)
         if recover:
             provider = ToolCallRecovery(provider, new_id=lambda: f"call_{new_id().hex}")
-        return Registered(provider=provider, unmetered=key is None)
+        return Registered(provider=provider, unmetered=key is None, server=base_url)
 
     def _add(self, registered: Registered) -> None:
         self._known[registered.provider.name] = registered
@@ -228,7 +237,7 @@ class Providers:
             except (ProviderFailure, TimeoutError):
                 return
             if models:
-                self._add(Registered(provider=made.provider, price=FREE, unmetered=True))
+                self._add(replace(made, price=FREE))
                 self._defaults[name] = models[0]
                 log.info("local_models_found", provider=name, models=models[:5], use=f"COGNITIONOS_MODEL={name}/...")
 
