@@ -85,6 +85,26 @@ async def test_fifty_identical_calls_at_two_processes_make_one_upstream_call(
     assert Decimal(total) == COST
 
 
+async def test_the_tags_and_the_route_of_a_hit_declare_the_answer_void(
+    clients: list[httpx.AsyncClient], upstream: Upstream
+) -> None:
+    one, other = clients
+    (await one.put("/v1/routes/by-name", json={"candidates": [{"model": "openai/m"}]})).raise_for_status()
+    tags = "x-cognitionos-cache-tags"
+    for voided in ("tag=b", "model=by-name"):
+        await ask(one, voided, headers={tags: "a"})
+        await kept(one, voided, "exact")
+        hit = await ask(other, voided, headers={tags: "b"})
+        by_route = await ask(other, voided, model="by-name")
+
+        (await one.delete(f"/v1/cache?{voided}")).raise_for_status()
+        after = [await ask(client, voided, headers={"cache-control": "no-store"}) for client in clients]
+
+        assert (hit.headers[LAYER], by_route.headers[LAYER]) == ("exact", "exact")
+        assert [each.headers[LAYER] for each in after] == ["none", "none"]
+    assert len(upstream.calls) == 6
+
+
 async def test_the_official_client_s_streams_share_a_flight_with_whole_answers(
     urls: list[str], caller: Caller, clients: list[httpx.AsyncClient], upstream: Upstream
 ) -> None:

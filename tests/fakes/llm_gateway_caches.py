@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -115,7 +115,11 @@ class MemoryDurableAnswers:
     kept_s: float = 3600.0
     answers: dict[Place, Kept] = field(default_factory=dict)
     voids: dict[UUID, Voided] = field(default_factory=lambda: defaultdict(Voided))
+    names: set[tuple[UUID, str, str]] = field(default_factory=set)
     asked: int = 0
+
+    async def name(self, tenant_id: UUID, key: str, scopes: Collection[str]) -> None:
+        self.names |= {(tenant_id, key, scope) for scope in scopes}
 
     async def get(self, tenant_id: UUID, key: str) -> tuple[Kept | None, int | None]:
         self.asked += 1
@@ -134,6 +138,8 @@ class MemoryDurableAnswers:
 
     async def void(self, tenant_id: UUID, scopes: Sequence[str]) -> tuple[Voided, int]:
         epoch = self.voids[tenant_id].epoch + 1
+        named = (key for tenant, key, scope in self.names if tenant == tenant_id and scope in scopes)
+        scopes = [*scopes, *(f"key:{key}" for key in named)]
         by_scope = dict(self.voids[tenant_id].by_scope) | dict.fromkeys(scopes, epoch)
         self.voids[tenant_id] = Voided(epoch=epoch, by_scope=by_scope)
         gone = [

@@ -313,6 +313,24 @@ async def test_the_sweep_deletes_what_expired_and_the_oldest_beyond_the_bound(op
     assert [(await cache.get(tenant, name))[0] for name in ("age-3", "expired")] == [None, None]
 
 
+async def test_words_that_an_answer_was_given_later_declare_it_void_for_its_own_tenant(
+    durable: MemoryDurableAnswers | DurableCache,
+) -> None:
+    tenant, other, kept = uuid4(), uuid4(), a_kept(scopes=(f"key:{KEY}",))
+    for each in (tenant, other):
+        durable.put(each, KEY, kept)
+        await durable.name(each, KEY, {"tag:later", "model:route"})
+    await durable.stored()
+
+    voided, deleted = await durable.void(tenant, ["tag:later"])
+    unmoved, _ = await durable.void(other, ["tag:another"])
+
+    assert (voided.allows(kept), deleted) == (False, 1)
+    assert unmoved.allows(kept)
+    assert (await durable.get(tenant, KEY))[0] is None
+    assert (await durable.get(other, KEY))[0] is not None
+
+
 async def test_too_many_voided_words_void_everything(open_database: Database) -> None:
     tenant, cache = uuid4(), DurableCache(open_database)
     await cache.void(tenant, [f"tag:{number}" for number in range(MOST_SCOPES + 1)])

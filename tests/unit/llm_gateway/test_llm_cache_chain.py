@@ -67,6 +67,35 @@ async def test_a_provider_s_answer_is_kept_in_every_layer() -> None:
     assert shared.flights == {}
 
 
+async def test_the_tags_of_whoever_got_an_answer_declare_it_void_too() -> None:
+    shared, durable = MemorySharedAnswers(), MemoryDurableAnswers()
+    caches, other_process = some_caches(shared, durable), some_caches(shared, durable)
+    (await lead(caches, an_ask(wish=CacheWish(tags=("a",))))).keep(WIRE, model="openai/m", cost_nanousd=7)
+
+    for _ in range(3):
+        await hit(other_process, an_ask(wish=CacheWish(tags=("b",))))
+    named = set(durable.names)
+    await caches.voids.void(TENANT, ["tag:b"])
+
+    assert named == {(TENANT, KEY, "tag:b")}
+    for each in (caches, other_process):
+        (await lead(each)).close()
+
+
+async def test_the_tags_of_whoever_waited_for_an_answer_are_kept_with_it() -> None:
+    durable = MemoryDurableAnswers()
+    caches = some_caches(MemorySharedAnswers(), durable)
+    ticket = await lead(caches, an_ask(wish=CacheWish(tags=("a",))))
+    waiting = asyncio.create_task(hit(caches, an_ask(wish=CacheWish(tags=("b",)))))
+    await settled()
+
+    ticket.keep(WIRE, model="openai/m", cost_nanousd=7)
+    await waiting
+
+    assert {"tag:a", "tag:b"} <= set(durable.answers[TENANT, KEY].scopes)
+    assert durable.names == set()
+
+
 async def test_a_durable_answer_is_promoted_and_keeps_its_age_and_its_end() -> None:
     shared, durable = MemorySharedAnswers(), MemoryDurableAnswers()
     caches, born = some_caches(shared, durable), time.time() - 100

@@ -1,7 +1,7 @@
 """The caches of whole answers as one: shared, durable, further layers, and one flight for identical calls."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cognitionos.llm_gateway.application.cache_ports import (
@@ -16,10 +16,11 @@ from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.ports import Chunk, Monotonic
 from cognitionos.llm_gateway.application.relay import Relay
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Flights, NotShared
-from cognitionos.llm_gateway.domain.cached import LONGEST_KEPT_S, Kept
+from cognitionos.llm_gateway.domain.cached import KEY, LONGEST_KEPT_S, Kept
 from cognitionos.llm_gateway.domain.chat import CACHE_COALESCED
 from cognitionos.llm_gateway.domain.errors import ProviderUnavailable
 
+MOST_NAMED = 10_000
 MOST_LEADERS = 3
 """After so many failures of others a call no longer waits for anybody."""
 A_RESIGNATION = 0.02
@@ -51,7 +52,7 @@ class Ticket:
             stored_at=now,
             expires_at=now + min(wish.ttl_s or LONGEST_KEPT_S, LONGEST_KEPT_S),
             epoch=self.epoch,
-            scopes=self.ask.scopes,
+            scopes=self.ask.scopes if self.flight is None else self.flight.named(self.ask.scopes),
         )
         self.caches.put(self.ask, kept, flight=self.ask.flight if self.shared else None)
         self.shared = False
@@ -120,6 +121,7 @@ class AnswerCaches:
     clock: Callable[[], float]
     monotonic: Monotonic
     flights: Flights = field(default_factory=Flights)
+    _named: set[Hashable] = field(default_factory=set)
     _relays: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def find(self, ask: CacheAsk) -> Kept | Ticket:
@@ -146,6 +148,7 @@ class AnswerCaches:
         flight = self.flights.find((tenant, ask.key))
         if flight is None or not wish.keep or self._is_outdated(ask, flight):
             return await self._lead(ask)
+        flight.names.update(ask.names)
         return flight
 
     async def follow(self, ask: CacheAsk, feed: Feed) -> Kept | Ticket | Feed:
@@ -167,8 +170,11 @@ class AnswerCaches:
                     feed.leave()
             if isinstance(said, Chunk):
                 feed.first = said
+                if feed.flight.is_far:
+                    await self._name(ask, ask.key, ask.names, of=feed.flight.name)
                 return feed
             if isinstance(said, Kept) and self._will_do(ask, said, fresh=True):
+                await self._name_kept(ask, said)
                 return replace(said, layer=said.layer or CACHE_COALESCED)
             failures += A_RESIGNATION if said is NotShared.RESIGNED else 1
             if said is NotShared.ALONE or failures >= MOST_LEADERS:
@@ -211,6 +217,7 @@ class AnswerCaches:
         if isinstance(found, Kept):
             if flight is not None:
                 flight.end(found)
+            await self._name_kept(ask, found)
             return found
         if flight is not None and found.turn is Turn.ANOTHERS:
             self._relay(ask, flight, found.leader)
@@ -242,8 +249,25 @@ class AnswerCaches:
                     return deeper
             return _Led(self.voids.epoch(ask.tenant_id), look.turn, look.leader)
 
+    async def _name_kept(self, ask: CacheAsk, kept: Kept) -> None:
+        """Give a kept answer what words of this request it has not got, so that these declare it void too."""
+        if kept.scopes != ask.scopes and (lacking := ask.names - set(kept.scopes)):
+            keys = {scope.removeprefix(KEY) for scope in kept.scopes if scope.startswith(KEY)}
+            for key in {ask.key, *keys}:
+                await self._name(ask, key, lacking, of=kept.stored_at)
+
+    async def _name(self, ask: CacheAsk, key: str, names: frozenset[str], *, of: Hashable) -> None:
+        """Once for each answer and process: whoever names an answer again waits for nothing."""
+        place = (ask.tenant_id, key, of, names)
+        if names and place not in self._named:
+            await self.durable.name(ask.tenant_id, key, names)
+            if len(self._named) >= MOST_NAMED:
+                self._named.clear()
+            self._named.add(place)
+
     def _relay(self, ask: CacheAsk, flight: Flight, leader: str) -> None:
         """Have everybody here follow another process's call."""
+        flight.is_far = True
         relay = Relay(
             tenant_id=ask.tenant_id,
             key=ask.key,

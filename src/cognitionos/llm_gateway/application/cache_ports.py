@@ -1,6 +1,6 @@
 """Where the caches meet their stores. A layer forgets at will and never raises."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from enum import Enum
 from typing import Protocol
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.application.single_flight import NotShared, Over
-from cognitionos.llm_gateway.domain.cached import CacheWish, Kept, Voided
+from cognitionos.llm_gateway.domain.cached import MODEL, TAG, CacheWish, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 
 
@@ -29,6 +29,11 @@ class CacheAsk:
     scopes: tuple[str, ...]
     wish: CacheWish
     flight: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the scopes those that an answer which another request asked for may lack: its tags and models' names."""
+        return frozenset(scope for scope in self.scopes if scope.startswith((TAG, MODEL)))
 
 
 class CacheLayer(Protocol):
@@ -123,6 +128,10 @@ class DurableAnswers(Protocol):
 
     def put(self, tenant_id: UUID, key: str, kept: Kept) -> None:
         """Keep an answer, in the background."""
+        ...
+
+    async def name(self, tenant_id: UUID, key: str, scopes: Collection[str]) -> None:
+        """Have these scopes declare the answer of a key void too, in whatever layer it is. Never raises."""
         ...
 
     async def voided(self, tenant_id: UUID) -> tuple[Voided, bool] | None:

@@ -99,11 +99,19 @@ class Flight:
     _flights: "Flights"
     _key: Hashable
     name: str
+    is_far: bool = False
+    """Whether another process makes the call."""
+    names: set[str] = field(default_factory=set)
+    """Scopes that those who joined it have for its answer."""
     epoch: int | None = None
     """How many invalidations there were when it left; None: it has not left yet."""
     _source: Source | None = None
     _feeds: set[Feed] = field(default_factory=set)
     _ended: Kept | NotShared | None = None
+
+    def named(self, scopes: tuple[str, ...]) -> tuple[str, ...]:
+        """The scopes of its answer: those of whoever makes the call, then those of whoever joined it."""
+        return tuple(dict.fromkeys((*scopes, *sorted(self.names)))) if self.names else scopes
 
     @property
     def is_followed(self) -> bool:

@@ -8,6 +8,8 @@ from cognitionos.kernel.value import value
 
 LONGEST_KEPT_S = 7 * 86_400.0
 """No layer keeps an answer longer; older invalidations may be forgotten."""
+KEY, MODEL, TAG = "key:", "model:", "tag:"
+"""What the scopes begin with that name an answer by its fingerprint, a model's name and a word of its callers."""
 EVERYTHING = "all"
 """The scope of every answer of a tenant."""
 

@@ -106,9 +106,8 @@ class Catalogue:
         return await self._served(tenant_id, own, route), defaults.fill(request) if defaults else request
 
     async def resolve(self, tenant_id: UUID, asked: str | None) -> Route:
-        """The route for a model's name."""
-        own = await self._of(tenant_id)
-        return await self._served(tenant_id, own, self._route(tenant_id, own, asked))
+        """The route for a model's name, whether anybody has such a model or not."""
+        return self._route(tenant_id, await self._of(tenant_id), asked)
 
     async def own_default(self, tenant_id: UUID) -> Candidate | None:
         """Who is asked first for a tenant's calls that name no model, where the tenant has said so."""

@@ -4,7 +4,7 @@ Look-ups that come together share one call of a function, and so do stores, whic
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 
 from cognitionos.kernel.errors import Unavailable
-from cognitionos.llm_gateway.domain.cached import EVERYTHING, LONGEST_KEPT_S, Kept, Voided
+from cognitionos.llm_gateway.domain.cached import EVERYTHING, KEY, LONGEST_KEPT_S, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import CACHE_DURABLE
 from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.batching import GroupCommit
@@ -59,6 +59,15 @@ ON CONFLICT (tenant_id, scope) DO UPDATE SET epoch = excluded.epoch, at = now()
 _FOLD = """
 DELETE FROM cache_voids WHERE scope <> '' AND (SELECT count(*) FROM cache_voids) > %s
 """
+_NAME = """
+INSERT INTO cache_names (tenant_id, key, scope)
+SELECT %(tenant)s, %(key)s, scope FROM unnest(%(scopes)s::text[]) AS s(scope)
+ON CONFLICT (tenant_id, scope, key) DO UPDATE SET at = now()
+"""
+_FORGET_NAMES = "DELETE FROM cache_names WHERE at < now() - make_interval(secs => %s)"
+_NAMED = """
+DELETE FROM cache_names WHERE %s OR key IN (SELECT key FROM cache_names WHERE scope = ANY(%s::text[])) RETURNING key
+"""
 _DELETE = "DELETE FROM cached_answers WHERE %s OR scopes && %s::text[]"
 
 
@@ -90,6 +99,17 @@ class DurableCache:
         if self._kept_s and len(kept.wire) <= LARGEST_BYTES:
             self._stores.submit((tenant_id, key, kept, until))
 
+    async def name(self, tenant_id: UUID, key: str, scopes: Collection[str]) -> None:
+        """Have these scopes declare the answer of a key void too; logged where the database does not answer."""
+        values = {"tenant": tenant_id, "key": key, "scopes": sorted(map(_clean, scopes))}
+        try:
+            async with self._database.transaction(tenant_id) as connection:
+                await connection.execute(_NAME, values)
+                await connection.execute(_FORGET_NAMES, (LONGEST_KEPT_S,))
+        except (Unavailable, psycopg.Error) as error:
+            metrics.CACHE_ERRORS.inc()
+            log.warning("answer_not_named", reason=str(error))
+
     async def voided(self, tenant_id: UUID) -> tuple[Voided, bool] | None:
         """The tenant's invalidations, and whether anything of it is kept; None where the database does not answer."""
         try:
@@ -112,6 +132,8 @@ class DurableCache:
             epoch = cast("tuple[int]", row)[0]
             if (await connection.execute(_FOLD, (MOST_SCOPES,))).rowcount:
                 names.add(EVERYTHING)
+            named = await (await connection.execute(_NAMED, (EVERYTHING in names, list(names)))).fetchall()
+            names |= {f"{KEY}{key}" for (key,) in named}
             await connection.execute(_VOID, (tenant_id, epoch, list(names)))
             deleted = (await connection.execute(_DELETE, (EVERYTHING in names, list(names)))).rowcount
             await forget_voided(connection, names)
