@@ -1,7 +1,7 @@
 """Kept answers have the tags and models' names of everyone who got them, not only of whoever asked first
 
 Revision ID: 0039
-Revises: 0043
+Revises: 0046
 """
 
 from alembic import op
@@ -9,7 +9,7 @@ from alembic import op
 from cognitionos.platform.schema import tenant_table
 
 revision = "0039"
-down_revision = "0043"
+down_revision = "0046"
 branch_labels = None
 depends_on = None
 
