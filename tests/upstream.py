@@ -35,6 +35,8 @@ class Say:
     text: str = ""
     thoughts: str = ""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    deltas: list[dict[str, Any]] = field(default_factory=list)
+    """Of a stream, in place of what the fields above would make."""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     finish_reason: str | None = None
@@ -292,6 +294,8 @@ def _hang_up(request: web.Request, response: web.StreamResponse) -> web.StreamRe
 
 
 def _deltas(say: Say) -> list[dict[str, Any]]:
+    if say.deltas:
+        return say.deltas
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "" if say.text else None, "refusal": None}]
     for name, said in (("reasoning_content", say.thoughts), ("content", say.text)):
         deltas += [{name: piece} for piece in said.replace(" ", " \0").split("\0") if piece]

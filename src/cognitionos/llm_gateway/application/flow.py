@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.application.attempts import Attempted
@@ -188,10 +188,9 @@ class Flow:
                     if self._is_for_caller(said):
                         yield said.data
                 check(said)
-        except ProviderFailure as failure:
+        except (ProviderFailure, StreamBroken) as failure:
             outcome = ERROR
-            await self.done.slot.failed()
-            raise StreamBroken(self._broken_by(failure)) from failure
+            await self._break(failure)
         finally:
             self._at_rest = False
             if self._own is None:
@@ -285,7 +284,8 @@ class Flow:
         """
         if self._tally.texts or (chunk is not None and chunk.text):
             return True
-        return not self.request.tools and self._tally.tokens + (chunk.tokens if chunk is not None else 0) > 0
+        offered = self.request.tools or self.request.extra.get("functions")
+        return not offered and self._tally.tokens + (chunk.tokens if chunk is not None else 0) > 0
 
     def _so_far(self) -> Sequence[Chunk]:
         """What came so far, in one piece but where each must stay as it came."""
@@ -297,6 +297,15 @@ class Flow:
         else:
             wire = words_chunk(self.steps.decode(tally.head), "".join(tally.texts))
         return (Chunk(data=self.steps.encode(wire), text="".join(tally.texts)),)
+
+    async def _break(self, failure: ProviderFailure | StreamBroken) -> NoReturn:
+        """Raise `StreamBroken`: the provider stopped, or what it said cannot be told on."""
+        if isinstance(failure, ProviderFailure):
+            await self.done.slot.failed()
+            raise StreamBroken(self._broken_by(failure)) from failure
+        if self._own is None:
+            await self._rest.aclose()
+        raise failure
 
     def _broken_by(self, failure: ProviderFailure) -> str:
         return f"{self.done.candidate.name} stopped in the middle of its answer: {failure}"

@@ -6,12 +6,15 @@ from typing import Any
 from cognitionos.llm_gateway.domain.chat import ToolCall
 
 COMPLETE = "stop"
+NOTHING_SAID: Mapping[str, Any] = {}
 BYTES_OF_A_TOKEN = 4
 """About: where nobody counted."""
 _SAID_APART = frozenset({"role", "content", "tool_calls"})
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
 """Names of the same; some servers say it under several."""
 _OUTPUT = ("refusal", "tool_calls", "function_call", "audio")
+_EFFECTS = ("tool_calls", "function_call", "audio")
+"""What is for whoever asked alone: calls of functions, and audio, whose id can be used once."""
 _WORDS_IN_THEM = ("text", "summary", "transcript", "name", "arguments", "input", "function", "custom")
 
 
@@ -23,8 +26,22 @@ def first_choice(wire: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def text_of(wire: Mapping[str, Any]) -> str:
     """The words of the first choice."""
-    content = (first_choice(wire).get("message") or {}).get("content")
+    return words_of((first_choice(wire).get("message") or {}).get("content"))
+
+
+def words_of(content: object, kind: str = "text") -> str:
+    """The words of a content: a text, or the parts of a list that are of this kind, as Mistral's models say them."""
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, Mapping) and part.get("type") == kind]
+        return "".join(words_of(part.get(kind)) for part in parts)
     return content if isinstance(content, str) else ""
+
+
+def thoughts_of(said: Mapping[str, Any]) -> str:
+    """What a message, or a piece of one, says of its thinking: beside its content, or as parts of it."""
+    content = said.get("content")
+    in_parts = words_of(content, "thinking") if isinstance(content, list) else ""
+    return words_of(said.get("reasoning_content")) or in_parts
 
 
 def tool_calls_of(wire: Mapping[str, Any]) -> tuple[ToolCall, ...]:
@@ -44,10 +61,10 @@ def finish_reason_of(wire: Mapping[str, Any]) -> str:
 
 
 def may_be_kept(wire: Mapping[str, Any]) -> bool:
-    """Whether every choice is whole words: cut answers and tool calls are never cached."""
+    """Whether every choice is whole words: cut answers, calls of functions and audio are never anybody else's."""
     choices = wire.get("choices") or ()
     return bool(choices) and all(
-        choice.get("finish_reason") == COMPLETE and not (choice.get("message") or {}).get("tool_calls")
+        choice.get("finish_reason") == COMPLETE and not any(map((choice.get("message") or NOTHING_SAID).get, _EFFECTS))
         for choice in choices
     )
 

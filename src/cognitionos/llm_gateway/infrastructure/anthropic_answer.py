@@ -31,6 +31,7 @@ _COUNTED_APART = frozenset({"compaction", "advisor_message"})
 """Passes that the sums of `usage` leave out."""
 _OF_ANOTHER_MODEL = frozenset({"advisor_message", "fallback_message"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_TEXTS_OF_A_BLOCK = {"text": ("text",), "thinking": ("thinking",), "tool_use": ("id", "name")}
 _SEARCH, _FOUND = ("server_tool_use", "web_search"), "web_search_tool_result"
 
 
@@ -64,7 +65,7 @@ def completion(message: Mapping[str, Any], *, created: int, native: bool) -> dic
     """A whole `message` as a chat completion; raises `ProviderFailure` where it is none."""
     content = message.get("content")
     blocks: list[Any] = content if isinstance(content, list) else [content]
-    if message.get("type") != "message" or not all(isinstance(block, dict) for block in blocks):
+    if message.get("type") != "message" or not all(map(_is_block, blocks)):
         raise ProviderFailure("the answer is not a message")
     said: dict[str, Any] = {"role": "assistant", "content": _joined(blocks, "text", "text") or None, "refusal": None}
     calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
@@ -134,7 +135,7 @@ class StreamReader:
         """The chunk that an event makes; None where it adds nothing. Raises `ProviderFailure` for an error."""
         try:
             event = _decode_event(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ProviderFailure("the stream carries something that is no event") from error
         match event.type:
             case "message_start":
@@ -249,6 +250,16 @@ class StreamReader:
     def _take(self, usage: object) -> None:
         if isinstance(usage, dict):
             self._usage |= {name: value for name, value in usage.items() if value is not None}
+
+
+def _is_block(block: object) -> bool:
+    """Whether it is one in the shapes that are read; of kinds that are not read any will do."""
+    if not isinstance(block, dict):
+        return False
+    kind = str(block.get("type"))
+    if kind == "tool_use" and not isinstance(block.get("input"), dict | None):
+        return False
+    return all(isinstance(block.get(name, ""), str) for name in _TEXTS_OF_A_BLOCK.get(kind, ()))
 
 
 def _head(message: Mapping[str, Any], created: int, kind: str) -> dict[str, Any]:

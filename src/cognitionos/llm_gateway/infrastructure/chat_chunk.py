@@ -1,8 +1,17 @@
-"""The wire form of a chunk of an OpenAI-shaped stream, as far as a translation into another shape reads it."""
+"""A chunk of an OpenAI-shaped stream, as far as a translation into another shape reads it.
 
+Read leniently: what says nothing (a null choice, a null index) is passed over, words in parts are words. What cannot be
+read ends the translated stream: leaving it out would tell something else than the model said.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+from cognitionos.llm_gateway.domain.answer import thoughts_of, words_of
+from cognitionos.llm_gateway.domain.errors import StreamBroken
+from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object
 
 
 class Function(msgspec.Struct):
@@ -13,9 +22,9 @@ class Function(msgspec.Struct):
 
 
 class ToolCall(msgspec.Struct):
-    """A piece of the tool call at `index`."""
+    """A piece of the tool call at `index`; None: the server does not count them."""
 
-    index: int = 0
+    index: int | None = None
     id: str | None = None
     function: Function | None = None
 
@@ -26,13 +35,13 @@ class Delta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[ToolCall | None] | None = None
 
 
 class Choice(msgspec.Struct):
     """An answer of the chunk's."""
 
-    index: int = 0
+    index: int | None = 0
     delta: Delta | None = None
     finish_reason: str | None = None
 
@@ -42,9 +51,42 @@ class Chunk(msgspec.Struct):
 
     type: str | None = None
     anthropic: msgspec.Raw = msgspec.Raw()
-    model: str = ""
-    choices: list[Choice] | None = None
+    model: str | None = None
+    choices: list[Choice | None] | None = None
     usage: dict[str, Any] | None = None
 
+    def first(self) -> list[Choice]:
+        """The pieces of the first answer; the others have no place in other shapes."""
+        return [choice for choice in self.choices or () if choice is not None and not choice.index]
 
-decode_chunk = msgspec.json.Decoder(Chunk).decode
+
+_decode = msgspec.json.Decoder(Chunk).decode
+_UNREADABLE = "The model's server sent a piece that cannot be told in this format: {}."
+
+
+def read(data: bytes) -> Chunk:
+    """The chunk in a JSON text. Raises `StreamBroken` naming what of it cannot be read."""
+    try:
+        return _decode(data)
+    except msgspec.ValidationError:
+        return _dialect(data)
+
+
+def _dialect(data: bytes) -> Chunk:
+    try:
+        wire = decode_object(data)
+        choices = [_plain(choice) for choice in wire.get("choices") or () if choice is not None]
+        usage = wire["usage"] if isinstance(wire.get("usage"), dict) else None
+        model = wire["model"] if isinstance(wire.get("model"), str) else None
+        return Chunk(model=model, usage=usage, choices=msgspec.convert(choices, list[Choice | None], strict=False))
+    except (msgspec.ValidationError, TypeError, AttributeError) as error:
+        raise StreamBroken(_UNREADABLE.format(error)) from error
+
+
+def _plain(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """A choice with words in parts as words."""
+    delta = choice.get("delta") or {}
+    if isinstance(delta.get("content"), list):
+        said = {"content": words_of(delta["content"]), "reasoning_content": thoughts_of(delta)}
+        delta = {**delta, **said}
+    return {**choice, "delta": delta}

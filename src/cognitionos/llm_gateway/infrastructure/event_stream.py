@@ -5,8 +5,8 @@ way gives the stream up.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -147,10 +147,17 @@ class Events:
                         await sender.send(framed)
                 last += framing.end()
             except DomainError as error:
+                await _break_off(events, error)
                 last += framing.error(error)
             finally:
                 sender.stop()
             await sender.send(last, more=False)
+
+
+async def _break_off(events: AsyncGenerator[bytes, None], error: DomainError) -> None:
+    """Let a stream end with what went wrong, where that was in telling it: the one that raised it has ended."""
+    with suppress(DomainError, StopAsyncIteration):
+        await events.athrow(error)
 
 
 class _Sender:

@@ -136,6 +136,8 @@ async def _json(response: Response) -> dict[str, Any]:
         return decode_object(await response.read())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProviderFailure("the answer is not a JSON object") from error
+    except RecursionError as error:
+        raise ProviderFailure("the answer is nested too deeply") from error
 
 
 async def _refusal(response: Response, redacted: Redaction) -> Exception:
@@ -143,7 +145,7 @@ async def _refusal(response: Response, redacted: Redaction) -> Exception:
     status, text = response.status, (await response.read()).decode(errors="replace")
     try:
         body: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         body = text
     said = redacted(error_text(body)) or f"status {status}"
     if status in {401, 403}:

@@ -14,6 +14,7 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.json_server import retry_after
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
+from cognitionos.llm_gateway.infrastructure.openai_answer import check_answer
 from cognitionos.llm_gateway.infrastructure.openai_schema import error_text, read_chunk, read_usage
 from cognitionos.llm_gateway.infrastructure.redaction import Redaction
 
@@ -47,6 +48,7 @@ class LiteLLMProvider:
         except Exception as error:  # noqa: BLE001 - litellm raises anything
             raise _translated(error, self._redacted) from None  # its words may carry our key
         wire = answer.model_dump(mode="json")
+        check_answer(wire)
         return Answer(wire=wire, usage=read_usage(wire))
 
     async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:

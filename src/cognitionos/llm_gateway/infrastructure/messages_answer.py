@@ -6,11 +6,14 @@ from typing import Any
 import msgspec
 
 from cognitionos.kernel.errors import DomainError
+from cognitionos.llm_gateway.domain.answer import first_choice, thoughts_of, words_of
 from cognitionos.llm_gateway.domain.chat import Usage
+from cognitionos.llm_gateway.infrastructure import chat_chunk
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import NATIVE
 from cognitionos.llm_gateway.infrastructure.anthropic_errors import render
-from cognitionos.llm_gateway.infrastructure.chat_chunk import Chunk, Delta, Function, decode_chunk
+from cognitionos.llm_gateway.infrastructure.chat_chunk import Chunk, Delta
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode, usage_from, written_by_age
+from cognitionos.llm_gateway.infrastructure.parts_in_order import CALL, Part, PartsInOrder, Step, Told
 from cognitionos.platform.http_problems import problem_of
 
 _REASONS = {
@@ -21,6 +24,11 @@ _REASONS = {
     "content_filter": "refusal",
 }
 _LAST = "message_stop"
+_DELTAS = {
+    "thinking": ("thinking_delta", "thinking"),
+    "text": ("text_delta", "text"),
+    CALL: ("input_json_delta", "partial_json"),
+}
 
 
 def message_of(wire: Mapping[str, Any], *, message_id: str) -> Mapping[str, Any]:
@@ -28,16 +36,16 @@ def message_of(wire: Mapping[str, Any], *, message_id: str) -> Mapping[str, Any]
     own = wire.get(NATIVE)
     if isinstance(own, dict) and own.get("type") == "message":
         return own
-    choice = (wire.get("choices") or [{}])[0]
+    choice = first_choice(wire)
     said = choice.get("message") or {}
     content: list[dict[str, Any]] = [*_thoughts(said)]
-    text = said.get("content") or said.get("refusal")
+    text = words_of(said.get("content")) or said.get("refusal")
     if text:
         content.append({"type": "text", "text": text})
     content += [_tool_use(call) for call in said.get("tool_calls") or ()]
     reason = "refusal" if said.get("refusal") else _reason(choice.get("finish_reason"), bool(said.get("tool_calls")))
     usage = usage_view(usage_from(wire.get("usage")) or Usage())
-    return _empty(message_id, wire.get("model", "")) | {"content": content, "stop_reason": reason, "usage": usage}
+    return _empty(message_id, wire.get("model") or "") | {"content": content, "stop_reason": reason, "usage": usage}
 
 
 def usage_view(usage: Usage) -> dict[str, Any]:
@@ -60,16 +68,17 @@ class MessageEvents:
         self._id = message_id
         self._request_id = request_id
         self._begun = False
-        self._open: tuple[str, int] | None = None
+        self._parts = PartsInOrder()
         self._blocks = 0
         self._reason: str | None = None
+        self._refused = False
         self._usage: dict[str, Any] | None = None
         self._called = False
         self._last: bytes | None = None
 
     def event(self, data: bytes) -> bytes:
-        """The bytes to send for one chunk."""
-        chunk = decode_chunk(data)
+        """The bytes to send for one chunk. Raises `StreamBroken` for one that cannot be told."""
+        chunk = chat_chunk.read(data)
         if chunk.type == _LAST:
             self._last = _framed(_LAST, data)
             return b""
@@ -86,8 +95,9 @@ class MessageEvents:
         if self._last is not None:
             return self._last
         usage = usage_view(usage_from(self._usage) or Usage())
-        delta = {"stop_reason": _reason(self._reason, self._called), "stop_sequence": None}
-        closing = [*self._start(""), *self._stop()]
+        reason = "refusal" if self._refused else _reason(self._reason, self._called)
+        closing = [*self._start(""), *self._blocks_of(self._parts.end())]
+        delta = {"stop_reason": reason, "stop_sequence": None}
         return b"".join([*closing, _event("message_delta", delta=delta, usage=usage), _event(_LAST)])
 
     def error(self, error: DomainError) -> bytes:
@@ -96,11 +106,9 @@ class MessageEvents:
         return _framed("error", encode(body))
 
     def _told(self, chunk: Chunk) -> list[bytes]:
-        events = self._start(chunk.model)
+        events = self._start(chunk.model or "")
         self._usage = chunk.usage or self._usage
-        for choice in chunk.choices or ():
-            if choice.index != 0:
-                continue
+        for choice in chunk.first():
             self._reason = choice.finish_reason or self._reason
             if choice.delta is not None:
                 events += self._added(choice.delta)
@@ -115,36 +123,36 @@ class MessageEvents:
     def _added(self, delta: Delta) -> list[bytes]:
         events: list[bytes] = []
         if delta.reasoning_content:
-            events += self._block("thinking", 0, {"type": "thinking", "thinking": "", "signature": ""})
-            events.append(self._delta({"type": "thinking_delta", "thinking": delta.reasoning_content}))
+            events += self._blocks_of(self._parts.words("thinking", delta.reasoning_content))
+        self._refused = self._refused or bool(delta.refusal)
         text = delta.content or delta.refusal
         if text:
-            events += self._block("text", 0, {"type": "text", "text": ""})
-            events.append(self._delta({"type": "text_delta", "text": text}))
+            events += self._blocks_of(self._parts.words("text", text))
         for call in delta.tool_calls or ():
-            function = call.function or Function()
-            block = {"type": "tool_use", "id": call.id or "", "name": function.name or "", "input": {}}
-            events += self._block("tool_use", call.index, block)
-            self._called = True
-            if function.arguments:
-                events.append(self._delta({"type": "input_json_delta", "partial_json": function.arguments}))
+            if call is not None:
+                self._called = True
+                events += self._blocks_of(self._parts.call(call))
         return events
 
-    def _block(self, kind: str, number: int, block: dict[str, Any]) -> list[bytes]:
-        """Have a block of this kind open: nothing where it is, else the end of the last and the start of the new."""
-        if self._open == (kind, number):
-            return []
-        events = self._stop()
-        self._open = (kind, number)
-        self._blocks += 1
-        return [*events, _event("content_block_start", index=self._blocks - 1, content_block=block)]
+    def _blocks_of(self, told: Told) -> list[bytes]:
+        return [self._block_event(step, part, text) for step, part, text in told]
 
-    def _stop(self) -> list[bytes]:
-        was_open, self._open = self._open, None
-        return [] if was_open is None else [_event("content_block_stop", index=self._blocks - 1)]
+    def _block_event(self, step: Step, part: Part, text: str) -> bytes:
+        if step is Step.BEGUN:
+            self._blocks += 1
+            return _event("content_block_start", index=self._blocks - 1, content_block=_empty_block(part))
+        if step is Step.OVER:
+            return _event("content_block_stop", index=self._blocks - 1)
+        kind, name = _DELTAS[part.kind]
+        return _event("content_block_delta", index=self._blocks - 1, delta={"type": kind, name: text})
 
-    def _delta(self, delta: dict[str, Any]) -> bytes:
-        return _event("content_block_delta", index=self._blocks - 1, delta=delta)
+
+def _empty_block(part: Part) -> dict[str, Any]:
+    if part.kind == CALL:
+        return {"type": "tool_use", "id": part.id, "name": part.name, "input": {}}
+    if part.kind == "thinking":
+        return {"type": "thinking", "thinking": "", "signature": ""}
+    return {"type": "text", "text": ""}
 
 
 def _event(kind: str, **fields: Any) -> bytes:
@@ -168,7 +176,7 @@ def _reason(finish_reason: str | None, called: bool) -> str:  # noqa: FBT001 - a
 def _thoughts(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     if said.get("thinking_blocks"):
         return list(said["thinking_blocks"])
-    thought = said.get("reasoning_content")
+    thought = thoughts_of(said)
     return [{"type": "thinking", "thinking": thought, "signature": ""}] if thought else []
 
 

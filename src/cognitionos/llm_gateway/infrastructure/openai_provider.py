@@ -8,7 +8,8 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.json_server import JsonServer
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
-from cognitionos.llm_gateway.infrastructure.openai_schema import check_choices, read_usage
+from cognitionos.llm_gateway.infrastructure.openai_answer import check_answer
+from cognitionos.llm_gateway.infrastructure.openai_schema import read_usage
 from cognitionos.llm_gateway.infrastructure.openai_stream import read_arrived, read_together
 from cognitionos.platform.http import HttpClient
 
@@ -33,7 +34,7 @@ class OpenAIProvider:
         """The whole answer at once."""
         body = self._body(request, model)
         wire = await self._server.post("/chat/completions", body)
-        check_choices(wire)
+        check_answer(wire)
         return Answer(wire=wire, usage=read_usage(wire))
 
     async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:

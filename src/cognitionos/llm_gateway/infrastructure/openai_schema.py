@@ -81,17 +81,6 @@ def chat_request(body: dict[str, Any], *, together: bool = False) -> ChatRequest
     )
 
 
-def check_choices(wire: Mapping[str, Any]) -> None:
-    """Raise `ProviderFailure` for an answer that says nothing, or not in the shapes that are read."""
-    choices = wire.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise ProviderFailure("the answer has no choices")
-    for choice in choices:
-        message = choice.get("message") if isinstance(choice, dict) else choice
-        if not isinstance(message, dict | None) or not isinstance((message or {}).get("tool_calls"), list | None):
-            raise ProviderFailure("the answer's choices are no messages")
-
-
 def read_usage(wire: Mapping[str, Any]) -> Usage | None:
     """The usage in an answer or chunk; None where the provider did not say."""
     return usage_from(wire.get("usage"), service_tier=wire.get("service_tier"))
@@ -193,8 +182,8 @@ def read_chunk(data: bytes, *, keep_usage: bool, ends: bool = False) -> Chunk:
     except msgspec.ValidationError:  # a dialect: forward it, count it, keep it out of the cache
         beside = _said_in_dialect(data)
         return Chunk(data=data, tokens=1, beside=beside, plain=False, shared=False, ends=ends)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProviderFailure("the stream carries something that is not JSON") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProviderFailure("the stream carries something that is not JSON, or too deep") from error
     if wire.error is not None:
         raise ProviderFailure(f"the stream ended with an error: {error_text(wire.error)}")
     if not keep_usage:
@@ -230,7 +219,7 @@ def read_chunk(data: bytes, *, keep_usage: bool, ends: bool = False) -> Chunk:
 def _said_in_dialect(data: bytes) -> int:
     try:
         return bytes_said(decode_object(data))
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return 0
 
 
@@ -243,7 +232,7 @@ def read_words(events: Sequence[bytes], *, keep_usage: bool, ends: bool = False)
     count = len(events)
     try:
         wires = _decode_chunks(b"[%b]" % b",".join(events))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, 0
     if len(wires) != count:
         return None, 0

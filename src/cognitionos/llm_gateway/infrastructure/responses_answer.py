@@ -4,16 +4,19 @@ Source: OpenAI's API reference, "The response object" and "Streaming events".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from cognitionos.kernel.errors import DomainError
+from cognitionos.llm_gateway.domain.answer import first_choice, words_of
 from cognitionos.llm_gateway.domain.chat import Usage
-from cognitionos.llm_gateway.infrastructure.chat_chunk import Delta, Function, decode_chunk
+from cognitionos.llm_gateway.infrastructure import chat_chunk
+from cognitionos.llm_gateway.infrastructure.chat_chunk import Delta
 from cognitionos.llm_gateway.infrastructure.openai_errors import render
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode, usage_from
+from cognitionos.llm_gateway.infrastructure.parts_in_order import CALL, Part, PartsInOrder, Step, Told
 from cognitionos.platform.http_problems import problem_of
 
+_TEXT, _REFUSAL = "output_text", "refusal"
 _CUT_SHORT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _REPEATED: Mapping[str, Any] = {
     "instructions": None,
@@ -34,33 +37,19 @@ _REPEATED: Mapping[str, Any] = {
 
 def response_of(wire: Mapping[str, Any], *, call_id: str, created_at: int, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The whole answer; `asked` is the body that it answers."""
-    choice = (wire.get("choices") or [{}])[0]
+    choice = first_choice(wire)
     said = choice.get("message") or {}
     output: list[dict[str, Any]] = []
-    parts = [_text(said["content"])] if said.get("content") else []
+    words = words_of(said.get("content"))
+    parts = [_text(words)] if words else []
     parts += [_refusal(said["refusal"])] if said.get("refusal") else []
     if parts:
         output.append(_message(call_id, parts))
     for index, call in enumerate(said.get("tool_calls") or ()):
         function = call.get("function") or {}
         output.append(_call(call_id, index, call.get("id"), function.get("name"), function.get("arguments")))
-    body = _response(call_id, created_at, str(wire.get("model", "")), asked)
+    body = _response(call_id, created_at, str(wire.get("model") or ""), asked)
     return body | _ending(choice.get("finish_reason"), usage_from(wire.get("usage"))) | {"output": output}
-
-
-@dataclass(slots=True)
-class _Item:
-    """An output item under way: `text` are its words, or a function's arguments. No `kind`: there is none."""
-
-    index: int
-    kind: str
-    number: int
-    body: dict[str, Any]
-    text: list[str] = field(default_factory=list)
-
-
-def _nothing() -> _Item:
-    return _Item(-1, "", 0, {})
 
 
 class ResponseEvents:
@@ -75,24 +64,24 @@ class ResponseEvents:
         self._model = ""
         self._number = -1
         self._done: list[dict[str, Any]] = []
-        self._item = _nothing()
+        self._item: dict[str, Any] = {}
+        self._parts = PartsInOrder()
         self._reason: str | None = None
         self._usage: dict[str, Any] | None = None
 
     def event(self, data: bytes) -> bytes:
-        """The bytes to send for one chunk."""
-        chunk = decode_chunk(data)
-        events = self._begin(chunk.model)
+        """The bytes to send for one chunk. Raises `StreamBroken` for one that cannot be told."""
+        chunk = chat_chunk.read(data)
+        events = self._begin(chunk.model or "")
         self._usage = chunk.usage or self._usage
-        for choice in chunk.choices or ():
-            if choice.index == 0:
-                self._reason = choice.finish_reason or self._reason
-                events += self._added(choice.delta) if choice.delta is not None else []
+        for choice in chunk.first():
+            self._reason = choice.finish_reason or self._reason
+            events += self._added(choice.delta) if choice.delta is not None else []
         return b"".join(events)
 
     def end(self) -> bytes:
         """The end of the last item, and of the response."""
-        events = [*self._begin(""), *self._close()]
+        events = [*self._begin(""), *self._items_of(self._parts.end())]
         ending = _ending(self._reason, usage_from(self._usage))
         events.append(self._event(f"response.{ending['status']}", response=self._response() | ending))
         return b"".join(events)
@@ -112,59 +101,61 @@ class ResponseEvents:
 
     def _added(self, delta: Delta) -> list[bytes]:
         events: list[bytes] = []
-        for kind, words in (("output_text", delta.content), ("refusal", delta.refusal)):
+        for kind, words in ((_TEXT, delta.content), (_REFUSAL, delta.refusal)):
             if words:
-                events += self._open(kind, 0, _message(self._call_id, [], status="in_progress"))
-                item = self._item
-                item.text.append(words)
-                more: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
-                events.append(self._of_part(f"response.{kind}.delta", delta=words, **more))
+                events += self._items_of(self._parts.words(kind, words))
         for call in delta.tool_calls or ():
-            function = call.function or Function()
-            body = _call(self._call_id, call.index, call.id, function.name, "", status="in_progress")
-            events += self._open("function_call", call.index, body)
-            if function.arguments:
-                item = self._item
-                item.text.append(function.arguments)
-                place = {"item_id": item.body["id"], "output_index": item.index}
-                events.append(self._event("response.function_call_arguments.delta", delta=function.arguments, **place))
+            if call is not None:
+                events += self._items_of(self._parts.call(call))
         return events
 
-    def _open(self, kind: str, number: int, body: dict[str, Any]) -> list[bytes]:
-        """Have an item of this kind under way: nothing where it is, else the end of the last and the start of it."""
-        if (self._item.kind, self._item.number) == (kind, number):
-            return []
-        events = self._close()
+    def _items_of(self, told: Told) -> list[bytes]:
+        events: list[bytes] = []
+        for step, part, text in told:
+            if step is Step.BEGUN:
+                events += self._open(part)
+            elif step is Step.OVER:
+                events += self._close(part)
+            elif part.kind == CALL:
+                events.append(self._of_item("response.function_call_arguments.delta", delta=text))
+            else:
+                more: dict[str, Any] = {"logprobs": []} if part.kind == _TEXT else {}
+                events.append(self._of_part(f"response.{part.kind}.delta", delta=text, **more))
+        return events
+
+    def _open(self, part: Part) -> list[bytes]:
         index = len(self._done)
-        self._item = _Item(index, kind, number, body | {"id": f"{body['id']}_{index}"})
-        events.append(self._event("response.output_item.added", output_index=index, item=self._item.body))
-        if kind != "function_call":
-            empty = _text("") if kind == "output_text" else _refusal("")
-            events.append(self._of_part("response.content_part.added", part=empty))
+        if part.kind == CALL:
+            self._item = _call(self._call_id, index, part.id, part.name, "", status="in_progress")
+        else:
+            self._item = _message(f"{self._call_id}_{index}", [], status="in_progress")
+        added = self._event("response.output_item.added", output_index=index, item=self._item)
+        if part.kind == CALL:
+            return [added]
+        empty = _text("") if part.kind == _TEXT else _refusal("")
+        return [added, self._of_part("response.content_part.added", part=empty)]
+
+    def _close(self, part: Part) -> list[bytes]:
+        words = "".join(part.said)
+        if part.kind == CALL:
+            done = self._item | {"arguments": words, "status": "completed"}
+            event = self._of_item("response.function_call_arguments.done", arguments=words, name=part.name)
+            events = [event]
+        else:
+            content = _text(words) if part.kind == _TEXT else _refusal(words)
+            done = self._item | {"content": [content], "status": "completed"}
+            said: dict[str, Any] = {"text": words, "logprobs": []} if part.kind == _TEXT else {"refusal": words}
+            events = [self._of_part(f"response.{part.kind}.done", **said)]
+            events.append(self._of_part("response.content_part.done", part=content))
+        events.append(self._event("response.output_item.done", output_index=len(self._done), item=done))
+        self._done.append(done)
         return events
 
-    def _close(self) -> list[bytes]:
-        item = self._item
-        if not item.kind:
-            return []
-        words = "".join(item.text)
-        if item.kind == "function_call":
-            done = item.body | {"arguments": words, "status": "completed"}
-            place = {"item_id": item.body["id"], "output_index": item.index, "name": item.body["name"]}
-            events = [self._event("response.function_call_arguments.done", arguments=words, **place)]
-        else:
-            part = _text(words) if item.kind == "output_text" else _refusal(words)
-            done = item.body | {"content": [part], "status": "completed"}
-            said: dict[str, Any] = {"text": words, "logprobs": []} if item.kind == "output_text" else {"refusal": words}
-            events = [self._of_part(f"response.{item.kind}.done", **said)]
-            events.append(self._of_part("response.content_part.done", part=part))
-        self._item = _nothing()
-        self._done.append(done)
-        return [*events, self._event("response.output_item.done", output_index=item.index, item=done)]
+    def _of_item(self, kind: str, **fields: Any) -> bytes:
+        return self._event(kind, item_id=self._item["id"], output_index=len(self._done), **fields)
 
     def _of_part(self, kind: str, **fields: Any) -> bytes:
-        item = self._item
-        return self._event(kind, item_id=item.body["id"], output_index=item.index, content_index=0, **fields)
+        return self._of_item(kind, content_index=0, **fields)
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
