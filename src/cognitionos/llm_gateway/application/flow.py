@@ -361,7 +361,7 @@ class Flow:
         if self.ticket.ask is None:
             return Over()
         steps, tally, answer = self.steps, self._tally, None
-        if tally.finish_reason == COMPLETE and tally.usage is not None and tally.head:
+        if tally.finish_reason == COMPLETE and tally.usage is not None and tally.head and tally.shared:
             usage = steps.write_usage(tally.usage)
             if tally.events is not None:
                 told = steps.gather([event for chunk in tally.events for event in chunk.data.split(TOGETHER)])
