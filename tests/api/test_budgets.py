@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from tests.api_process import api_process
 from tests.conftest import Run, TestDatabase
-from tests.edge import Caller
+from tests.edge import Caller, a_caller
 from tests.upstream import Say, Upstream
 from tests.waiting import eventually
 
@@ -82,7 +82,8 @@ async def alerts_of(client: httpx.AsyncClient, **query: Any) -> list[dict[str, A
     "kind", ["tenant", "project", "api_key", "user", "goal", "workflow", "run", "task", "agent_run"]
 )
 async def test_a_budget_can_be_set_on_whatever_spends(client: httpx.AsyncClient, caller: Caller, kind: str) -> None:
-    subject = f"{kind}:{caller.tenant_id if kind == 'tenant' else uuid4()}"
+    known = {"tenant": caller.tenant_id, "project": caller.project_id, "api_key": caller.api_key_id}
+    subject = f"{kind}:{known.get(kind, uuid4())}"
 
     budget = await opened(client, subject, Decimal(5), period="week", soft=0.5, halt=None)
 
@@ -125,9 +126,24 @@ async def test_a_budget_is_changed_read_and_removed_by_its_id(client: httpx.Asyn
     assert (await client.patch(path, json={})).status_code == 404
 
 
+@pytest.mark.parametrize("kind", ["project", "api_key"])
+async def test_a_budget_on_what_is_not_the_tenants_is_refused_as_on_another_tenant(
+    client: httpx.AsyncClient, settings: Settings, kind: str
+) -> None:
+    other = await a_caller(settings, f"other-{uuid4()}")
+    foreign = other.project_id if kind == "project" else other.api_key_id
+    subjects = [f"tenant:{other.tenant_id}", f"{kind}:{foreign}", f"{kind}:{uuid4()}"]
+
+    refused = [await client.post("/v1/budgets", json={"subject": each, "limit_usd": "1"}) for each in subjects]
+
+    assert {answer.status_code for answer in refused} == {422}
+    assert len({(answer.json()["type"], answer.json()["errors"][0]["field"]) for answer in refused}) == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
+        *(({"time_zone": name}, "time_zone") for name in ("abc5", "Berlin1", "2", "UTC+3")),
         ({"time_zone": "Europe/Atlantis"}, "time_zone"),
         ({"downgrade_to": "other/nobody-knows-what-it-costs"}, "downgrade_to"),
         ({"limit_usd": "-1"}, "limit_usd"),

@@ -8,8 +8,9 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
-from tests.conftest import Run
+from tests.conftest import Run, TestDatabase
 from tests.edge import Caller
 from tests.upstream import Say, Upstream
 
@@ -263,10 +264,42 @@ async def test_time_is_that_of_the_zone_asked_for(client: httpx.AsyncClient, ups
         assert keys[0] > keys[1]
 
 
+async def test_hours_are_in_the_order_of_time_where_clocks_are_set_back(
+    client: httpx.AsyncClient, caller: Caller, database: TestDatabase
+) -> None:
+    for number in range(3):
+        await ask(client, f"autumn {number}")
+    with psycopg.connect(database.admin_url) as admin:
+        admin.execute(
+            "UPDATE calls c SET settled_at = timestamptz '2026-10-24 23:30Z' + r.n * interval '1 hour'"
+            " FROM (SELECT call_id, row_number() OVER () AS n FROM calls WHERE tenant_id = %s) r"
+            " WHERE r.call_id = c.call_id",
+            [caller.tenant_id],
+        )
+    asked = {"group_by": "hour", "timezone": "Europe/Berlin"}
+
+    whole = (await client.get("/v1/usage", params=asked)).json()
+    keys, cursor = [], None
+    for _ in range(3):
+        part = (
+            await client.get("/v1/usage", params=asked | {"limit": 1} | ({"cursor": cursor} if cursor else {}))
+        ).json()
+        keys += [group["key"] for group in part["groups"]]
+        cursor = part["next_cursor"]
+
+    assert keys == [group["key"] for group in whole["groups"]]
+    assert keys == ["2026-10-25T02:00+02:00", "2026-10-25T02:00+01:00", "2026-10-25T03:00+01:00"]
+
+
 @pytest.mark.parametrize(
     "params",
     [
         {"timezone": "Mars/Olympus"},
+        {"timezone": "abc5"},
+        {"timezone": "Berlin1"},
+        {"timezone": "2"},
+        {"timezone": "UTC+3"},
+        {"timezone": "posix/Europe/Berlin"},
         {"group_by": "secrets"},
         {"group_by": "user,model,day,cache,run"},
         {"cursor": "x"},

@@ -148,7 +148,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         budgets=budgets,
         usage=LedgerQueries(base.database),
         sweeper=HoldSweeper(store, every_s=base.settings.hold_sweep_s, dead_after_s=base.settings.hold_dead_s),
-        budget_book=BudgetBook(base.database, raised=alerts.look),
+        budget_book=BudgetBook(base.database, owns=KeyStore(base.database).owns, raised=alerts.look),
         budget_queries=BudgetQueries(base.database),
         alerts=alerts,
         circuits=circuits,

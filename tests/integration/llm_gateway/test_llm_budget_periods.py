@@ -40,9 +40,13 @@ ZONES = (
 )
 
 
+async def owns_all(_tenant_id: UUID, _kind: str, _identifier: UUID) -> bool:
+    return True
+
+
 @pytest.fixture
 def book(open_database: Database) -> BudgetBook:
-    return BudgetBook(open_database)
+    return BudgetBook(open_database, owns=owns_all)
 
 
 @pytest.fixture
@@ -342,7 +346,7 @@ def test_counters_rebuilt_from_the_ledger_are_equal_whatever_happened(
 
 
 async def _live(steps: list[tuple[str, int, int]], open_database: Database, database: TestDatabase) -> None:
-    store, book = PostgresBudgetStore(open_database, owner=uuid4()), BudgetBook(open_database)
+    store, book = PostgresBudgetStore(open_database, owner=uuid4()), BudgetBook(open_database, owns=owns_all)
     tenant = new_id()
     callers = [a_caller(tenant_id=tenant, user=name, workflow="w") for name in "abc"]
     budgets = [await store.open(tenant, f"tenant:{tenant}", limit_nanousd=10**7, period=Period.DAY)]

@@ -1,11 +1,12 @@
 """Budgets as their owners see them: changed, removed, counted anew. Holds and settlements: `budget_store.py`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import class_row
 
+from cognitionos.kernel.time_zones import is_time_zone
 from cognitionos.llm_gateway.domain.budget import BudgetSettings, Miscount, Period, check_shares
 from cognitionos.llm_gateway.domain.errors import BudgetNotFound, unknown_zone
 from cognitionos.platform.database import Database
@@ -55,12 +56,16 @@ ORDER BY b.created_at, b.id
 """
 _CORRECT = "UPDATE budgets SET spent_nanousd = %s, held_nanousd = %s, calls = %s WHERE id = %s"
 
+Owns = Callable[[UUID, str, UUID], Awaitable[bool]]
+"""Whether a tenant has what a subject names, by its kind and id, as far as anybody knows."""
+
 
 class BudgetBook:
     """The tenant's budgets by id, and what it wants of all of them. `raised` is told when a change made an alert."""
 
-    def __init__(self, database: Database, *, raised: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, database: Database, *, owns: Owns, raised: Callable[[], None] = lambda: None) -> None:
         self._database = database
+        self.owns = owns
         self._raised = raised
 
     async def change(self, tenant_id: UUID, budget_id: UUID, changes: Mapping[str, object]) -> None:
@@ -106,6 +111,8 @@ class BudgetBook:
 
     async def check_zone(self, name: str) -> None:
         """Raise `TimeZoneUnknown` unless PostgreSQL's list, whose calendar decides, has it."""
+        if not is_time_zone(name):
+            raise unknown_zone(name)
         async with self._database.connection() as connection:
             row = await (await connection.execute(_KNOWN_ZONE, (name,))).fetchone()
         if not (row and row[0]):

@@ -132,7 +132,7 @@ class BudgetRoutes(Controller):
         who: Who,
     ) -> BudgetView:
         """A subject has one budget per period: posting again changes what it names and keeps what was spent."""
-        _check_subject(data.subject, who)
+        await _check_subject(data.subject, budget_book, who)
         given = data.given()
         limit = _limit(data.limit_usd)
         await _check(given, budgets, budget_book, who)
@@ -314,7 +314,7 @@ async def _check(given: dict[str, object], budgets: Budgets, book: BudgetBook, w
         await budgets.check_cheaper(who.tenant_id, model)
 
 
-def _check_subject(subject: str, who: Principal) -> None:
+async def _check_subject(subject: str, book: BudgetBook, who: Principal) -> None:
     """Refuse what no call could ever count against."""
     kind, _, identifier = subject.partition(":")
     if kind == "tenant" and identifier != str(who.tenant_id):
@@ -322,6 +322,8 @@ def _check_subject(subject: str, who: Principal) -> None:
     if kind not in NAMED and not _is_id(identifier):
         remedy = f"must be {kind}:ID with an id as the API shows it; only {' and '.join(NAMED)} have names here"
         raise SubjectRefused(f"No {kind} has the id '{identifier[:100]}'.", fields={"subject": remedy})
+    if kind not in NAMED and not await book.owns(who.tenant_id, kind, UUID(identifier)):
+        raise SubjectRefused(f"This is not your {kind}.", fields={"subject": f"a {kind} of your tenant"})
 
 
 def _is_id(text: str) -> bool:

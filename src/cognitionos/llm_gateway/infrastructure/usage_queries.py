@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from cognitionos.kernel.errors import Invalid, NotFound
 from cognitionos.kernel.money import usd_text
+from cognitionos.kernel.time_zones import is_time_zone
 from cognitionos.platform.database import Database
 
 GroupBy = Literal[
@@ -38,6 +39,8 @@ _TEXT_OF: Mapping[str, str] = {
     "month": "to_char(settled_at, 'YYYY-MM')",
 }
 """The column of each grouping where it is not of the same name; times are in the session's time zone."""
+_MOMENT = {"hour": "to_char(k{}::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"}
+"""By what a bucket is ordered where that is not its text: an hour comes twice where clocks are set back."""
 _EQUAL: Mapping[str, str] = {
     "provider": "provider = %(provider)s",
     "model": "(model = %(model)s OR provider || '/' || model = %(model)s)",
@@ -85,6 +88,10 @@ EXPORT_BATCH = 2000
 
 class UsageRefused(Invalid):
     """A sum that cannot be made."""
+
+
+def _unknown_zone(name: str) -> UsageRefused:
+    return UsageRefused(f"There is no time zone '{name}'.", fields={"timezone": "an IANA name, such as Europe/Berlin"})
 
 
 class CallNotFound(NotFound):
@@ -239,7 +246,7 @@ class LedgerQueries:
     ) -> tuple[list[dict[str, Any]], int, int]:
         """At most `limit + 1` groups after the one named, and the cost and number of all calls that are meant."""
         texts = [_TEXT_OF.get(name, name) for name in group_by]
-        time = next((f"k{at}" for at, name in enumerate(group_by) if name in BUCKETS), "''")
+        time = next((_MOMENT.get(name, "k{}").format(at) for at, name in enumerate(group_by) if name in BUCKETS), "''")
         named = ", ".join(f"{text} AS k{at}" for at, text in enumerate(texts))
         order = ", ".join(f"COALESCE('=' || k{at}, '')" for at in range(len(texts)))
         values = which.values()
@@ -253,13 +260,13 @@ class LedgerQueries:
             ORDER BY at, cheap, place LIMIT %(most)s
         """  # noqa: S608 - columns of the tables above
         place = after._asdict() if after else {"at": None, "cheap": 0, "place": []}
+        if not is_time_zone(time_zone):  # PostgreSQL would also take what POSIX calls one: abc5
+            raise _unknown_zone(time_zone)
         async with self._database.transaction(tenant_id) as connection:
             try:
                 await connection.execute("SELECT set_config('TimeZone', %s, true)", (time_zone,))
             except psycopg.errors.InvalidParameterValue as error:
-                raise UsageRefused(
-                    f"There is no time zone '{time_zone}'.", fields={"timezone": "an IANA name"}
-                ) from error
+                raise _unknown_zone(time_zone) from error
             cursor = connection.cursor(row_factory=dict_row)
             rows = await (await cursor.execute(query.encode(), values | place | {"most": limit + 1})).fetchall()
         return rows, rows[0]["total"] if rows else 0, rows[0]["total_calls"] if rows else 0

@@ -12,11 +12,12 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
+from cognitionos.kernel.time_zones import is_time_zone
 
 SHORTEST_INTERVAL_S = 1.0
 LONGEST_INTERVAL_S = 366 * 86_400.0
@@ -81,12 +82,10 @@ class Timing:
         """Raises `InvalidSchedule` naming what is wrong."""
         if (self.cron is None) == (self.every_s is None):
             _refuse("cron", "say either 'cron' or 'every_s'")
-        try:
-            zone = ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        if not is_time_zone(self.time_zone):
             _refuse("time_zone", "is not a time zone of the IANA database, such as 'Europe/Berlin'")
         if self.cron is not None:
-            _check_cron(self.cron, zone)
+            _check_cron(self.cron, ZoneInfo(self.time_zone))
         if self.every_s is not None and not SHORTEST_INTERVAL_S <= self.every_s <= LONGEST_INTERVAL_S:
             _refuse("every_s", f"must be from {SHORTEST_INTERVAL_S:.0f} to {LONGEST_INTERVAL_S:.0f} seconds")
 

@@ -28,6 +28,10 @@ WITH RECURSIVE line (id, revoked_at, expires_at) AS (
 )
 SELECT EXISTS (SELECT FROM line WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()))
 """
+_OWNED = {
+    "project": "SELECT EXISTS (SELECT FROM projects WHERE id = %s)",
+    "api_key": "SELECT EXISTS (SELECT FROM api_keys WHERE id = %s)",
+}
 _TENANT = "SELECT tenant_id, first_project_id FROM find_tenant(%s)"
 
 
@@ -71,6 +75,14 @@ class KeyStore:
         async with self.database.transaction(tenant_id) as connection:
             row = await (await connection.execute(_SPEAKS, (key_id,))).fetchone()
         return row is not None and bool(row[0])
+
+    async def owns(self, tenant_id: UUID, kind: str, identifier: UUID) -> bool:
+        """Whether the tenant has this `project` or `api_key`, revoked ones among them; of other kinds nobody knows."""
+        if kind not in _OWNED:
+            return True
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_OWNED[kind].encode(), (identifier,))).fetchone()
+        return bool(row and row[0])
 
     async def find_tenant(self, name: str) -> tuple[UUID, UUID] | None:
         """The tenant called `name` and its first project."""
