@@ -8,6 +8,7 @@ import httpx
 import pytest
 from tests.api.agent_stage import a_stage, run_of, steps_of
 from tests.conftest import Run
+from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
 
@@ -191,6 +192,42 @@ async def test_definitions_are_checked_and_deleted_ones_are_gone(client: httpx.A
     assert (await client.delete("/v1/agents/planner")).status_code == 409
     again = await client.put("/v1/agents/guest", json=good)
     assert [each["version"] for each in again.json()["versions"]] == [2, 1]
+
+
+async def test_what_began_with_an_agent_goes_on_with_it_after_it_was_deleted(client: httpx.AsyncClient) -> None:
+    await an_agent(client, "leaver", "You write poems.")
+    task = {"kind": "agent", "input": {"agent": "leaver", "instructions": "The sea"}}
+    tasks = {
+        "before": task,
+        "gate": {"kind": "wait", "depends_on": ["before"], "input": {"signal": "go"}},
+        "after": {**task, "depends_on": ["gate"]},
+    }
+    done, _ = await run_of(client, "left", task)
+    assert (await client.post("/v1/workflows", json={"name": "leaving", "tasks": tasks})).status_code == 201
+    under_way = (await client.post("/v1/runs", json={"workflow": "leaving", "input": {}})).json()
+    talk = (await client.post("/v1/conversations", json={"agent": "leaver"})).json()
+    message = f"/v1/conversations/{talk['id']}/messages"
+    assert (await client.post(message, json={"content": "Tell of the sea"})).json()["answer"] == "The sea is wide."
+
+    async def at_the_gate() -> bool:
+        shown = (await client.get(f"/v1/runs/{under_way['id']}/tasks")).json()["items"]
+        return any(each["key"] == "before" and each["status"] == "succeeded" for each in shown)
+
+    await eventually(at_the_gate, timeout_s=30)
+    assert (await client.delete("/v1/agents/leaver")).status_code == 204
+    sent = await client.post(f"/v1/runs/{under_way['id']}/signals/go", json={"payload": 1})
+    again = await client.post(message, json={"content": "And of the sea again"})
+
+    async def ended() -> dict[str, Any]:
+        shown: dict[str, Any] = (await client.get(f"/v1/runs/{under_way['id']}")).json()
+        return shown if shown["finished_at"] else {}
+
+    assert sent.is_success, sent.text
+    assert (await eventually(ended, timeout_s=30))["status"] == "succeeded"
+    assert (again.status_code, again.json()["answer"]) == (200, "The sea is wide.")
+    assert await replayed(client, done) == {"model_calls": 0, "divergence": None}
+    refused = await client.post("/v1/conversations", json={"agent": "leaver"})
+    assert refused.status_code == 404
 
 
 async def test_calls_of_one_answer_are_both_made(client: httpx.AsyncClient) -> None:

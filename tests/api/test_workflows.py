@@ -86,6 +86,19 @@ async def test_an_agent_s_answer_is_passed_on_by_reference(app: PlanningApp) -> 
     assert done["end"]["output"] == done["write"]["output"]["text"] == run["result_text"]
 
 
+async def test_a_workflow_that_grows_without_end_fails_by_its_input_and_says_where(app: PlanningApp) -> None:
+    tasks: dict[str, Any] = {"t0": {"kind": "value", "input": "0123456789"}}
+    for n in range(1, 25):
+        before = {"$ref": f"tasks.t{n - 1}.output"}
+        tasks[f"t{n}"] = {"kind": "value", "depends_on": [f"t{n - 1}"], "input": {"a": before, "b": before}}
+    await declared(app, "growing", tasks)
+
+    run = await ran(app, workflow="growing", input={})
+
+    assert (run["status"], run["error"]["type"]) == ("failed", "/problems/input-too-large")
+    assert "(field 'input')" in run["error"]["detail"]
+
+
 async def test_faults_are_named_by_field_and_nothing_is_kept(app: PlanningApp) -> None:
     body = {"name": "faulty", "tasks": {"a": {"kind": "value", "depends_on": ["b"]}, "b": {"kind": "dance"}}}
     refused = await app.client.post("/v1/workflows", json=body)

@@ -46,6 +46,10 @@ class JournalInMemory:
     runs: dict[tuple[UUID, UUID], _Run] = field(default_factory=dict)
     stored: dict[tuple[UUID, str], _File] = field(default_factory=dict)
 
+    async def began_with(self, tenant_id: UUID, run_id: UUID, role: str, /) -> int | None:
+        found = [run.state.definitions.get(role) for (run_of, _), run in self.runs.items() if run_of == run_id]
+        return next((version for version in reversed(found) if version is not None), None)
+
     async def open(self, start: AgentRunStart) -> AgentRunState:
         place = (start.run_id, start.task_id)
         run = self.runs.get(place)

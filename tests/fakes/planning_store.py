@@ -92,6 +92,14 @@ class InMemoryTaskStore:
             row.task = replace(row.task, attempt=row.task.attempt - 1)
         return len(held)
 
+    async def put_back(self, tasks: Sequence[ClaimedTask], *, worker: str) -> None:
+        """See `TaskStore.put_back`."""
+        for task in tasks:
+            row = self._rows[task.id]
+            if (row.owner, row.task.fence, row.status) == (worker, task.fence, TaskStatus.RUNNING):
+                row.status, row.owner = TaskStatus.READY, None
+                row.task = replace(row.task, attempt=row.task.attempt - 1)
+
     async def record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
         """See `TaskStore.record`."""
         self._fail()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from tests.conftest import Run
@@ -73,6 +74,9 @@ class DyingJournal:
         if self.written >= self.last:
             raise Killed
         return kept
+
+    async def began_with(self, tenant_id: UUID, run_id: UUID, role: str, /) -> int | None:
+        return await self.journal.began_with(tenant_id, run_id, role)
 
     async def begin_effect(self, place: Place, effect: EffectStart) -> bool:
         return await self.journal.begin_effect(place, effect)

@@ -102,6 +102,22 @@ async def test_a_claim_says_whether_more_is_due_of_any_tenant(stores: Stores) ->
     assert [(len(look.tasks), look.more) for look in looks] == [(1, True), (1, False), (0, False)]
 
 
+async def test_what_is_put_back_is_ready_for_anybody_and_its_start_never_was(stores: Stores) -> None:
+    who = a_principal()
+    await stores.start(who, [a_value("a"), a_value("b")])
+    mine = await stores.claimed("w")
+
+    await stores.store.put_back(mine, worker="other")
+    kept = await stores.claimed("other")
+    await stores.store.put_back(mine, worker="w")
+    again = await stores.claimed("w")
+
+    assert kept == []
+    assert [(task.key, task.attempt, task.fence) for task in again] == [("a", 1, 2), ("b", 1, 2)]
+    assert (await stores.store.record(who.tenant_id, "w", [well(task) for task in mine])).refused
+    await stores.store.record(who.tenant_id, "w", [well(task) for task in again])
+
+
 async def test_only_what_waits_for_nothing_can_be_claimed_and_only_once(stores: Stores) -> None:
     who = a_principal()
     await stores.start(who, [a_step("a"), a_step("b"), a_step("c", "a")])

@@ -14,6 +14,7 @@ from tests.unit.planning.builders import NOON
 
 from cognitionos.planning.application.values import compute_wait
 from cognitionos.planning.application.workflows import has_nul
+from cognitionos.planning.domain.intake import Intake
 from cognitionos.planning.domain.reference import STATE, Known, Reference, UnresolvedReference, references_in, resolve
 from cognitionos.planning.domain.task import Postponed, Succeeded
 from cognitionos.planning.domain.workflow import (
@@ -159,7 +160,7 @@ JSON = st.recursive(
 def test_what_a_reference_brings_in_is_data(run_input: Any, output: Any) -> None:
     spec = {"a": ref("run.input"), "b": [1, ref("tasks.t.output")], "c": ref("tasks.skipped.output.deep")}
 
-    found = resolve(spec, Known(run_input=run_input, outputs={"t": output}))
+    found = resolve(spec, Known(run_input=run_input, outputs={"t": output}), Intake())
 
     assert found == {"a": run_input, "b": [1, output], "c": None}
 
@@ -167,11 +168,11 @@ def test_what_a_reference_brings_in_is_data(run_input: Any, output: Any) -> None
 def test_a_reference_goes_down_a_path_of_names_and_numbers() -> None:
     known = Known(run_input={"list": [{"x": 7}]}, outputs={"t": "text"})
 
-    assert resolve(ref("run.input.list.0.x"), known) == 7
+    assert resolve(ref("run.input.list.0.x"), known, Intake()) == 7
     assert references_in([ref("run.input.list.0.x")]) == [Reference(task=None, path=("list", "0", "x"))]
     for wrong in ("run.input.list.1", "run.input.none", "run.input.list.x", "tasks.t.output.0"):
         with pytest.raises(UnresolvedReference, match=wrong):
-            resolve(ref(wrong), known)
+            resolve(ref(wrong), known, Intake())
 
 
 @pytest.mark.parametrize("text", ["", "run", "run.output", "tasks.a", "tasks..output", "run.input.", 1, None, ["run"]])

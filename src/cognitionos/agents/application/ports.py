@@ -57,6 +57,10 @@ class Journal(Protocol):
         """Start the agent run of this task, or take it up: from here on, older fencing numbers are refused."""
         ...
 
+    async def began_with(self, tenant_id: UUID, run_id: UUID, role: str, /) -> int | None:
+        """The version of the agent that the run, or the conversation, worked with last; None: none of the tenant's."""
+        ...
+
     async def record(
         self,
         place: Place,

@@ -108,6 +108,10 @@ class _Replayed:
             definitions=self.recorded.definitions,
         )
 
+    async def began_with(self, _tenant_id: UUID, _run_id: UUID, role: str, /) -> int | None:
+        """As recorded."""
+        return self.recorded.definitions.get(role)
+
     async def record(
         self,
         place: Place,

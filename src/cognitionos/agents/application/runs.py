@@ -28,7 +28,7 @@ from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking
 from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus
 from cognitionos.agents.domain.conversation import opening_of_turn
-from cognitionos.agents.domain.role import BUILT_IN_VERSION, AgentDefinition
+from cognitionos.agents.domain.role import BUILT_IN_VERSION, AgentDefinition, AgentNotFound
 from cognitionos.agents.domain.room import room_of
 from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
@@ -56,7 +56,7 @@ class AgentRuns:
 
     async def perform(self, assignment: Assignment) -> Outcome:
         """Do the task, or go on with it where its journal ends. The facade names what it raises."""
-        lead = await self.roster.agent(assignment.tenant_id, assignment.role, version=assignment.version)
+        lead = await self._agent(assignment, assignment.role, version=assignment.version)
         critics = [each for each in assignment.critics if each != lead.role] if assignment.review else []
         roles = [lead, *await self._roles(assignment, critics)]
         files = await self.files.of_run(assignment.tenant_id, assignment.run_id)
@@ -126,7 +126,17 @@ class AgentRuns:
 
     async def _roles(self, identity: Identity, names: Sequence[str]) -> list[AgentDefinition]:
         """The agents of these names as they are now, each once."""
-        return [await self.roster.agent(identity.tenant_id, name) for name in dict.fromkeys(names)]
+        return [await self._agent(identity, name) for name in dict.fromkeys(names)]
+
+    async def _agent(self, identity: Identity, name: str, *, version: int | None = None) -> AgentDefinition:
+        """The agent as it is now; one that was deleted, as the run or the conversation began with it."""
+        try:
+            return await self.roster.agent(identity.tenant_id, name, version=version)
+        except AgentNotFound:
+            version = await self.journal.began_with(identity.tenant_id, identity.run_id, name)
+            if version is None:
+                raise
+            return await self.roster.agent(identity.tenant_id, name, version=version)
 
     async def _drafts(self, session: Session, stage: Stage, *, judged: Assignment | None) -> tuple[Draft, int]:
         """The draft that stands, and how often critics looked at it; without critics, an agent that is asked about

@@ -69,6 +69,10 @@ noted AS (
 )
 SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM noted)
 """
+_BEGAN_WITH = """
+SELECT definitions ->> %(role)s FROM agent_runs WHERE run_id = %(run)s AND definitions ->> %(role)s IS NOT NULL
+ORDER BY started_at DESC LIMIT 1
+"""
 _NEWEST = "SELECT content FROM agent_steps WHERE run_id = %s AND key = %s ORDER BY number DESC LIMIT 1"
 _FINISH = "UPDATE agent_runs SET status = %s, error = %s, ended_at = now() WHERE id = %s AND fence = %s RETURNING 1"
 
@@ -89,6 +93,12 @@ class PostgresJournal:
             return AgentRunState(
                 agent_run_id=row[0], prompts=row[1], opening=tuple(row[2]), steps=steps, definitions=row[4]
             )
+
+    async def began_with(self, tenant_id: UUID, run_id: UUID, role: str, /) -> int | None:
+        """See `Journal.began_with`."""
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_BEGAN_WITH, {"run": run_id, "role": role})).fetchone()
+            return None if row is None else int(row[0])
 
     async def record(
         self,

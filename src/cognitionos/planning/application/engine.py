@@ -105,8 +105,18 @@ class Engine:
                 self.leases.hold(task, work)
                 work.add_done_callback(self._slot_freed)
         pure = await self.runner.compute([task for task in claimed if self.runner.is_pure(task)])
-        if pure:
-            await self.recorder.put_all(pure)
+        if pure.ended:
+            await self.recorder.put_all(pure.ended)
+        if pure.left:
+            await self._put_back(pure.left)
+
+    async def _put_back(self, tasks: Sequence[ClaimedTask]) -> None:
+        """What was too much for one commit is for the next claim, in which other tenants have their turn."""
+        try:
+            await self.store.put_back(tasks, worker=self.worker)
+        except Unavailable as error:
+            log.warning("tasks_not_put_back", reason=str(error), remedy="their leases run out by themselves")
+        self._woken.set()
 
     def _slot_freed(self, _: "asyncio.Task[None]") -> None:
         """Claim again if the last claim had no slot to fill."""

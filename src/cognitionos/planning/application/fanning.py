@@ -7,7 +7,7 @@ from typing import Any
 from cognitionos.kernel.errors import Invalid
 from cognitionos.planning.domain.condition import holds
 from cognitionos.planning.domain.kinds import InvalidTaskInput
-from cognitionos.planning.domain.map_task import MOST_ITEMS, item_specs
+from cognitionos.planning.domain.map_task import MOST_ITEMS, item_specs, weight_of_items
 from cognitionos.planning.domain.reference import DEADLINE, STATE
 from cognitionos.planning.domain.task import PURE_KINDS, FannedOut, Outcome, Succeeded
 
@@ -30,7 +30,8 @@ def compute_condition(spec: Mapping[str, Any], _: datetime) -> Succeeded:
 def compute_map(spec: Mapping[str, Any], now: datetime) -> Outcome:
     """First the tasks of its items; when these have ended, their outputs in order.
 
-    Raises `InvalidTaskInput`, and `TaskTimedOut` for items that were collected only because their time was over.
+    Raises `InvalidTaskInput`, `InputTooLarge`, and `TaskTimedOut` for items that were collected only because their
+    time was over.
     """
     state = spec.get(STATE, {})
     outputs, deadline = state.get("outputs"), state.get(DEADLINE)
@@ -46,5 +47,6 @@ def compute_map(spec: Mapping[str, Any], now: datetime) -> Outcome:
         raise InvalidTaskInput(f"The list {fault}.", fields={"over": fault})
     if not over:
         return Succeeded(output=[], details={"items": 0})
-    is_pure = spec["task"]["kind"] in PURE_KINDS
-    return FannedOut(tasks=item_specs(spec), concurrency=None if is_pure else spec.get("concurrency") or CONCURRENCY)
+    weight, is_pure = weight_of_items(spec), spec["task"]["kind"] in PURE_KINDS
+    concurrency = None if is_pure else spec.get("concurrency") or CONCURRENCY
+    return FannedOut(tasks=item_specs(spec), concurrency=concurrency, weight=weight)

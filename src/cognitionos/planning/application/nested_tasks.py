@@ -42,7 +42,7 @@ class NestedRuns(Protocol):
         """How many runs are above this one."""
 
     async def end(self, tenant_id: UUID, run_id: UUID) -> NestedEnd:
-        """How far the run is."""
+        """How far the run is. Raises `InputTooLarge`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

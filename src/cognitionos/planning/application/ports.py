@@ -89,6 +89,9 @@ class TaskStore(Protocol):
     async def hand_back(self, *, worker: str) -> int:
         """Make everything `worker` holds ready again; gives its number."""
 
+    async def put_back(self, tasks: Sequence[ClaimedTask], *, worker: str) -> None:
+        """Make those of `tasks`, which are of one tenant, ready again that `worker` holds; their start never was."""
+
     async def record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
         """Write `entries` and what follows from them in one commit: counters, ready tasks, run status, events."""
 

@@ -14,6 +14,7 @@ from cognitionos.planning.application.http_tasks import HttpTasks
 from cognitionos.planning.application.planner import Planner
 from cognitionos.planning.application.ports import Before, Compute, Handler
 from cognitionos.planning.application.tool_tasks import ToolTasks
+from cognitionos.planning.domain.intake import Intake
 from cognitionos.planning.domain.kinds import must_be_input
 from cognitionos.planning.domain.reference import STATE, Known, resolved
 from cognitionos.planning.domain.replan import REPLAN, FinishedTask, History, may_replan, planning_again
@@ -107,7 +108,9 @@ class Again:
         known = Known(run_input=self.recording["run"]["input"], outputs=self.outputs)
         given = _without_state(task) if task["kind"] == "plan" else task["spec"]
         try:
-            outcome = await handler(self._claimed(task, resolved(task["key"], task["kind"], given, known)), _unheard)
+            outcome = await handler(
+                self._claimed(task, resolved(task["key"], task["kind"], given, known, Intake())), _unheard
+            )
         except Diverged as found:
             return Divergence(
                 task=task["key"], step=found.step, field=found.field_name, expected=found.expected, actual=found.actual
@@ -119,7 +122,7 @@ class Again:
     def _recomputed(self, task: Mapping[str, Any]) -> Divergence | None:
         known = Known(run_input=self.recording["run"]["input"], outputs=self.outputs)
         try:
-            spec = resolved(task["key"], task["kind"], task["spec"], known)
+            spec = resolved(task["key"], task["kind"], task["spec"], known, Intake())
             return self._difference(task, self.pure[task["kind"]](spec, datetime.now(UTC)))
         except Invalid as fault:
             return _ended_otherwise(task, f"failed: {fault.detail}")

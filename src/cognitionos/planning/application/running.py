@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +14,13 @@ from cognitionos.planning.application.heartbeat import heartbeat
 from cognitionos.planning.application.ports import Compute, Handler
 from cognitionos.planning.application.recording import Recorder
 from cognitionos.planning.application.time_limits import attempt_s, limited
+from cognitionos.planning.domain.intake import MOST_IN, Intake
 from cognitionos.planning.domain.kinds import must_be_input
 from cognitionos.planning.domain.reference import STATE, Known, Reference, Wanted, references_of, resolved
 from cognitionos.planning.domain.replan import PLANNED
 from cognitionos.planning.domain.retry import TIMED_OUT, UNFORESEEN
 from cognitionos.planning.domain.step import Ended, Reported, Started
-from cognitionos.planning.domain.task import ClaimedTask, Failed, LeaseLost, Outcome, Problem, Retrying
+from cognitionos.planning.domain.task import ClaimedTask, Failed, FannedOut, LeaseLost, Outcome, Problem, Retrying
 from cognitionos.platform.database import Write
 from cognitionos.platform.logging import get_logger
 
@@ -28,6 +29,17 @@ log = get_logger(__name__)
 MOST_LOST_STARTS = 30
 """A task that takes its worker down each time must not go round for ever. So many because a death counts against all
 that the worker held: where every second start is lost to chance, one task in a thousand loses ten of them."""
+
+_NOTHING = Known()
+
+
+@dataclass(slots=True, kw_only=True)
+class Computed:
+    """The ends of pure tasks for one commit, what their inputs weigh, and what is for the next claim."""
+
+    ended: list[Ended] = field(default_factory=list)
+    weight: int = 0
+    left: list[ClaimedTask] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,31 +56,47 @@ class Runner:
         """Whether `compute` does it."""
         return task.kind in self.pure
 
-    async def compute(self, tasks: Sequence[ClaimedTask]) -> list[Ended]:
-        """The ends of pure tasks of one tenant. What their references lead to is read in one go."""
-        if not tasks:
-            return []
+    async def compute(self, tasks: Sequence[ClaimedTask]) -> Computed:
+        """The ends of pure tasks of one tenant. What their references lead to is read in one go.
+
+        What is too much for that, or for one commit, is left; of any tasks at least one is done.
+        """
         references = {task.id: references_of(task.key, task.kind, task.spec) for task in tasks}
+        try:
+            known = await self._known(tasks, references)
+            done = Computed()
+            for task in tasks:
+                mine = known.get(task.run_id, _NOTHING)
+                if done.weight >= MOST_IN or mine.lacks(references[task.id]):
+                    done.left.append(task)
+                else:
+                    self._compute(task, references[task.id], mine, done)
+            if tasks and not done.ended:  # each of them asks for too much to be read with others
+                alone = done.left.pop(0)
+                known = await self._known([alone], references)
+                self._compute(alone, references[alone.id], known.get(alone.run_id, _NOTHING), done)
+        except Unavailable as error:
+            return Computed(ended=[Ended(task=task, outcome=_weighed(task, error)) for task in tasks])
+        return done
+
+    async def _known(
+        self, tasks: Sequence[ClaimedTask], references: Mapping[UUID, Sequence[Reference]]
+    ) -> Mapping[UUID, Known]:
         asked: defaultdict[UUID, list[Reference]] = defaultdict(list)
         for task in tasks:
             asked[task.run_id] += references[task.id]
         wanted = {run_id: found for run_id, each in asked.items() if (found := Wanted.by(each))}
-        try:
-            known = await self.known(tasks[0].tenant_id, wanted) if wanted else {}
-        except Unavailable as error:
-            return [Ended(task=task, outcome=_weighed(task, error)) for task in tasks]
-        now = self.now()
-        return [
-            Ended(task=task, outcome=limited(task, self._computed(task, references[task.id], known), now))
-            for task in tasks
-        ]
+        return await self.known(tasks[0].tenant_id, wanted) if wanted else {}
 
-    def _computed(self, task: ClaimedTask, references: Sequence[Reference], known: Mapping[UUID, Known]) -> Outcome:
+    def _compute(self, task: ClaimedTask, references: Sequence[Reference], known: Known, done: Computed) -> None:
+        intake, now = Intake(), self.now()
         try:
-            ready = _with_input(task, known.get(task.run_id, Known())) if references else task
-            return self.pure[task.kind](ready.spec, self.now())
+            ready = _with_input(task, known, intake) if references else task
+            outcome = self.pure[task.kind](ready.spec, now)
         except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
-            return _weighed(task, error)
+            outcome = _weighed(task, error)
+        done.weight += intake.taken + (outcome.weight if isinstance(outcome, FannedOut) else 0)
+        done.ended.append(Ended(task=task, outcome=limited(task, outcome, now)))
 
     async def perform(self, task: ClaimedTask) -> None:
         """Run `task` to its outcome and write that. A lost lease ends it without a word: it is another's now."""
@@ -108,12 +136,12 @@ class Runner:
         if not references:
             return task
         wanted = Wanted.by(references)
-        known = (await self.known(task.tenant_id, {task.run_id: wanted}))[task.run_id] if wanted else Known()
-        return _with_input(task, known)
+        known = (await self.known(task.tenant_id, {task.run_id: wanted}))[task.run_id] if wanted else _NOTHING
+        return _with_input(task, known, Intake())
 
 
-def _with_input(task: ClaimedTask, known: Known) -> ClaimedTask:
-    spec = resolved(task.key, task.kind, task.spec, known)
+def _with_input(task: ClaimedTask, known: Known, intake: Intake) -> ClaimedTask:
+    spec = resolved(task.key, task.kind, task.spec, known, intake)
     given = {name: value for name, value in spec.items() if name != STATE and name not in PLANNED}
     if given:
         must_be_input(task.kind, given)

@@ -8,6 +8,7 @@ from cognitionos.kernel.errors import DomainError, Invalid
 from cognitionos.planning.application.fanning import compute_condition, compute_map
 from cognitionos.planning.application.ports import Compute
 from cognitionos.planning.domain.approval import DEADLINE_S, ApprovalExpired, ApprovalRejected, Ask
+from cognitionos.planning.domain.intake import Intake
 from cognitionos.planning.domain.progress import LATER, Waiting
 from cognitionos.planning.domain.reference import STATE, Known, resolved
 from cognitionos.planning.domain.task import Outcome, Postponed, Succeeded
@@ -55,10 +56,18 @@ def compute_approval(spec: Mapping[str, Any], now: datetime) -> Outcome:
     return _decided(spec, {"decision": decision, "by": None, "comment": None, "at": now.isoformat()}, is_expired=True)
 
 
-def computed(compute: Compute, node: Waiting, now: datetime, known: Known | None = None) -> Succeeded | object:
-    """The end of a pure task within the commit of its parents, or `LATER` for whatever does not simply end well."""
+def computed(
+    compute: Compute, node: Waiting, now: datetime, known: Known | None = None, intake: Intake | None = None
+) -> Succeeded | object:
+    """The end of a pure task within the commit of its parents, or `LATER` for whatever does not simply end well.
+
+    `intake` counts what its references bring in.
+    """
     try:
-        outcome = compute(node.spec if known is None else resolved(node.key, node.kind, node.spec, known), now)
+        spec = node.spec
+        if known is not None:
+            spec = resolved(node.key, node.kind, spec, known, Intake() if intake is None else intake)
+        outcome = compute(spec, now)
     except DomainError:
         return LATER
     return outcome if isinstance(outcome, Succeeded) else LATER

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from cognitionos.planning.domain.goal import checked_budget
+from cognitionos.planning.domain.intake import MOST_FANNED, weight
 from cognitionos.planning.domain.reference import MAP_TASK, STATE
 from cognitionos.planning.domain.retry import RetryPolicy
 from cognitionos.planning.domain.task import TaskSpec
@@ -12,6 +13,15 @@ from cognitionos.planning.domain.workflow import DeclaredTask, time_limits
 
 MOST_ITEMS = 10_000
 MOST_AT_ONCE = 1_000
+
+
+def weight_of_items(spec: Mapping[str, Any]) -> int:
+    """What the tasks of the items say together, as `weight` counts; raises `InputTooLarge`."""
+    number = len(spec["over"])
+    items = weight(spec["over"], MOST_FANNED, "the list", "over")
+    return items + number * weight(
+        spec[MAP_TASK], (MOST_FANNED - items) // number, f"'task' for {number} items", "task"
+    )
 
 
 def item_specs(spec: Mapping[str, Any]) -> tuple[TaskSpec, ...]:

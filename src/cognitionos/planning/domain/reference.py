@@ -4,12 +4,12 @@ In the task of a map also `{"$ref": "item.path"}` and `{"$ref": "index"}`. Resol
 what a reference brings in is data, and is not looked at for more.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cognitionos.kernel.errors import Invalid
+from cognitionos.planning.domain.intake import Intake, read_too_much
 
 REF = "$ref"
 STATE = "$state"
@@ -20,16 +20,6 @@ MAP_TASK = "task"
 """The field of a map's input that is resolved once for each of its items, not for the map."""
 DEEPEST = 64
 """Lists and objects within each other; what walks them may then recurse."""
-
-
-MOST_CHARACTERS = 16 * 1024 * 1024
-"""What the references of one task may bring in together, as JSON: each task of a chain may double what it gets."""
-DEEPEST_BROUGHT_IN = 256
-"""Lists and objects within each other in what a reference brings in: each task of a chain may add some."""
-
-
-class InputTooLarge(Invalid):
-    """What a task's references bring in is larger, or nested deeper, than any task takes."""
 
 
 class UnresolvedReference(Invalid):
@@ -60,11 +50,19 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What references may lead to. The output of a task that was skipped is not in it, and is null for them."""
+    """What references may lead to. The output of a task that was skipped is not in it, and is null for them.
+
+    `unread`: the tasks whose outputs were too much to be read with the others; None among them: the run's input.
+    """
 
     run_input: Any = None
     outputs: dict[str, Any] = field(default_factory=dict)
     locals: Mapping[str, Any] = field(default_factory=dict)
+    unread: frozenset[str | None] = frozenset()
+
+    def lacks(self, references: Iterable[Reference]) -> bool:
+        """Whether some of these lead to what was not read."""
+        return bool(self.unread) and any(each.local is None and each.task in self.unread for each in references)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,21 +137,26 @@ def references_of(key: str, kind: str, spec: Mapping[str, Any]) -> list[Referenc
     return references_in(spec)
 
 
-def resolved(key: str, kind: str, spec: Mapping[str, Any], known: Known) -> Mapping[str, Any]:
-    """The task's spec with its references replaced; what is in `STATE` stays.
+def resolved(key: str, kind: str, spec: Mapping[str, Any], known: Known, intake: Intake) -> Mapping[str, Any]:
+    """The task's spec with its references replaced, counted in `intake`. What is in `STATE` stays.
 
-    Raises `UnresolvedReference` and `InputTooLarge`.
+    Raises `UnresolvedReference`, `InputTooLarge`.
     """
     state = spec.get(STATE, {})
     items = _items_run(kind, spec)
     if items is not None:
-        outputs = [known.outputs.get(item_key(key, number)) for number in range(items)]
-        _must_fit(key, outputs)
+        keys = [item_key(key, number) for number in range(items)]
+        if not known.unread.isdisjoint(keys):
+            raise read_too_much(f"The map '{key}'")
+        outputs = intake.take([known.outputs.get(each) for each in keys], f"What the items of the map '{key}' gave")
         return {STATE: {**state, "outputs": outputs}}
     if "item" in state:
         known = replace(known, locals={"item": state["item"], "index": state["index"]})
-    _must_fit(key, [_found(reference, known) for reference in references_of(key, kind, spec)])
-    return {name: value if _is_kept(kind, name) else resolve(value, known) for name, value in spec.items()}
+    found = {}
+    for name, value in spec.items():
+        intake.field = name
+        found[name] = value if _is_kept(kind, name) else resolve(value, known, intake)
+    return found
 
 
 def item_key(key: str, number: int) -> str:
@@ -161,14 +164,18 @@ def item_key(key: str, number: int) -> str:
     return f"{key}[{number}]"
 
 
-def resolve(value: Any, known: Known) -> Any:
-    """`value` with every reference replaced by what it leads to; raises `UnresolvedReference`."""
+def resolve(value: Any, known: Known, intake: Intake) -> Any:
+    """`value` with every reference replaced by what it leads to.
+
+    Raises `UnresolvedReference`, `InputTooLarge`.
+    """
     if isinstance(value, Mapping):
         if REF in value:
-            return _found(reference_of(value), known)
-        return {name: resolve(child, known) for name, child in value.items()}
+            reference = reference_of(value)
+            return intake.take(_found(reference, known, intake), f"What '{reference}' leads to")
+        return {name: resolve(child, known, intake) for name, child in value.items()}
     if isinstance(value, list | tuple):
-        return [resolve(child, known) for child in value]
+        return [resolve(child, known, intake) for child in value]
     return value
 
 
@@ -185,35 +192,6 @@ def followed(value: Any, reference: Reference) -> Any:
     return here
 
 
-def _must_fit(key: str, brought_in: Iterable[Any]) -> None:
-    """Raise `InputTooLarge` for what cannot be stored or passed on. What is shared counts each time."""
-    left = MOST_CHARACTERS
-    for value in brought_in:
-        if isinstance(value, str):
-            left -= len(value)
-        elif isinstance(value, _NESTED):
-            left -= _characters(key, value, left)
-        if left < 0:
-            told = f"The references of task '{key}' bring in more than {MOST_CHARACTERS} characters of JSON."
-            raise InputTooLarge(f"{told} Refer to the parts that it needs.")
-
-
-def _characters(key: str, value: Any, most: int) -> int:
-    """How many characters a list or object has as JSON, or more than `most`."""
-    level, levels, seen = [value], 0, 0
-    while level and seen <= most:
-        levels += 1
-        if levels > DEEPEST_BROUGHT_IN:
-            told = (
-                f"A reference of task '{key}' brings in lists and objects nested more than {DEEPEST_BROUGHT_IN} deep."
-            )
-            raise InputTooLarge(f"{told} Refer to the part that it needs.")
-        children = [each.values() if isinstance(each, Mapping) else each for each in level]
-        seen += sum(map(len, children))
-        level = [child for each in children for child in each if isinstance(child, _NESTED)] if seen <= most else []
-    return seen if seen > most else len(json.dumps(value, ensure_ascii=False))
-
-
 def _is_kept(kind: str, name: str) -> bool:
     return name == STATE or (kind == "map" and name == MAP_TASK)
 
@@ -223,9 +201,11 @@ def _items_run(kind: str, spec: Mapping[str, Any]) -> int | None:
     return items
 
 
-def _found(reference: Reference, known: Known) -> Any:
+def _found(reference: Reference, known: Known, intake: Intake) -> Any:
     if reference.local is not None:
         return followed(known.locals.get(reference.local), reference)
+    if reference.task in known.unread:
+        raise read_too_much(f"'{reference}'", intake.field)
     if reference.task is None:
         return followed(known.run_input, reference)
     if reference.task not in known.outputs:

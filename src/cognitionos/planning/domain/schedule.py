@@ -1,7 +1,7 @@
 """When work starts by itself: a cron expression or an interval, and what happens to times that were missed.
 
-Cron is read as Debian's cron reads it (library cronsim), daylight saving included: a time that the change to summer
-skips fires right after it, one that the change to winter repeats fires once; what runs hourly or oftener just goes on.
+Cron is read as Debian's cron reads it (`cron.py`), daylight saving included: a time that the change to summer skips
+fires right after it, one that the change to winter repeats fires once; what runs hourly or oftener just goes on.
 """
 
 import re
@@ -18,6 +18,7 @@ from cronsim import CronSim, CronSimError
 
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
 from cognitionos.kernel.time_zones import is_time_zone
+from cognitionos.planning.domain.cron import cron_times, cron_times_back
 
 SHORTEST_INTERVAL_S = 1.0
 LONGEST_INTERVAL_S = 366 * 86_400.0
@@ -96,8 +97,7 @@ class Timing:
     def times_after(self, moment: datetime) -> Iterator[datetime]:
         """Every time after `moment`, in order (UTC)."""
         if self.cron is not None:
-            zone = ZoneInfo(self.time_zone)
-            yield from (each.astimezone(UTC) for each in CronSim(self.cron, moment.astimezone(zone)))
+            yield from cron_times(self.cron, ZoneInfo(self.time_zone), moment)
             return
         step = timedelta(seconds=self.every_s or 0)
         passed = (moment - self.anchor) // step + 1
@@ -108,9 +108,7 @@ class Timing:
     def times_until(self, moment: datetime) -> Iterator[datetime]:
         """Every time up to and with `moment`, the latest first (UTC)."""
         if self.cron is not None:
-            zone = ZoneInfo(self.time_zone)
-            start = moment.astimezone(zone) + timedelta(microseconds=1)
-            yield from (each.astimezone(UTC) for each in CronSim(self.cron, start, reverse=True))
+            yield from cron_times_back(self.cron, ZoneInfo(self.time_zone), moment)
             return
         step = timedelta(seconds=self.every_s or 0)
         passed = (moment - self.anchor) // step

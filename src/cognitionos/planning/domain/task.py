@@ -207,12 +207,14 @@ class Postponed:
 class FannedOut:
     """The task waits for `tasks`, of which at most `concurrency` (None: any number) are ready at once.
 
-    Their keys follow from the task's own. With a `deadline` (ISO 8601) it must have ended by then.
+    Their keys follow from the task's own. With a `deadline` (ISO 8601) it must have ended by then. `weight`: of what
+    they say (`domain/intake.py`).
     """
 
     tasks: tuple[TaskSpec, ...]
     concurrency: int | None
     deadline: str | None = None
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,8 +37,8 @@ _OPEN_AGAIN = f"""
 UPDATE tasks t SET pending_deps = n.pending, status = CASE WHEN n.pending = 0 THEN 'ready' ELSE 'pending' END,
   ready_at = CASE WHEN n.pending = 0 THEN
     now() + CASE WHEN n.is_below THEN make_interval(secs => coalesce(n.within_s, 1e9)) ELSE '0' END END,
-  attempt = 0, failures = 0, error = NULL, output = NULL, output_payload = NULL, details = NULL, started_at = NULL,
-  finished_at = NULL,
+  attempt = 0, failures = 0, error = NULL, output = NULL, output_payload = NULL, output_bytes = NULL, details = NULL,
+  started_at = NULL, finished_at = NULL,
   spec = t.spec - '$state' || coalesce((
     SELECT jsonb_build_object('$state', jsonb_object_agg(s.key, s.value) || coalesce(
       CASE WHEN n.within_s IS NOT NULL

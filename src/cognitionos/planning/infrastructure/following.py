@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from cognitionos.planning.application.ports import Compute
 from cognitionos.planning.application.values import computed
+from cognitionos.planning.domain.intake import MOST_IN, Intake
 from cognitionos.planning.domain.progress import LATER, Edges, Waiting, advance
 from cognitionos.planning.domain.reference import STATE, Known, Wanted, references_of
 from cognitionos.planning.domain.run import RunStatus
@@ -56,6 +57,8 @@ class Following:
     connection: AsyncConnection[Any]
     pure: Mapping[str, Compute]
     now: datetime
+    taken: int = 0
+    """What the references of the tasks computed here brought in; at `MOST_IN` the rest becomes ready instead."""
 
     async def follow(self, steps: Sequence[Step], dependents: Mapping[UUID, tuple[UUID, ...]]) -> bool:
         """Follow what ended in `steps`, of which `dependents` says where it leads; whether a task became ready."""
@@ -124,7 +127,14 @@ class Following:
         def compute(node: Waiting) -> Succeeded | object:
             if node.kind == "condition" and not all(child in nodes for child in node.dependents):
                 return LATER
-            outcome = computed(self.pure[node.kind], node, self.now, known if references[node.id] else None)
+            if not references[node.id]:
+                outcome = computed(self.pure[node.kind], node, self.now)
+            elif self.taken < MOST_IN and not known.lacks(references[node.id]):
+                intake = Intake()
+                outcome = computed(self.pure[node.kind], node, self.now, known, intake)
+                self.taken += intake.taken
+            else:
+                return LATER
             if wanted and isinstance(outcome, Succeeded) and node.key in wanted.outputs:
                 known.outputs[node.key] = outcome.output
             return outcome

@@ -51,14 +51,15 @@ _STATE = """coalesce((
     ) s HAVING count(*) > 0), '{}')"""
 _TASKS = f"""
 INSERT INTO tasks (id, tenant_id, run_id, position, key, kind, is_pure, priority, status, spec, retry, timeout_s,
-  dependencies, dependents, pending_deps, skipped_deps, is_held, ready_at, output, output_payload, details, error,
-  started_at, finished_at, reused_from)
+  dependencies, dependents, pending_deps, skipped_deps, is_held, ready_at, output, output_payload, output_bytes,
+  details, error, started_at, finished_at, reused_from)
 SELECT d.id, o.tenant_id, %(run)s, d.position, o.key, o.kind, o.is_pure, o.priority,
   CASE WHEN d.is_reused THEN o.status WHEN d.pending = 0 THEN 'ready' ELSE 'pending' END,
   CASE WHEN d.is_reused THEN o.spec ELSE coalesce(d.spec::jsonb, o.spec) - '$state' || {_STATE} END,
   o.retry, o.timeout_s, d.dependencies::uuid[], d.dependents::uuid[], d.pending, d.skipped, d.is_held,
   CASE WHEN NOT d.is_reused AND d.pending = 0 THEN now() END,
   CASE WHEN d.is_reused THEN o.output END, CASE WHEN d.is_reused AND o.output_payload IS NOT NULL THEN d.id END,
+  CASE WHEN d.is_reused THEN o.output_bytes END,
   CASE WHEN d.is_reused THEN o.details END, CASE WHEN d.is_reused THEN o.error END,
   CASE WHEN d.is_reused THEN o.started_at END, CASE WHEN d.is_reused THEN o.finished_at END,
   CASE WHEN d.is_reused THEN coalesce(o.reused_from, o.id) END {_MAPPED}

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.planning.application.nested_tasks import NestedEnd
+from cognitionos.planning.domain.intake import MOST_IN, too_large
 from cognitionos.planning.domain.run import RunNotFound, RunStatus
 from cognitionos.planning.domain.workflow import Workflow
 from cognitionos.planning.infrastructure.run_rows import output_of
@@ -13,10 +14,12 @@ from cognitionos.platform.database import Database
 
 _END = "SELECT status, error, result_task_id FROM runs WHERE id = %s"
 _DEPTH = "SELECT depth FROM runs WHERE id = %s"
-_LAST = """
+_IS_LAST = "t.run_id = %s AND t.dependents = '{}' AND t.status = 'succeeded'"
+_SIZE_OF_LAST = f"SELECT coalesce(sum(t.output_bytes), 0) FROM tasks t WHERE {_IS_LAST}"  # noqa: S608 - a constant
+_LAST = f"""
 SELECT t.key, coalesce(p.body, t.output) FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload
-WHERE t.run_id = %s AND t.dependents = '{}' AND t.status = 'succeeded' ORDER BY t.position
-"""
+WHERE {_IS_LAST} ORDER BY t.position
+"""  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,5 +49,8 @@ class NestedQueries:
             if row[0] == RunStatus.SUCCEEDED and row[2] is not None:
                 output = await output_of(connection, row[2])
             elif row[0] == RunStatus.SUCCEEDED:
+                size = await (await connection.execute(_SIZE_OF_LAST, (run_id,))).fetchone()
+                if size is not None and size[0] > MOST_IN:
+                    raise too_large(f"What the last tasks of the run {run_id} gave")
                 output = dict(await (await connection.execute(_LAST, (run_id,))).fetchall())
         return NestedEnd(status=RunStatus(row[0]), output=output, error=row[1])

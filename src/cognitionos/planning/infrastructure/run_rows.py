@@ -33,11 +33,12 @@ FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS e(seq, kind, ta
 """
 _SUCCEEDED = """
 UPDATE tasks t SET status = 'succeeded', output = d.output::jsonb, output_payload = d.payload,
-  details = d.details::jsonb, pending_deps = 0, lease_owner = NULL, lease_until = NULL, finished_at = %s,
-  started_at = coalesce(t.started_at, %s)
-FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[]) AS d(id, output, payload, details) WHERE t.id = d.id
+  output_bytes = d.bytes, details = d.details::jsonb, pending_deps = 0, lease_owner = NULL, lease_until = NULL,
+  finished_at = %s, started_at = coalesce(t.started_at, %s)
+FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::int[], %s::text[]) AS d(id, output, payload, bytes, details)
+WHERE t.id = d.id
 """
-_PAYLOAD = "INSERT INTO payloads (id, tenant_id, run_id, body) VALUES (%s, %s, %s, %s)"
+_PAYLOAD = "INSERT INTO payloads (id, tenant_id, run_id, body) VALUES (%s, %s, %s, %s::jsonb)"
 _RETRYING = """
 UPDATE tasks SET status = 'ready', failures = failures + 1, error = %s, ready_at = now() + make_interval(secs => %s),
   lease_owner = NULL, lease_until = NULL WHERE id = %s
@@ -170,17 +171,18 @@ async def _store_succeeded(connection: Connection, step: Step) -> None:
         return
     outputs: list[str | None] = []
     payloads: list[UUID | None] = []
+    sizes: list[int] = []
     for task in step.succeeded:
         text = dumps(task.output).decode()
         payload = new_id() if len(text) > INLINE_BYTES else None
         if payload is not None:
-            values = (payload, step.run.tenant_id, step.run.id, jsonb(task.output))
-            await connection.execute(_PAYLOAD, values)
+            await connection.execute(_PAYLOAD, (payload, step.run.tenant_id, step.run.id, text))
         outputs.append(None if payload else text)
         payloads.append(payload)
+        sizes.append(len(text))
     ids = uuid_array([task.id for task in step.succeeded])
     details = [dumps(task.details).decode() if task.details else None for task in step.succeeded]
-    await connection.execute(_SUCCEEDED, (step.now, step.now, ids, outputs, payloads, details))
+    await connection.execute(_SUCCEEDED, (step.now, step.now, ids, outputs, payloads, sizes, details))
 
 
 def _task_row(task: NewTask) -> tuple[Any, ...]:

@@ -13,13 +13,14 @@ from psycopg.errors import DeadlockDetected
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.event import Event
 from cognitionos.planning.application.ports import Before, Claimed, Compute, Recorded
+from cognitionos.planning.domain.intake import MOST_IN, too_large
 from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.domain.step import Ended, Entry
 from cognitionos.planning.domain.task import ClaimedTask
 from cognitionos.planning.infrastructure import metrics
 from cognitionos.planning.infrastructure.known_rows import known_in
 from cognitionos.planning.infrastructure.recording import Recording
-from cognitionos.planning.infrastructure.rows import claimed_of
+from cognitionos.planning.infrastructure.rows import claimed_of, uuid_array
 from cognitionos.platform import outbox
 from cognitionos.platform.bus import Bus
 from cognitionos.platform.crash_points import crash_point, declare
@@ -32,6 +33,15 @@ RELAY_WITHIN_S = 1.0
 _CLAIM = "SELECT * FROM claim_and_look(%s, %s, %s, %s)"
 _RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
 _HAND_BACK = "SELECT hand_back_tasks(%s)"
+_HOLD_RUNS = "SELECT FROM runs WHERE id = ANY(%s::uuid[]) ORDER BY id FOR SHARE"
+_PUT_BACK = """
+UPDATE tasks t SET ready_at = now(), lease_owner = NULL, lease_until = NULL, attempt = t.attempt - 1,
+  status = CASE WHEN (SELECT r.status FROM runs r WHERE r.id = t.run_id) = 'paused' THEN 'paused' ELSE 'ready' END
+WHERE t.id IN (
+  SELECT h.id FROM tasks h JOIN unnest(%s::uuid[], %s::bigint[]) AS d(id, fence) ON d.id = h.id AND d.fence = h.fence
+  WHERE h.lease_owner = %s AND h.status = 'running' ORDER BY h.id FOR NO KEY UPDATE OF h
+)
+"""
 _IS_LIMITED = "SELECT EXISTS (SELECT FROM task_shares WHERE most_running IS NOT NULL)"
 _RUN_AND_GOAL = """
 SELECT r.workflow, r.critical, g.statement, CASE WHEN r.parent_run_id IS NULL THEN '{}' ELSE ARRAY(
@@ -41,7 +51,9 @@ SELECT r.workflow, r.critical, g.statement, CASE WHEN r.parent_run_id IS NULL TH
   )
   SELECT DISTINCT subject FROM above, unnest(ARRAY['run:' || id, 'workflow:' || workflow]) AS subject
   WHERE subject IS NOT NULL
-) END
+) END, (
+  SELECT sum(d.output_bytes) FROM tasks t JOIN tasks d ON d.id = ANY(t.dependencies) WHERE t.id = %s
+)
 FROM runs r LEFT JOIN goals g ON g.id = r.goal_id WHERE r.id = %s
 """
 _OUTPUTS = """
@@ -86,12 +98,22 @@ class PostgresTaskStore:
             row = await (await connection.execute(_HAND_BACK, (worker,))).fetchone()
             return int(row[0]) if row else 0
 
+    async def put_back(self, tasks: Sequence[ClaimedTask], *, worker: str) -> None:
+        """See `TaskStore.put_back`."""
+        ids, fences = uuid_array([task.id for task in tasks]), [task.fence for task in tasks]
+        async with self.database.transaction(tasks[0].tenant_id) as connection:
+            runs = uuid_array(list({task.run_id for task in tasks}))
+            await connection.execute(_HOLD_RUNS, (runs,))  # runs before tasks; nor is one paused meanwhile
+            await connection.execute(_PUT_BACK, (ids, fences, worker))
+
     async def upstream(self, task: ClaimedTask) -> Before:
         """See `Upstream`."""
         async with self.database.transaction(task.tenant_id) as connection:
-            run = await (await connection.execute(_RUN_AND_GOAL, (task.run_id,))).fetchone()
+            run = await (await connection.execute(_RUN_AND_GOAL, (task.id, task.run_id))).fetchone()
+            workflow, critical, statement, above, size = run or (None, False, None, (), None)
+            if (size or 0) > MOST_IN:
+                raise too_large("What the tasks before it gave")
             outputs = await (await connection.execute(_OUTPUTS, (task.id,))).fetchall()
-        workflow, critical, statement, above = run or (None, False, None, ())
         return Before(
             statement=statement, outputs=dict(outputs), workflow=workflow, critical=critical, above=tuple(above)
         )
