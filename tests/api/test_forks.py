@@ -72,6 +72,23 @@ async def test_a_fork_does_again_only_what_depends_on_its_starting_point(app: Pl
     assert tasks["both"]["depends_on"] == ["left", "right"]
 
 
+async def test_a_large_output_is_reused_with_its_own_copy(app: PlanningApp) -> None:
+    graph = [
+        TaskSpec(key="a", kind="value", spec={"input": "x" * 100_000}),
+        TaskSpec(key="b", kind="value", depends_on=("a",), spec={"input": {"$ref": "tasks.a.output"}}),
+    ]
+    run_id = await app.services.runs.start(app.who, graph)
+    await until(app, f"/v1/runs/{run_id}", "succeeded")
+
+    fork = await forked(app, f"/v1/runs/{run_id}", **{"from": "b"})
+    await until(app, fork["href"], "succeeded")
+
+    query = "SELECT t.key, length(p.body::text), t.output_bytes FROM tasks t JOIN payloads p ON p.id = t.output_payload"
+    async with app.base.database.transaction(app.who.tenant_id) as connection:
+        cursor = await connection.execute(f"{query} WHERE t.run_id = %s AND p.run_id = t.run_id", (fork["id"],))
+        assert sorted(await cursor.fetchall()) == [("a", 100_002, 100_002), ("b", 100_002, 100_002)]
+
+
 async def test_a_fork_with_changed_input_begins_at_what_was_changed(app: PlanningApp) -> None:
     gate = Gate()
     href = await ended(app, gate)

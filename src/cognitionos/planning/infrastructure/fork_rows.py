@@ -35,9 +35,10 @@ FROM unnest(%(ids)s::uuid[], %(old)s::uuid[], %(positions)s::int[], %(reused)s::
   AS d(id, old, position, is_reused, dependencies, dependents, pending, skipped, spec, items, is_held)
 JOIN tasks o ON o.id = d.old
 """
-_PAYLOADS = f"""
+_PAYLOADS = """
 INSERT INTO payloads (id, tenant_id, run_id, body)
-SELECT d.id, o.tenant_id, %(run)s, p.body {_MAPPED} JOIN payloads p ON p.id = o.output_payload WHERE d.is_reused
+SELECT d.id, o.tenant_id, %s, p.body FROM unnest(%s::uuid[], %s::uuid[]) AS d(id, old)
+JOIN tasks o ON o.id = d.old JOIN payloads p ON p.id = o.output_payload
 """
 # what a task is of a map stays, and what a map has of items; it has all its time (`within_s`) before it
 _STATE = """coalesce((
@@ -116,5 +117,7 @@ async def insert_forked(connection: Connection, run: Run, tasks: Sequence[Forked
         "held": [task.is_held for task in tasks],
         "specs": [None if task.spec is None else dumps(task.spec).decode() for task in tasks],
     }
-    await connection.execute(_PAYLOADS, values)
+    reused = [task for task in tasks if task.is_reused]
+    ids, old = uuid_array([task.id for task in reused]), uuid_array([task.old.id for task in reused])
+    await connection.execute(_PAYLOADS, (run.id, ids, old))
     await connection.execute(_TASKS, values)
