@@ -66,6 +66,34 @@ async def test_an_attempt_that_took_too_long_is_booked_at_its_prompt_beside_the_
     assert (spent["spent_usd"], spent["held_usd"]) == (row["cost_usd"], "0")
 
 
+@pytest.mark.parametrize(
+    ("stream", "lost", "billed"),
+    [
+        (False, {"raw": b"not json"}, True),
+        (False, {"raw": b'{"choices": 7}'}, True),
+        (True, {"raw": b"not json"}, True),
+        (True, {"cut_after": 0}, True),
+        (False, {"raw": b'{"error": {"message": "no"}}'}, False),
+        (False, {"cut_after": 0}, False),
+        (False, {"status": 500}, False),
+        (True, {"status": 500}, False),
+    ],
+)
+async def test_an_answer_that_had_begun_and_was_lost_is_booked_at_its_prompt_and_a_refusal_is_not(
+    client: httpx.AsyncClient, upstream: Upstream, *, stream: bool, lost: dict[str, Any], billed: bool
+) -> None:
+    upstream.then(Say(text="lost", **lost), Say(text="fast", usage=USAGE))
+
+    answer = await client.post(CHAT, json=asking(stream=stream))
+
+    assert "fast" in answer.text
+    (row,) = await eventually(lambda: rows(client))
+    assert (row["model"], row["attempts"], row["estimated"]) == ("fast", 2, billed)
+    left = row["prompt_tokens"] - USAGE["prompt_tokens"]
+    assert 1000 <= left < 1050 if billed else left == 0
+    assert Decimal(row["cost_usd"]) == (Decimal(110) + 2 * left) / 10**6
+
+
 async def test_attempts_never_cost_more_than_was_held_for_the_call(
     client: httpx.AsyncClient, caller: Caller, upstream: Upstream
 ) -> None:

@@ -132,6 +132,10 @@ async def test_vectors_of_another_size_than_was_asked_for_are_given_to_nobody(
 
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "dimensions")
     assert f"vectors of {DIMENSIONS} numbers, not of 4" in refused.json()["error"]["message"]
+    assert len(upstream.calls) == 1
+    (row,) = (await client.get("/v1/usage/calls")).json()["items"]
+    assert (row["outcome"], row["estimated"]) == ("error", True)
+    assert Decimal(row["cost_usd"]) > 0
 
 
 async def test_other_settings_are_another_call(client: httpx.AsyncClient, upstream: Upstream) -> None:

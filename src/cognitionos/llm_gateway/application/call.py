@@ -17,7 +17,8 @@ NOTED_S = 0.5
 
 @dataclass(slots=True)
 class Sent:
-    """To whom a call went, how often. `left`: who had not answered when they were listened to no more."""
+    """To whom a call went, how often. `left`: who had not answered when they were listened to no
+    more, or what nobody can read."""
 
     count: int = 0
     left: list[Candidate] = field(default_factory=list)

@@ -24,6 +24,7 @@ from cognitionos.llm_gateway.domain.answer import (
 )
 from cognitionos.llm_gateway.domain.cached import Kept, run_scope
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
+from cognitionos.llm_gateway.domain.errors import AnswerLost
 from cognitionos.llm_gateway.domain.fingerprint import Canonical, fingerprint
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.prompt_bound import prompt_estimate
@@ -191,7 +192,7 @@ class Completion:
             sent.count += 1
             try:
                 return await provider.chat(granted.asked(request, candidate), model=candidate.model)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, AnswerLost):
                 sent.left.append(candidate)
                 raise
 

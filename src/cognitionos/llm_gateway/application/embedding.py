@@ -13,7 +13,7 @@ from cognitionos.llm_gateway.application.embedding_batches import DEADLINE_S, Em
 from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.ports import Monotonic, Provider
 from cognitionos.llm_gateway.domain.chat import Caller, Embeddings, Text, Usage
-from cognitionos.llm_gateway.domain.ledger import EMBEDDING
+from cognitionos.llm_gateway.domain.ledger import EMBEDDING, Call
 from cognitionos.platform.telemetry import tracer
 
 
@@ -72,30 +72,29 @@ class Embedding:
             share = await self._batches.embed(wish)
         except Exception as error:
             call.failed(error, attempts=wish.attempts)
-            usage = estimate(most) if wish.left else Usage()
-            row = call.row(outcome="error", usage=usage, attempts=wish.attempts)
-            await self.budgets.settle(granted.priced(row, call.route.candidates[0]) if wish.left else row)
+            row = call.row(outcome="error", usage=Usage(), attempts=wish.attempts)
+            await self.budgets.settle(_with_left(granted, row, wish))
             raise
         except BaseException:  # cancelled: what a provider has, it will bill
             usage = estimate(most) if wish.attempts else Usage()
             row = call.row(outcome="aborted", usage=usage, attempts=wish.attempts)
             self.budgets.settle_later(granted.priced(row, call.route.candidates[0]))
             raise
-        return await self._finish(call, share)
+        return await self._finish(granted, wish, share)
 
-    async def _finish(self, call: Started, share: Share) -> Embeddings:
-        done, cost, priced = share.done, share.cost_nanousd or 0, share.cost_nanousd is not None
-        await self.budgets.settle(
-            call.row(
-                outcome="ok",
-                candidate=done.candidate,
-                usage=share.usage,
-                cost_nanousd=cost,
-                priced=priced,
-                attempts=done.attempts,
-                simulated=done.provider.simulated,
-            )
+    async def _finish(self, granted: Granted, wish: Wish, share: Share) -> Embeddings:
+        call, done = granted.call, share.done
+        row = call.row(
+            outcome="ok",
+            candidate=done.candidate,
+            usage=share.usage,
+            cost_nanousd=share.cost_nanousd or 0,
+            priced=share.cost_nanousd is not None,
+            attempts=done.attempts,
+            simulated=done.provider.simulated,
         )
+        row = _with_left(granted, row, wish)
+        await self.budgets.settle(row)
         return Embeddings(
             call_id=call.call_id,
             vectors=share.vectors,
@@ -103,11 +102,17 @@ class Embedding:
             model=done.candidate.name,
             dimensions=len(share.vectors[0]) if share.vectors else 0,
             usage=share.usage,
-            cost_nanousd=cost,
-            priced=priced,
+            cost_nanousd=row.cost_nanousd,
+            priced=row.priced,
             attempts=done.attempts,
             route=call.way(done.candidate, trail=done.trail),
         )
+
+
+def _with_left(granted: Granted, row: Call, wish: Wish) -> Call:
+    """The row with the texts again for each time that nothing came of them though their provider had them."""
+    left = [granted.call.route.candidates[0]] * wish.left
+    return granted.with_left(row, left, prompt=estimate(wish.most).prompt) if left else row
 
 
 def _length(text: Text) -> int:

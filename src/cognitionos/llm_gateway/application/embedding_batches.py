@@ -20,7 +20,7 @@ from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
 from cognitionos.llm_gateway.application.ports import Provider, Vectors
 from cognitionos.llm_gateway.domain.budget import Bound, can_be
 from cognitionos.llm_gateway.domain.chat import Text, Usage
-from cognitionos.llm_gateway.domain.errors import OfACall, RequestRefused
+from cognitionos.llm_gateway.domain.errors import AnswerLost, OfACall, RequestRefused
 from cognitionos.llm_gateway.domain.price import FREE, Price
 from cognitionos.llm_gateway.domain.route import Candidate, Route
 from cognitionos.platform.logging import get_logger
@@ -49,7 +49,7 @@ class Share:
 @dataclass(slots=True, kw_only=True)
 class Wish:
     """One caller's texts, waiting. `most` is the most tokens they can have; `attempts`: how often they were sent,
-    `left`: how often nobody listened to the end.
+    `left`: how often nothing came of that which its provider will bill.
 
     `price` is what the model cost when the call was held.
     """
@@ -74,6 +74,14 @@ class Wish:
             extra,
             all(isinstance(text, str) for text in self.texts),
         )
+
+
+class _Unfit(Exception):
+    """The answer is not what was asked for, whoever's texts were in the call."""
+
+    def __init__(self, refusal: RequestRefused) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 @dataclass(slots=True)
@@ -128,6 +136,8 @@ class EmbeddingBatches:
             return
         try:
             shares = await self._ask(wishes)
+        except _Unfit as unfit:
+            _fail(wishes, unfit.refusal)
         except RequestRefused as refusal:
             if len(wishes) == 1:
                 _fail(wishes, refusal)
@@ -152,29 +162,38 @@ class EmbeddingBatches:
                 wish.attempts += 1
             try:
                 return await provider.embed(texts, model=candidate.model, extra=first.extra)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, AnswerLost):
                 for wish in wishes:
                     wish.left += 1
                 raise
 
         done = await self.attempts.run(first.route, ask, deadline_s=DEADLINE_S)
-        price = first.price
+        _check_size(done.value, wishes, model=done.candidate.model)
         most = [wish.most for wish in wishes]
         told = done.value.usage
         if told is not None and not can_be(
-            told, Bound(price=price or FREE, prompt=sum(most), completion=0, limit=None)
+            told, Bound(price=first.price or FREE, prompt=sum(most), completion=0, limit=None)
         ):
             log.warning("usage_not_believed", model=done.candidate.name, prompt_tokens=told.prompt)
             told = None
         usages = _usages(told, most)
-        costs: Sequence[int | None] = [None] * len(wishes)
-        if price is not None:
-            costs = split(price.cost(told), most) if told else [price.cost(usage) for usage in usages]
+        costs = _costs(told, usages, wishes)
         bounds = pairwise(accumulate((len(wish.texts) for wish in wishes), initial=0))
         return [
             Share(vectors=done.value.vectors[start:end], usage=usage, cost_nanousd=cost, done=done)
             for (start, end), usage, cost in zip(bounds, usages, costs, strict=True)
         ]
+
+
+def _check_size(made: Vectors, wishes: Sequence[Wish], *, model: str) -> None:
+    """Raise for vectors of another size than all these wishes ask for: they were made, and so are billed."""
+    wanted, size = wishes[0].extra.get("dimensions"), len(made.vectors[0]) if made.vectors else None
+    if wanted is None or size in (None, wanted):
+        return
+    for wish in wishes:
+        wish.left += 1
+    wrong = f"{model} makes vectors of {size} numbers, not of {wanted}; leave out 'dimensions'"
+    raise _Unfit(RequestRefused(wrong, fields={"dimensions": wrong}))
 
 
 def split(total: int, weights: Sequence[int]) -> list[int]:
@@ -197,6 +216,19 @@ def _usages(told: Usage | None, most: Sequence[int]) -> list[Usage]:
     if len(most) == 1:
         return [told]
     return [replace(told, prompt=part, audio_input=0, image_input=0) for part in split(told.prompt, most)]
+
+
+def _costs(told: Usage | None, usages: Sequence[Usage], wishes: Sequence[Wish]) -> list[int | None]:
+    """What each wish costs, at the price that it was held at."""
+    if told is None:
+        return [None if wish.price is None else wish.price.cost(use) for wish, use in zip(wishes, usages, strict=True)]
+    most, costs, price, parts = [wish.most for wish in wishes], [], None, []
+    for place, wish in enumerate(wishes):
+        if wish.price is not None and (price is None or wish.price != price):
+            price = wish.price
+            parts = split(price.cost(told), most)
+        costs.append(None if wish.price is None else parts[place])
+    return costs
 
 
 def _first(waiting: Sequence[Wish]) -> list[Wish]:

@@ -25,7 +25,7 @@ from cognitionos.llm_gateway.domain.chat import (
     ChatRequest,
     ChatResult,
 )
-from cognitionos.llm_gateway.domain.errors import ProviderFailure
+from cognitionos.llm_gateway.domain.errors import AnswerLost
 from cognitionos.llm_gateway.domain.route import Candidate
 from cognitionos.platform.telemetry import tracer
 
@@ -203,10 +203,11 @@ class Streaming:
             try:
                 async for first in chunks:
                     return Opened(first, chunks)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, AnswerLost):
                 sent.left.append(candidate)
                 raise
-            raise ProviderFailure("the stream ended before it began")
+            sent.left.append(candidate)
+            raise AnswerLost("the stream ended before it began")
 
         try:
             return await steps.attempts.run(granted.call.route, ask, deadline_s=request.deadline_s, keep_slot=True)

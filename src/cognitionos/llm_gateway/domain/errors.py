@@ -124,6 +124,10 @@ class ProviderFailure(Exception):
         self.broken = broken
 
 
+class AnswerLost(ProviderFailure):
+    """The provider had begun to answer, but nothing can be made of it: it bills what it was sent all the same."""
+
+
 class CircuitOpen(ProviderFailure):
     """The deployment failed too often and is left alone for `retry_after_s`; it was not asked."""
 

@@ -12,7 +12,7 @@ import msgspec
 
 from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.domain.chat import Usage
-from cognitionos.llm_gateway.domain.errors import ProviderFailure
+from cognitionos.llm_gateway.domain.errors import AnswerLost, ProviderFailure
 from cognitionos.llm_gateway.domain.price import tier_of
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode, error_text, is_count, write_usage
 
@@ -66,7 +66,7 @@ def completion(message: Mapping[str, Any], *, created: int, native: bool) -> dic
     content = message.get("content")
     blocks: list[Any] = content if isinstance(content, list) else [content]
     if message.get("type") != "message" or not all(map(_is_block, blocks)):
-        raise ProviderFailure("the answer is not a message")
+        raise AnswerLost("the answer is not a message")
     said: dict[str, Any] = {"role": "assistant", "content": _joined(blocks, "text", "text") or None, "refusal": None}
     calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
     if calls:
@@ -136,7 +136,7 @@ class StreamReader:
         try:
             event = _decode_event(data)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise ProviderFailure("the stream carries something that is no event") from error
+            raise AnswerLost("the stream carries something that is no event") from error
         match event.type:
             case "message_start":
                 return self._start(event, data)

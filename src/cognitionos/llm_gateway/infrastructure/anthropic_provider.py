@@ -6,7 +6,7 @@ from typing import Any
 from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
-from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure
+from cognitionos.llm_gateway.domain.errors import AnswerLost, ModelMissing, ProviderFailure
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import StreamReader, completion, usage_of
 from cognitionos.llm_gateway.infrastructure.anthropic_schema import API_VERSION, BETAS, VERSION, message_body
 from cognitionos.llm_gateway.infrastructure.json_server import JsonServer
@@ -62,7 +62,7 @@ class AnthropicProvider:
                     yield chunk
                 if reader.finished:
                     return
-        raise ProviderFailure("the stream was cut")
+        raise AnswerLost("the stream was cut")
 
     async def count_tokens(self, request: ChatRequest, *, model: str) -> int:
         """How many tokens the prompt of a request has here; raises what `chat` raises."""

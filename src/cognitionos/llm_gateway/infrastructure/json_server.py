@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from cognitionos.llm_gateway.domain.errors import ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.domain.errors import AnswerLost, ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.arriving_events import ArrivingEvents, Silent
 from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_text
 from cognitionos.llm_gateway.infrastructure.redaction import Redaction
@@ -127,7 +127,9 @@ class _Sent:
 
 def _no_answer(error: aiohttp.ClientError) -> ProviderFailure:
     if isinstance(error, Silent):
-        return ProviderFailure(str(error), why="silent")
+        return AnswerLost(str(error), why="silent")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return AnswerLost("its answer was cut", why="no-answer")
     return ProviderFailure(f"no answer ({type(error).__name__})", why="no-answer")
 
 
@@ -135,9 +137,9 @@ async def _json(response: Response) -> dict[str, Any]:
     try:
         return decode_object(await response.read())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProviderFailure("the answer is not a JSON object") from error
+        raise AnswerLost("the answer is not a JSON object") from error
     except RecursionError as error:
-        raise ProviderFailure("the answer is nested too deeply") from error
+        raise AnswerLost("the answer is nested too deeply") from error
 
 
 async def _refusal(response: Response, redacted: Redaction) -> Exception:

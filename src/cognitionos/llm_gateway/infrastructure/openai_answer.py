@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cognitionos.llm_gateway.domain.errors import ProviderFailure
+from cognitionos.llm_gateway.domain.errors import AnswerLost, ProviderFailure
 
 
 def check_answer(wire: Mapping[str, Any]) -> None:
     """Raise `ProviderFailure` for an answer that says nothing, or not in the shapes that are read."""
     choices = wire.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise ProviderFailure("the answer has no choices")
+        failure = ProviderFailure if "error" in wire else AnswerLost
+        raise failure("the answer has no choices")
     if not all(map(_is_choice, choices)):
-        raise ProviderFailure("the answer's choices are no messages")
+        raise AnswerLost("the answer's choices are no messages")
 
 
 def _is_choice(choice: object) -> bool:

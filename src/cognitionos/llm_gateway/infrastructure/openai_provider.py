@@ -5,7 +5,7 @@ from typing import Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
-from cognitionos.llm_gateway.domain.errors import ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.domain.errors import AnswerLost
 from cognitionos.llm_gateway.infrastructure.json_server import JsonServer
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_answer import check_answer
@@ -55,7 +55,7 @@ class OpenAIProvider:
                 if said.is_last:
                     return
         if not finished:
-            raise ProviderFailure("the stream was cut")
+            raise AnswerLost("the stream was cut")
 
     async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """One vector per text, in order."""
@@ -65,13 +65,9 @@ class OpenAIProvider:
             data = sorted(wire["data"], key=lambda each: each["index"])
             vectors = tuple(tuple(map(float, each["embedding"])) for each in data)
         except (KeyError, TypeError, ValueError) as error:
-            raise ProviderFailure("the answer carries no vectors") from error
+            raise AnswerLost("the answer carries no vectors") from error
         if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
-            raise ProviderFailure(f"{len(vectors)} vectors, not all of one size, came for {len(texts)} texts")
-        wanted = extra.get("dimensions")
-        if wanted is not None and vectors and len(vectors[0]) != wanted:
-            wrong = f"{model} makes vectors of {len(vectors[0])} numbers, not of {wanted}; leave out 'dimensions'"
-            raise RequestRefused(wrong, fields={"dimensions": wrong})
+            raise AnswerLost(f"{len(vectors)} vectors, not all of one size, came for {len(texts)} texts")
         return Vectors(vectors=vectors, usage=read_usage(wire))
 
     async def models(self) -> Sequence[str]:

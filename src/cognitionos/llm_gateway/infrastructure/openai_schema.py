@@ -8,7 +8,7 @@ import msgspec
 from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.domain.answer import bytes_beside, bytes_said
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
-from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ProviderFailure
+from cognitionos.llm_gateway.domain.errors import AnswerLost, InvalidChatRequest, ProviderFailure
 from cognitionos.llm_gateway.domain.price import tier_of
 
 LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
@@ -183,7 +183,7 @@ def read_chunk(data: bytes, *, keep_usage: bool, ends: bool = False) -> Chunk:
         beside = _said_in_dialect(data)
         return Chunk(data=data, tokens=1, beside=beside, plain=False, shared=False, ends=ends)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProviderFailure("the stream carries something that is not JSON, or too deep") from error
+        raise AnswerLost("the stream carries something that is not JSON, or too deep") from error
     if wire.error is not None:
         raise ProviderFailure(f"the stream ended with an error: {error_text(wire.error)}")
     if not keep_usage:
