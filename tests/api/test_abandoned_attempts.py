@@ -20,7 +20,7 @@ TEXT = "x" * 4000
 
 @pytest.fixture(scope="module")
 def environment(openai_only: dict[str, str]) -> dict[str, str]:
-    return openai_only | {"COGNITIONOS_ATTEMPT_TIMEOUT_S": "1"}
+    return openai_only | {"COGNITIONOS_ATTEMPT_TIMEOUT_S": "1", "COGNITIONOS_CIRCUIT_FAILURES": "1000000"}
 
 
 @pytest.fixture
