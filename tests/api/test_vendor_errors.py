@@ -3,6 +3,7 @@
 import httpx
 import pytest
 from tests.edge import Caller
+from tests.upstream import Say, Upstream
 
 ROUTES = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
@@ -64,6 +65,19 @@ def test_another_method_a_missing_key_and_a_reused_key_have_the_vendors_shape(
     )
     assert (nobody.status_code, error_of(nobody, path)["type"]) == (401, "authentication_error")
     assert error_of(other, path)["code"] == "idempotency-key-reused"
+
+
+@pytest.mark.parametrize("status", [413, 422])
+async def test_a_refusal_that_the_sdks_know_keeps_its_status(
+    url: str, caller: Caller, upstream: Upstream, status: int
+) -> None:
+    for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
+        upstream.then(Say(status=status))
+        async with httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30) as client:
+            answer = await client.post(path, json=ROUTES[path] | {"model": "openai/m"})
+        assert (answer.status_code, error_of(answer, path)["code"]) == (status, "request-refused"), path
+        too_large = path == "/v1/messages" and status == 413
+        assert error_of(answer, path)["type"] == ("request_too_large" if too_large else "invalid_request_error")
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,8 @@ class Problem:
 class VendorErrors:
     """How one vendor words an error: `schema` documents the body, `render` makes it (and may add headers).
 
-    `statuses` maps ours to the vendor's where they differ. On a path that two vendors share, `instead` names the header
-    by which the other's clients are known, and that vendor's errors.
+    `statuses` maps ours to the vendor's where they differ; a refusal with a `status` of its own keeps that one. On a path
+    that two vendors share, `instead` names the header by which the other's clients are known, and that vendor's errors.
     """
 
     schema: type[msgspec.Struct]
@@ -146,10 +146,11 @@ def render(problem: Problem, *, path: str, request_id: str, vendor: VendorErrors
     """`problem` as a response: a problem document, or the vendor's shape."""
     headers = dict(problem.headers)
     if vendor is not None:
+        own = getattr(problem.error, "status", None) if isinstance(problem.error, Invalid) else None
         body, extra = vendor.render(problem, request_id)
         return Response(
             msgspec.json.encode(body),
-            status_code=vendor.statuses.get(problem.status, problem.status),
+            status_code=own or vendor.statuses.get(problem.status, problem.status),
             media_type="application/json",
             headers={**headers, **extra},
         )

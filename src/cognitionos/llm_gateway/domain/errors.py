@@ -67,7 +67,9 @@ class SimulatedModelRefused(Invalid):
 
 
 class RequestRefused(OfACall, Invalid):
-    """The provider says the request is wrong; its own words are in `detail`."""
+    """The provider says the request is wrong; its own words are in `detail`, its `status` where it says which way."""
+
+    status: int | None = None
 
 
 class InvalidChatRequest(OfACall, Invalid):

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from cognitionos.llm_gateway.domain.errors import BudgetExhausted
+from cognitionos.llm_gateway.domain.errors import BudgetExhausted, RequestRefused
 from cognitionos.llm_gateway.infrastructure.answers import failed_headers
 from cognitionos.platform.http_problems import Problem, VendorErrors
 
@@ -45,9 +45,10 @@ def render(problem: Problem, request_id: str) -> tuple[AnthropicErrorBody, Mappi
     """The problem as Anthropic would say it; a refusal for money says that trying again is useless."""
     error = problem.error
     for_money = isinstance(error, BudgetExhausted)
+    status = (error.status if isinstance(error, RequestRefused) else None) or problem.status
     usual = "invalid_request_error" if problem.status < 500 else "api_error"
     detail = AnthropicErrorDetail(
-        type="billing_error" if for_money else _TYPES.get(problem.status, usual),
+        type="billing_error" if for_money else _TYPES.get(status, usual),
         message=problem.detail,
         code=problem.slug,
         param=problem.errors[0].field if problem.errors else None,

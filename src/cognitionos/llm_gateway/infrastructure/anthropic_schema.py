@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cognitionos.llm_gateway.domain.chat import ChatRequest
-from cognitionos.llm_gateway.infrastructure.anthropic_messages import conversation, refused
+from cognitionos.llm_gateway.infrastructure.anthropic_messages import check_taken, conversation, refused
 from cognitionos.llm_gateway.infrastructure.closed_schema import OpenSchema, closed
 
 VERSION = "2023-06-01"
@@ -40,6 +40,8 @@ _NO_SUCH_THING: Mapping[str, tuple[Any, ...]] = {
 }
 """Fields of OpenAI's that Anthropic has nothing for, with the values that ask for nothing."""
 _SAMPLING = frozenset({"temperature", "top_k", "top_p"})
+_OF_A_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
+_OF_A_SCHEMA = frozenset({"name", "description", "schema", "strict"})
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
@@ -93,6 +95,7 @@ def _tool(tool: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise refused(f"{where}.type", "tools of the type 'function'")
     if not isinstance(function, Mapping):
         return dict(tool)  # one of Anthropic's own
+    check_taken(function, _OF_A_FUNCTION, f"{where}.function")
     made = {"name": function.get("name"), "input_schema": function.get("parameters") or {"type": "object"}}
     kept = {name: function[name] for name in ("description", "strict") if function.get(name)}
     marks = {name: value for name, value in tool.items() if name not in {"type", "function"}}
@@ -115,10 +118,14 @@ def _put_format(body: dict[str, Any], wanted: Mapping[str, Any] | None) -> None:
         return
     described = wanted.get("json_schema")
     schema = described.get("schema") if isinstance(described, Mapping) else None
-    if wanted.get("type") != "json_schema" or not isinstance(schema, Mapping):
+    if wanted.get("type") != "json_schema" or not isinstance(described, Mapping) or not isinstance(schema, Mapping):
         raise refused("response_format", "JSON of a schema: the type 'json_schema', with json_schema.schema")
+    check_taken(wanted, frozenset({"type", "json_schema"}), "response_format")
+    check_taken(described, _OF_A_SCHEMA, "response_format.json_schema")
+    said = [each for each in (described.get("description"), schema.get("description")) if each]
+    about = {"description": "\n".join(map(str, said))} if said else {}
     try:
-        format_ = {"type": "json_schema", "schema": closed(schema)}
+        format_ = {"type": "json_schema", "schema": closed(schema) | about}
     except OpenSchema as error:
         raise refused("response_format.json_schema.schema", str(error)) from error
     body["output_config"] = {**body.get("output_config", {}), "format": format_}

@@ -21,6 +21,8 @@ from cognitionos.platform.telemetry import in_trace, inject
 
 Response = Exchange | aiohttp.ClientResponse
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
+SAID_ON = frozenset({413, 422})
+"""Refusals that the SDKs know by errors of their own: too large, and not to be processed."""
 _NO_CREDIT = "credit balance is too low"
 """How Anthropic words an empty account, under status 400."""
 _PLACE = re.compile(r"([a-z_]+(?:\.\w+)*): ")
@@ -169,7 +171,9 @@ async def _refusal(response: Response, redacted: Redaction) -> Exception:
         return ProviderFailure(f"it redirects (status {status}); use the final address", again=False)
     place = _PLACE.match(said)
     param = (_field(body, "param") if isinstance(body, dict) else None) or (place[1] if place else None)
-    return RequestRefused(f"The provider refused the request: {said}", fields={param: said} if param else None)
+    refusal = RequestRefused(f"The provider refused the request: {said}", fields={param: said} if param else None)
+    refusal.status = status if status in SAID_ON else None
+    return refusal
 
 
 def _field(body: dict[str, Any], name: str) -> str | None:

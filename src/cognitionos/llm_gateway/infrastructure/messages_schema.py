@@ -24,6 +24,7 @@ _OF_A_TOOL = frozenset({"name", "description", "input_schema", "strict", "type"}
 _WORDS_OF = {"text": "data", "content": "content"}
 """Where a document of each kind has its words; one of blocks stays as it is."""
 _FAILED = "Error:"
+_TEXT = frozenset({"type", "text"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
 
@@ -116,7 +117,7 @@ def _of_assistant(blocks: list[dict[str, Any]], where: str) -> Message:
 def _plain(blocks: list[dict[str, Any]], where: str) -> str | list[dict[str, Any]]:
     """Text where there is nothing but one text, else parts."""
     parts = [_part(block, f"{where}.{index}") for index, block in enumerate(blocks)]
-    if len(parts) == 1 and parts[0].get("type") == "text":
+    if len(parts) == 1 and parts[0].get("type") == "text" and parts[0].keys() <= _TEXT:
         return str(parts[0].get("text", ""))
     return parts or ""
 

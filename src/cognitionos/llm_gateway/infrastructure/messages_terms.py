@@ -7,9 +7,11 @@ Source: Anthropic's API reference, "Create a Message", and the types of its SDK.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from cognitionos.llm_gateway.domain.errors import RequestRefused
+from cognitionos.llm_gateway.infrastructure.taken_fields import not_taken
 
 _ELSEWHERE = "leave it out, or name a model of Anthropic's"
 NOTHING_ASKED: Mapping[str, tuple[Any, ...]] = {
@@ -45,6 +47,16 @@ _BLOCKS = frozenset(
     | {"server_tool_use", "tool_addition", "tool_reference", "tool_removal", "browser_state"}
 )
 _OF_A_SERVER = "_tool_result"
+_HINTS = frozenset({"cache_control", "citations"})
+_TAKEN = {
+    "tool_use": _HINTS | {"type", "id", "name", "input", "caller"},
+    "tool_result": _HINTS | {"type", "tool_use_id", "content", "is_error"},
+    "image": _HINTS | {"type", "source", "transformations"},
+    "document": _HINTS | {"type", "source", "title", "context"},
+}
+"""Of blocks that are told in other words; any other goes on as it is."""
+_OF_A_CHOICE = frozenset({"type", "name", "disable_parallel_tool_use"})
+_DIRECT = {"type": "direct"}
 _REMEDIES = {
     "mcp_servers": "no other model calls them by itself; offer their tools as tools of your own",
     "thinking": "say how much to think by output_config.effort, or leave it out",
@@ -63,6 +75,9 @@ def check_words(native: Mapping[str, Any]) -> None:
     _check_output(native.get("output_config") or {})
     for index, tool in enumerate(native.get("tools") or ()):
         _check_tool(tool, f"tools.{index}")
+    _check_taken(native.get("tool_choice") or {}, _OF_A_CHOICE, "tool_choice")
+    for index, message in enumerate(native.get("messages") or ()):
+        _check_taken(message, frozenset({"role", "content"}), f"messages.{index}")
     for where, block in _blocks(native):
         _check_block(block, where)
 
@@ -73,6 +88,13 @@ def _check_output(config: Mapping[str, Any]) -> None:
     format_ = config.get("format")
     if format_ and not (format_.get("type") == "json_schema" and isinstance(format_.get("schema"), Mapping)):
         raise _refused("output_config.format", "the type 'json_schema' with a schema is all there is")
+    _check_taken(format_ or {}, frozenset({"type", "schema"}), "output_config.format")
+
+
+def _check_taken(given: Mapping[str, Any], taken: AbstractSet[str], where: str) -> None:
+    field = not_taken(given, taken, where)
+    if field is not None:
+        raise _refused(field, _ELSEWHERE)
 
 
 def _check_tool(tool: Mapping[str, Any], where: str) -> None:
@@ -101,6 +123,10 @@ def _check_block(block: Mapping[str, Any], where: str) -> None:
     kind = str(block.get("type"))
     if kind in _BLOCKS or kind.endswith(_OF_A_SERVER):
         raise _refused(f"{where}.type", _REMEDIES.get(kind, "only Anthropic's models know what this is; leave it out"))
+    if kind in _TAKEN:
+        _check_taken(block, _TAKEN[kind], where)
+    if block.get("caller") not in (None, _DIRECT):
+        raise _refused(f"{where}.caller", _ELSEWHERE)
     if kind == "image" and block.get("transformations"):
         raise _refused(f"{where}.transformations", _ELSEWHERE)
     if kind == "document":

@@ -4,10 +4,12 @@ Source: OpenAI's API reference, "Create a model response".
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Message, system, tool, tool_result
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest
+from cognitionos.llm_gateway.infrastructure.taken_fields import not_taken
 
 _SEND_ALL = "answers are not stored here; send the earlier items in 'input' instead"
 _NEEDS_STATE: Mapping[str, str] = {
@@ -22,6 +24,22 @@ _NEEDS_STATE: Mapping[str, str] = {
 }
 _OWN_ITEMS = frozenset({"message", "function_call", "function_call_output"})
 _ROLES = frozenset({"user", "assistant", "system", "developer"})
+_TAKEN = {
+    "message": frozenset({"type", "role", "content", "id", "status"}),
+    "function_call": frozenset({"type", "id", "status", "call_id", "name", "arguments", "parsed_arguments"}),
+    "function_call_output": frozenset({"type", "id", "status", "call_id", "output"}),
+}
+"""Of an item; what an answer's item says of itself may come back."""
+_OF_A_PART = {
+    **dict.fromkeys(("input_text", "output_text", "text"), frozenset({"type", "text", "parsed"})),
+    "output_text": frozenset({"type", "text", "parsed", "annotations", "logprobs"}),
+    "refusal": frozenset({"type", "refusal"}),
+    "input_image": frozenset({"type", "image_url", "detail"}),
+    "input_file": frozenset({"type", "file_data", "filename"}),
+}
+_OF_OPTIONS = frozenset({"include_obfuscation"})
+_OF_A_TOOL = frozenset({"type", "name", "description", "parameters", "strict"})
+_OF_A_FORMAT = frozenset({"type", "name", "description", "schema", "strict"})
 _TEXTS = frozenset({"input_text", "output_text", "text"})
 _ANSWERED = frozenset({"include", "metadata", "truncation", "stream_options"})
 """Fields that the answer repeats, or that ask for nothing with the values that are let through."""
@@ -58,6 +76,7 @@ def _check(body: Mapping[str, Any]) -> None:
             raise _invalid("include", f"'{each}' cannot be included")
     if body.get("truncation") not in (None, "disabled"):
         raise _invalid("truncation", "input is never cut; leave it out or send 'disabled'")
+    _check_taken(_mapping(body.get("stream_options"), "stream_options"), _OF_OPTIONS, "stream_options")
     for field, known in (("reasoning", {"effort"}), ("text", {"format", "verbosity"})):
         for name, value in _mapping(body.get(field), field).items():
             if name not in known and value is not None:
@@ -82,6 +101,7 @@ def _add(found: list[Message], item: Mapping[str, Any], where: str) -> None:
     kind = item.get("type", "message")
     if kind not in _OWN_ITEMS:
         raise _invalid(f"{where}.type", f"'{kind}' is not known here: messages, function calls and their outputs are")
+    _check_taken(item, _TAKEN[kind], where)
     if kind == "function_call_output":
         found.append(tool_result(str(item.get("call_id", "")), "") | {"content": _content(item.get("output"), where)})
     elif kind == "function_call":
@@ -110,6 +130,7 @@ def _content(content: object, where: str) -> str | list[dict[str, Any]]:
 
 def _part(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     kind = part.get("type")
+    _check_taken(part, _OF_A_PART.get(str(kind), part.keys()), where)
     if kind in _TEXTS:
         return {"type": "text", "text": str(part.get("text", ""))}
     if kind == "refusal":
@@ -129,6 +150,7 @@ def _tool(each: object, where: str) -> dict[str, Any]:
         raise _invalid(f"{where}.type", "only tools of the type 'function' are offered to the model")
     if not isinstance(given.get("name"), str):
         raise _invalid(f"{where}.name", "must be the name of the function")
+    _check_taken(given, _OF_A_TOOL, where)
     made = tool(given["name"], str(given.get("description") or ""), given.get("parameters") or {"type": "object"})
     if given.get("strict") is not None:
         made["function"]["strict"] = given["strict"]
@@ -141,15 +163,23 @@ def _choice(choice: object) -> Any:
     given = _mapping(choice, "tool_choice")
     if given.get("type") != "function":
         raise _invalid("tool_choice", "must be 'auto', 'required', 'none' or one function")
+    _check_taken(given, frozenset({"type", "name"}), "tool_choice")
     return {"type": "function", "function": {"name": given.get("name")}}
 
 
 def _format(given: Mapping[str, Any]) -> dict[str, Any] | None:
     kind = given.get("type", "text")
+    _check_taken(given, _OF_A_FORMAT, "text.format")
     if kind == "json_schema":
         described = {name: given[name] for name in ("name", "description", "schema", "strict") if name in given}
         return {"type": kind, "json_schema": described}
     return None if kind == "text" else {"type": kind}
+
+
+def _check_taken(given: Mapping[str, Any], taken: AbstractSet[str], where: str) -> None:
+    field = not_taken(given, taken, where)
+    if field is not None:
+        raise _invalid(field, "there is no such field here; leave it out")
 
 
 def _list(value: object, where: str) -> list[Any]:
