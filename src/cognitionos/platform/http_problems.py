@@ -92,8 +92,8 @@ class Problem:
 class VendorErrors:
     """How one vendor words an error: `schema` documents the body, `render` makes it (and may add headers).
 
-    `statuses` maps ours to the vendor's where they differ; a refusal with a `status` of its own keeps that one. On a path
-    that two vendors share, `instead` names the header by which the other's clients are known, and that vendor's errors.
+    `statuses` maps ours to the vendor's where they differ; a refusal with a `status` of its own keeps that one. On a
+    path that two vendors share, `instead` names the header by which the other's clients are known, and their errors.
     """
 
     schema: type[msgspec.Struct]
