@@ -37,6 +37,7 @@ _OF_A_PART = {
     "input_image": frozenset({"type", "image_url", "detail"}),
     "input_file": frozenset({"type", "file_data", "filename"}),
 }
+_SAID_IN = ("text", "refusal", "image_url", "file_data")
 _OF_OPTIONS = frozenset({"include_obfuscation"})
 _OF_A_TOOL = frozenset({"type", "name", "description", "parameters", "strict"})
 _OF_A_FORMAT = frozenset({"type", "name", "description", "schema", "strict"})
@@ -130,7 +131,8 @@ def _content(content: object, where: str) -> str | list[dict[str, Any]]:
 
 def _part(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     kind = part.get("type")
-    _check_taken(part, _OF_A_PART.get(str(kind), part.keys()), where)
+    if any(isinstance(part.get(name), str) for name in _SAID_IN):
+        _check_taken(part, _OF_A_PART.get(str(kind), part.keys()), where)
     if kind in _TEXTS:
         return {"type": "text", "text": str(part.get("text", ""))}
     if kind == "refusal":
