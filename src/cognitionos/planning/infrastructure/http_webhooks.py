@@ -105,7 +105,7 @@ class WebhookRoutes(Controller):
         "/{webhook_id:uuid}",
         guards=[requires(Permission.TENANT_ADMIN)],
         summary="Change, disable or enable a webhook",
-        responses=problems(404),
+        responses=problems(404, 422),
     )
     async def change(
         self,
