@@ -62,6 +62,18 @@ def caller(settings: Settings, run: Run) -> Caller:
     return made
 
 
+@pytest.fixture
+def client(
+    url: str, caller: Caller, run: Run, upstream: Upstream, claude: AnthropicUpstream
+) -> Iterator[httpx.AsyncClient]:
+    """The caller's client; both vendors have forgotten what they were asked and told to say."""
+    upstream.reset()
+    claude.reset()
+    made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
+    yield made
+    run(made.aclose())
+
+
 @pytest.fixture(scope="module")
 def urls(settings: Settings, environment: dict[str, str]) -> Iterator[list[str]]:
     """Two processes of the API."""

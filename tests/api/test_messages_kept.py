@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from anthropic import AsyncAnthropic
 from tests.anthropic_upstream import AnthropicUpstream, Tell
-from tests.conftest import Run
 from tests.edge import Caller
 from tests.upstream import Say, Upstream
 from tests.waiting import eventually
@@ -26,15 +24,9 @@ def environment(both_vendors: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def client(
-    url: str, caller: Caller, run: Run, upstream: Upstream, claude: AnthropicUpstream
-) -> Iterator[httpx.AsyncClient]:
-    upstream.reset()
-    claude.reset()
-    headers = caller.headers | {"anthropic-version": "2023-06-01"}
-    made = httpx.AsyncClient(base_url=url, headers=headers, timeout=60)
-    yield made
-    run(made.aclose())
+def client(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    client.headers["anthropic-version"] = "2023-06-01"
+    return client
 
 
 def asking(model: str, text: str, **fields: Any) -> dict[str, Any]:

@@ -6,20 +6,14 @@ And answers whose effect is for one caller only: never kept, never shared.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from tests.anthropic_upstream import AnthropicUpstream, Tell, running_anthropic
-from tests.api_process import api_process
-from tests.conftest import Run
-from tests.edge import Caller
+from tests.anthropic_upstream import AnthropicUpstream, Tell
 from tests.upstream import Say, Upstream
 from tests.waiting import eventually
-
-from cognitionos.platform.config import Settings
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 ROUTES = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
@@ -30,33 +24,8 @@ EFFECTS = [
 
 
 @pytest.fixture(scope="module")
-def claude(run: Run) -> Iterator[AnthropicUpstream]:
-    context = running_anthropic()
-    yield run(context.__aenter__())
-    run(context.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, upstream: Upstream, claude: AnthropicUpstream) -> Iterator[str]:
-    environment = {
-        "OPENAI_BASE_URL": upstream.base_url,
-        "OPENAI_API_KEY": upstream.api_key or "",
-        "ANTHROPIC_BASE_URL": claude.base_url,
-        "ANTHROPIC_API_KEY": claude.api_key,
-    }
-    with api_process(settings, environment) as url:
-        yield url
-
-
-@pytest.fixture
-def client(
-    url: str, caller: Caller, run: Run, upstream: Upstream, claude: AnthropicUpstream
-) -> Iterator[httpx.AsyncClient]:
-    upstream.reset()
-    claude.reset()
-    made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30)
-    yield made
-    run(made.aclose())
+def environment(both_vendors: dict[str, str]) -> dict[str, str]:
+    return both_vendors
 
 
 def answering(message: object, **choice: Any) -> bytes:

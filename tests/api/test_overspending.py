@@ -1,7 +1,6 @@
 """Ways past a budget that are none: wrong windows, limits that are not sent, other servers' fields, dear tiers, counts
 that cannot be."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -9,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from tests.anthropic_upstream import AnthropicUpstream, Tell
-from tests.conftest import Run
+from tests.api.spending import budget, state
 from tests.edge import Caller
 from tests.upstream import Say, Upstream
 
@@ -24,31 +23,15 @@ def environment(both_vendors: dict[str, str]) -> dict[str, str]:
     return both_vendors
 
 
-@pytest.fixture
-def client(
-    url: str, caller: Caller, run: Run, claude: AnthropicUpstream, upstream: Upstream
-) -> Iterator[httpx.AsyncClient]:
-    claude.reset()
-    upstream.reset()
-    made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
-    yield made
-    run(made.aclose())
-
-
 async def priced(client: httpx.AsyncClient, **sheet: Any) -> None:
     for model in (OPENAI, CLAUDE):
         (await client.put(f"/v1/prices/{model}", json=SHEET | sheet)).raise_for_status()
 
 
-async def budget(client: httpx.AsyncClient, caller: Caller, limit_usd: str) -> None:
-    body = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": limit_usd, "period": "total"}
-    (await client.post("/v1/budgets", json=body)).raise_for_status()
-
-
 async def spent(client: httpx.AsyncClient) -> Decimal:
-    (budget,) = (await client.get("/v1/budgets")).json()["budgets"]
-    assert Decimal(budget["held_usd"]) == 0
-    return Decimal(budget["spent_usd"])
+    spent_usd, held_usd = await state(client)
+    assert held_usd == 0
+    return spent_usd
 
 
 async def booked(client: httpx.AsyncClient) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 from tests.anthropic_upstream import AnthropicUpstream, Tell
+from tests.api.spending import budget, state
 from tests.conftest import Run
 from tests.edge import Caller
 from tests.upstream import Say, Upstream
@@ -35,30 +35,14 @@ def environment(both_vendors: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def client(
-    url: str, caller: Caller, run: Run, claude: AnthropicUpstream, upstream: Upstream
-) -> Iterator[httpx.AsyncClient]:
-    claude.reset()
-    upstream.reset()
-    made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
+def client(client: httpx.AsyncClient, run: Run) -> httpx.AsyncClient:
     for model in MODEL.values():
-        run(made.put(f"/v1/prices/{model}", json=SHEET)).raise_for_status()
-    yield made
-    run(made.aclose())
+        run(client.put(f"/v1/prices/{model}", json=SHEET)).raise_for_status()
+    return client
 
 
 def asking(path: str, part: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"model": MODEL[path], "max_tokens": 5, "messages": [{"role": "user", "content": [part]}]} | fields
-
-
-async def budget(client: httpx.AsyncClient, caller: Caller, limit_usd: str) -> None:
-    body = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": limit_usd, "period": "total"}
-    (await client.post("/v1/budgets", json=body)).raise_for_status()
-
-
-async def state(client: httpx.AsyncClient) -> tuple[Decimal, Decimal]:
-    (budget,) = (await client.get("/v1/budgets")).json()["budgets"]
-    return Decimal(budget["spent_usd"]), Decimal(budget["held_usd"])
 
 
 @pytest.mark.parametrize(("path", "part"), DOCUMENTS)

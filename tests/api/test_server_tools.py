@@ -1,7 +1,6 @@
 """A provider's own web searches: billed by the search, held for under a budget, refused where nothing bounds them."""
 
 import asyncio
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -9,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from tests.anthropic_upstream import AnthropicUpstream, Tell
+from tests.api.spending import budget
 from tests.conftest import Run
 from tests.edge import Caller
 from tests.upstream import Say, Upstream
@@ -32,15 +32,9 @@ def environment(both_vendors: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def client(
-    url: str, caller: Caller, run: Run, claude: AnthropicUpstream, upstream: Upstream
-) -> Iterator[httpx.AsyncClient]:
-    claude.reset()
-    upstream.reset()
-    made = httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=60)
-    run(made.put(f"/v1/prices/{MODEL}", json=SHEET)).raise_for_status()
-    yield made
-    run(made.aclose())
+def client(client: httpx.AsyncClient, run: Run) -> httpx.AsyncClient:
+    run(client.put(f"/v1/prices/{MODEL}", json=SHEET)).raise_for_status()
+    return client
 
 
 async def search(client: httpx.AsyncClient, *, stream: bool = False, **more: Any) -> httpx.Response:
@@ -48,11 +42,6 @@ async def search(client: httpx.AsyncClient, *, stream: bool = False, **more: Any
     messages = [{"role": "user", "content": f"What is new? {uuid4()}"}]
     body = {"model": MODEL, "max_tokens": 100, "messages": messages, "tools": [tool], "stream": stream}
     return await client.post("/v1/messages", json=body)
-
-
-async def budget(client: httpx.AsyncClient, caller: Caller, limit_usd: str) -> None:
-    body = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": limit_usd, "period": "total"}
-    (await client.post("/v1/budgets", json=body)).raise_for_status()
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -46,7 +46,7 @@ class MemoryBudgetStore:
         caller, amount = hold.row.caller, hold.amount_nanousd
         await asyncio.sleep(0)
         if hold.row.call_id in self.holds:
-            return Held(granted=True)
+            return _granted(self.holds[hold.row.call_id][0])
         mine = [each for each in self.budgets[caller.tenant_id].values() if each.subject in caller.subjects]
         for each in mine:
             if hold.halts and each.is_past(each.terms.halt):
@@ -72,7 +72,7 @@ class MemoryBudgetStore:
         self.holds[hold.row.call_id] = (mine, amount or 0)
         if hold.sent:
             self.sent.add(hold.row.call_id)
-        return Held(granted=True)
+        return _granted(mine)
 
     async def settle(self, call: Call) -> None:
         if call.call_id in self.ledger:
@@ -93,9 +93,6 @@ class MemoryBudgetStore:
         if call_id in self.holds:
             self.sent.add(call_id)
         return call_id in self.holds
-
-    async def counts(self, row: Call) -> bool:
-        return bool(self.holds.get(row.call_id, ([], 0))[0])
 
     async def exhausted(self, tenant_id: UUID, subject: str, period: Period) -> None:
         budget = self.budgets[tenant_id].get((subject, period))
@@ -145,3 +142,8 @@ class MemoryPrices:
 
 def _belongs(call: Call, tenant_id: UUID, subject: str) -> bool:
     return call.caller.tenant_id == tenant_id and subject in call.caller.subjects
+
+
+def _granted(counted: Sequence[_Budget]) -> Held:
+    tight = min(counted, key=lambda each: each.left, default=None)
+    return Held(granted=True, subject=tight.subject if tight is not None else None)

@@ -93,15 +93,18 @@ async def test_holds_stop_at_the_limit_and_settling_makes_room(store: BudgetStor
     assert (spend.spent_nanousd, spend.held_nanousd, spend.calls) == (40, 200, 1)
 
 
-async def test_a_hold_says_whether_it_counts_against_a_budget(store: BudgetStore) -> None:
+async def test_a_granted_hold_names_the_budget_it_counts_against(store: BudgetStore) -> None:
     caller = a_caller(goal_id=new_id())
-    before, under = a_call(caller), a_call(caller)
+    goal, other = f"goal:{caller.goal_id}", f"goal:{new_id()}"
+    before, under = (Hold(row=a_call(caller), amount_nanousd=1, deadline_s=60) for _ in range(2))
 
-    await store.hold(Hold(row=before, amount_nanousd=1, deadline_s=60))
-    await store.open(caller.tenant_id, f"goal:{caller.goal_id}", limit_nanousd=10, period=Period.TOTAL)
-    await store.hold(Hold(row=under, amount_nanousd=1, deadline_s=60))
+    await store.open(caller.tenant_id, other, limit_nanousd=10, period=Period.TOTAL)
+    first = await store.hold(before)
+    await store.open(caller.tenant_id, goal, limit_nanousd=10, period=Period.TOTAL)
+    answers = [first, await store.hold(under), await store.hold(under), await store.hold(before)]
 
-    assert [await store.counts(row) for row in (before, under, a_call(caller))] == [False, True, False]
+    assert all(answer.granted for answer in answers)
+    assert [answer.subject for answer in answers] == [None, goal, goal, None]
 
 
 async def test_an_unpriced_call_passes_only_where_no_budget_is(store: BudgetStore) -> None:

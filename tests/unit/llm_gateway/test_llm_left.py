@@ -121,19 +121,25 @@ async def broken(bench: Bench) -> None:
 Asking = Callable[[Bench], Coroutine[Any, Any, None]]
 
 
-async def test_a_call_whose_asker_is_cancelled_goes_on_once_it_was_sent_and_is_booked_at_what_it_came_to() -> None:
-    provider = GatedProvider("first")
+async def left_once_sent(provider: GatedProvider) -> Bench:
+    """Whose only call is with the provider when its asker is cancelled."""
     bench = Bench(fallback=False, first=provider)
     await bench.budget(1_000_000_000)
     asking = asyncio.create_task(bench.completion.to_the_end(CALLER, a_request()))
     await eventually(lambda: provider.calls)
-
     asking.cancel()
     await asyncio.wait({asking})
+    assert asking.cancelled()
+    return bench
+
+
+async def test_a_call_whose_asker_is_cancelled_goes_on_once_it_was_sent_and_is_booked_at_what_it_came_to() -> None:
+    provider = GatedProvider("first")
+    bench = await left_once_sent(provider)
+
     provider.gate.set()
     await eventually(lambda: bool(bench.store.ledger))
 
-    assert asking.cancelled()
     assert (bench.row.outcome, bench.row.usage.estimated, bench.row.cost_nanousd) == ("ok", False, COST)
     assert bench.store.holds == {}
 
@@ -155,13 +161,7 @@ async def test_a_call_whose_asker_is_cancelled_before_it_was_sent_is_not_made() 
 
 
 async def test_calls_that_go_on_for_nobody_are_stopped_with_their_process_and_booked() -> None:
-    provider = GatedProvider("first")
-    bench = Bench(fallback=False, first=provider)
-    await bench.budget(1_000_000_000)
-    asking = asyncio.create_task(bench.completion.to_the_end(CALLER, a_request()))
-    await eventually(lambda: provider.calls)
-    asking.cancel()
-    await asyncio.wait({asking})
+    bench = await left_once_sent(GatedProvider("first"))
 
     await bench.completion.close()
     await bench.budgets.settled()

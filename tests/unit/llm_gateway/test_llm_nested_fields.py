@@ -1,5 +1,7 @@
 """Fields inside of messages, parts, calls, tools and formats on their way to another format: told, or refused."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -71,28 +73,17 @@ MESSAGES: list[tuple[str, list[Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "messages", "fields"), TO_ANTHROPIC, ids=lambda each: str(each)[:40])
-def test_what_anthropic_has_nothing_for_is_refused_by_its_path(
-    path: str, messages: list[Any], fields: dict[str, Any]
-) -> None:
+REFUSED: list[tuple[str, Callable[[], object]]] = [
+    *((path, partial(to_anthropic, *messages, **fields)) for path, messages, fields in TO_ANTHROPIC),
+    *((path, partial(responses_request, body)) for path, body in RESPONSES),
+    *((path, partial(from_messages, *messages, **fields)) for path, messages, fields in MESSAGES),
+]
+
+
+@pytest.mark.parametrize(("path", "translated"), REFUSED, ids=lambda each: each if isinstance(each, str) else "")
+def test_what_a_translation_has_nothing_for_is_refused_by_its_path(path: str, translated: Callable[[], object]) -> None:
     with pytest.raises(DomainError) as refusal:
-        to_anthropic(*messages, **fields)
-    assert list(refusal.value.fields) == [path]
-
-
-@pytest.mark.parametrize(("path", "body"), RESPONSES, ids=lambda each: str(each)[:40])
-def test_what_a_response_cannot_tell_is_refused_by_its_path(path: str, body: dict[str, Any]) -> None:
-    with pytest.raises(DomainError) as refusal:
-        responses_request(body)
-    assert list(refusal.value.fields) == [path]
-
-
-@pytest.mark.parametrize(("path", "messages", "fields"), MESSAGES, ids=lambda each: str(each)[:40])
-def test_what_a_message_cannot_tell_others_is_refused_by_its_path(
-    path: str, messages: list[Any], fields: dict[str, Any]
-) -> None:
-    with pytest.raises(DomainError) as refusal:
-        from_messages(*messages, **fields)
+        translated()
     assert list(refusal.value.fields) == [path]
 
 

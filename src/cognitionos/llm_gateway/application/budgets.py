@@ -256,18 +256,13 @@ class Budgets:
             downgraded=wish.stays,
             sent=not wish.queues,
         )
-        holding = asyncio.ensure_future(self._take(hold, wish))
+        holding = asyncio.ensure_future(self.store.hold(hold))
         try:
-            return await asyncio.shield(holding)
+            held = await asyncio.shield(holding)
         except BaseException:  # left, or nobody knows whether it is held
             self._spawn(self._give_back(holding, call.call_id))
             raise
-
-    async def _take(self, hold: Hold, wish: "_Wish") -> Held:
-        """Hold it; where nobody set a limit, also find out whether a budget does, whose bound must be sent then."""
-        held = await self.store.hold(hold)
-        if held.granted and wish.has_own_limits:
-            wish.budgeted = await self.store.counts(hold.row)
+        wish.budgeted = held.subject is not None and wish.has_own_limits
         return held
 
     async def _give_back(self, holding: "asyncio.Future[Held]", call_id: UUID) -> None:

@@ -112,10 +112,6 @@ class BudgetStore(Protocol):
         """Note that a call which queued goes to its provider now. False: its hold is gone, so it must not."""
         ...
 
-    async def counts(self, row: Call) -> bool:
-        """Whether the hold of the call counts against any budget."""
-        ...
-
     async def exhausted(self, tenant_id: UUID, subject: str, period: Period) -> None:
         """Note that a budget near its end refused a call: an alert, once in its period."""
         ...

@@ -143,6 +143,7 @@ class Hold:
 class Held:
     """The answer to a hold. Refused: which budget, what it has left now, and what once the other holds are gone.
 
+    Granted: `subject` is that of the tightest budget it counts against, None where there is none.
     `halted`: runs that are not critical wait for that budget. `downgrade_to`: it wants this model to answer instead.
     """
 

@@ -45,7 +45,6 @@ _HOLD = Statement(
 _SETTLE = Statement("llm_settle", "SELECT raised FROM llm_settle($1::jsonb) WHERE raised > 0")
 _RELEASE = "SELECT llm_release(%s)"
 _SEND = "SELECT llm_send(%s)"
-_COUNTS = "SELECT budget_ids <> '{}' FROM budget_holds WHERE call_id = %s"
 _SWEEP = "SELECT booked, released, raised FROM llm_sweep_holds(%s, %s, %s)"
 _ROLL = """
 SELECT llm_roll_budgets(ARRAY(SELECT id FROM budgets WHERE subject = %(subject)s AND period = %(period)s FOR UPDATE),
@@ -139,12 +138,6 @@ class PostgresBudgetStore:
         async with self._database.connection() as connection:
             row = await (await connection.execute(_SEND, (call_id,))).fetchone()
         return bool(row and row[0])
-
-    async def counts(self, row: Call) -> bool:
-        """Whether the hold of the call counts against any budget."""
-        async with self._database.transaction(row.caller.tenant_id) as connection:
-            found = await (await connection.execute(_COUNTS, (row.call_id,))).fetchone()
-        return bool(found and found[0])
 
     async def exhausted(self, tenant_id: UUID, subject: str, period: Period) -> None:
         """Note that a budget near its end refused a call: an alert, once in its period."""

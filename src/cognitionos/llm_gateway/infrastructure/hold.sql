@@ -30,9 +30,9 @@ $$;
 
 -- Hold each call's amount on every budget of its subjects, all or nothing, in the order given. Rows are locked in id
 -- order, so that batches never deadlock. A call without a budget is granted (its hold names none, and lets a sweep book
--- it should the process die). Outcomes beside `held`: `halted` (a run that is not critical, past a budget's halt share),
--- `downgrade` (past a soft share that names a cheaper model: the caller asks again with it), `price_unknown` (amount null
--- under a budget), `refused`.
+-- it should the process die); `held` with a subject names the tightest budget that it counts against. Outcomes beside
+-- `held`: `halted` (a run that is not critical, past a budget's halt share), `downgrade` (past a soft share that names a
+-- cheaper model: the caller asks again with it), `price_unknown` (amount null under a budget), `refused`.
 -- p_calls: [{"call_id", "tenant_id", "subjects": [..], "amount", "owner", "expires_s", "halts", "downgraded", "sent",
 -- "facts": {..}}]
 CREATE OR REPLACE FUNCTION llm_hold(p_calls jsonb)
@@ -44,6 +44,7 @@ DECLARE
   call record;
   tight record;
   v_ids uuid[];
+  v_counted uuid[];
   v_now timestamptz;
   v_first_reset timestamptz;
   v_past_a_share boolean;
@@ -82,7 +83,10 @@ BEGIN
   LOOP
     call_id := call.call_id; outcome := 'held'; subject := NULL; left_nanousd := 0; room_nanousd := 0; resets_at := NULL;
     period := NULL; downgrade_to := NULL;
-    IF EXISTS (SELECT FROM budget_holds h WHERE h.call_id = call.call_id) THEN
+    SELECT h.budget_ids INTO v_counted FROM budget_holds h WHERE h.call_id = call.call_id;
+    IF FOUND THEN
+      SELECT b.subject INTO subject FROM budgets b WHERE b.id = ANY (v_counted)
+      ORDER BY b.limit_nanousd - b.spent_nanousd - b.held_nanousd LIMIT 1;
       RETURN NEXT;
       CONTINUE;
     END IF;
@@ -118,6 +122,7 @@ BEGIN
       SELECT min(b.limit_nanousd - b.spent_nanousd) INTO room_nanousd
       FROM budgets b WHERE b.id = ANY (v_ids) AND b.tenant_id = call.tenant_id AND b.subject = ANY (call.subjects);
     ELSE
+      subject := tight.subject;
       WITH held AS (
         UPDATE budgets b SET held_nanousd = b.held_nanousd + call.amount
         WHERE b.id = ANY (v_ids) AND b.tenant_id = call.tenant_id AND b.subject = ANY (call.subjects)
