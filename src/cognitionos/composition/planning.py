@@ -169,7 +169,9 @@ def _engine(
         ),
         "tool": tools,
         "python": tools,
-        "workflow": NestedTasks(runs=NestedQueries(database=base.database)),
+        "workflow": NestedTasks(
+            runs=NestedQueries(database=base.database, new_id=base.new_id), copy_files=agents.copy_files
+        ),
         "http": HttpTasks(send=send_http),
     }
     return Engine(

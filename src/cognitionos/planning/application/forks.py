@@ -1,24 +1,18 @@
 """Forks: a run done again from some task on, with what came before it reused."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.declared_names import FindStrangers, worker_faults, workflow_faults
 from cognitionos.planning.application.engine import TASKS
+from cognitionos.planning.application.nested_tasks import CopyFiles
 from cognitionos.planning.application.runs import Begin
-from cognitionos.planning.domain.fork import (
-    ForkedTask,
-    InvalidFork,
-    OldTask,
-    changed_specs,
-    done_again,
-    forked,
-    result_of,
-)
+from cognitionos.planning.domain.fork import InvalidFork, changed_specs, continued, done_again, forked, result_of
+from cognitionos.planning.domain.forked import Forked, OldTask
 from cognitionos.planning.domain.goal import Goal
 from cognitionos.planning.domain.named import names_of
 from cognitionos.planning.domain.run import Run, RunEvent
@@ -28,12 +22,6 @@ from cognitionos.platform.signals import Signals
 log = get_logger(__name__)
 SAME: Any = object()
 """In place of an input: the one that the run had."""
-
-
-class CopyFiles(Protocol):
-    """Gives a run the files of another: `Agents.copy_files`."""
-
-    async def __call__(self, tenant_id: UUID, run_id: UUID, /, *, to_run: UUID, tasks: Collection[UUID]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,22 +61,24 @@ class Forks:
         run_input = source.input if start.run_input is SAME else start.run_input
         made = changed_specs(tasks, specs, start.changes, run_input=run_input)
         await self._check_names(who, tasks, start)
-        kept, again = done_again(tasks, start=first, input_changed=start.run_input is not SAME)
+        changed = start.run_input is not SAME
+        kept, again = done_again(tasks, start=first, input_changed=changed)
         if not again:
             raise InvalidFork("All of it had ended well; say from which task on it is to be done again.")
-        new = forked(kept, again, changes=made, new_id=self.new_id)
-        run = self._run(who, source, start, new)
-        run.result_task_id = result_of(source.result_task_id, tasks, new)
+        nested = {} if seq is not None else continued(kept, again, start=first, input_changed=changed)
+        new = tuple(forked(kept, again, new_id=self.new_id, changes=made, continues=nested))
+        result = result_of(source.result_task_id, tasks, new)
+        fork = Forked(id=self.new_id(), source=run_id, tasks=new, result_task_id=result)
+        run = self._run(who, source, start, fork)
         copy = None if goal is None else self._goal(who, goal, run)
-        await self.copy_files(who.tenant_id, run_id, to_run=run.id, tasks=[t.old.id for t in new if t.is_reused])
+        await self.copy_files(who.tenant_id, run_id, to_run=run.id, tasks=fork.reused)
         if copy is not None:
             await self.open_budget(who.tenant_id, copy.subject, copy.budget_nanousd)
-        data = {"forked_from": str(run_id), "reused": len(new) - len(again), "again": len(again)}
         async with self.begin(who.tenant_id) as work:
             if copy is not None:
                 work.goals.add(copy)
                 work.publish(copy.submitted())
-            await work.runs.start_forked(run, new, events=[RunEvent(kind="run.queued", data=data)])
+            await work.runs.start_forked(run, fork.tasks, events=[RunEvent(kind="run.queued", data=fork.told())])
         log.info("run_forked", run_id=str(run.id), forked_from=str(run_id), again=len(again))
         await self.signals.send(TASKS)
         return run
@@ -103,17 +93,18 @@ class Forks:
         if faults:
             raise InvalidFork("; ".join(f"{at}: {fault}" for at, fault in faults.items()), fields=faults)
 
-    def _run(self, who: Principal, source: Run, start: ForkFrom, tasks: list[ForkedTask]) -> Run:
+    def _run(self, who: Principal, source: Run, start: ForkFrom, fork: Forked) -> Run:
         return Run(
-            id=self.new_id(),
+            id=fork.id,
             tenant_id=who.tenant_id,
             project_id=who.project_id,
             goal_id=None if source.goal_id is None else self.new_id(),
             api_key_id=who.api_key_id,
             user=who.user,
             created_at=self.now(),
-            total_tasks=len(tasks),
-            open_tasks=sum(1 for task in tasks if not task.is_reused),
+            total_tasks=len(fork.tasks),
+            open_tasks=fork.open_tasks,
+            result_task_id=fork.result_task_id,
             workflow=source.workflow,
             workflow_version=source.workflow_version,
             input=source.input if start.run_input is SAME else start.run_input,

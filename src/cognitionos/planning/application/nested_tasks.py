@@ -1,6 +1,6 @@
 """The kind `workflow`: starts a run of a workflow, waits for it without a slot, and ends as it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -21,6 +21,12 @@ _CANCELLED = {"type": "/problems/nested-run-cancelled", "title": "Nested run can
 
 class NestedTooDeeply(Invalid):
     """Runs start runs down to a depth of 20; a workflow that starts itself comes to this."""
+
+
+class CopyFiles(Protocol):
+    """Gives a run the files of another: `Agents.copy_files`."""
+
+    async def __call__(self, tenant_id: UUID, run_id: UUID, /, *, to_run: UUID, tasks: Collection[UUID]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +50,23 @@ class NestedRuns(Protocol):
     async def end(self, tenant_id: UUID, run_id: UUID) -> NestedEnd:
         """How far the run is. Raises `InputTooLarge`."""
 
+    async def again(self, tenant_id: UUID, run_id: UUID) -> NestedRun | None:
+        """A fork of the run from what had not ended well; None if all of it had."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NestedTasks:
     """Does tasks of kind `workflow`: `{"workflow": "name" or "name@version", "input"}`."""
 
     runs: NestedRuns
+    copy_files: CopyFiles
 
     async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
         """First the run, started in the commit that parks this task; when it has ended, its end."""
-        started = task.spec.get(STATE, {}).get("run_id")
+        state = task.spec.get(STATE, {})
+        started, continues = state.get("run_id"), state.get("continues")
         if started is None:
-            return await self._start(task)
+            return await self._start(task) if continues is None else await self._continue(task, UUID(continues))
         end = await self.runs.end(task.tenant_id, UUID(started))
         if not end.status.is_final:
             return Postponed(state={"run_id": started}, after_s=LOOK_AGAIN_S)
@@ -63,6 +74,17 @@ class NestedTasks:
             return Succeeded(output=end.output, details={"run_id": started})
         error = end.error or {**_CANCELLED, "detail": f"The run {started} was cancelled."}
         return Failed(problem=Problem(**error))
+
+    async def _continue(self, task: ClaimedTask, earlier: UUID) -> Outcome:
+        """A fork has come to this task: what the run of the task it is forked from had done is not done again."""
+        end = await self.runs.end(task.tenant_id, earlier)
+        if end.status is RunStatus.SUCCEEDED:  # it ended well, and the task that waited for it did not
+            return Succeeded(output=end.output, details={"run_id": str(earlier)})
+        nested = await self.runs.again(task.tenant_id, earlier)
+        if nested is None or nested.fork is None:
+            return await self._start(task)
+        await self.copy_files(task.tenant_id, earlier, to_run=nested.fork.id, tasks=nested.fork.reused)
+        return Postponed(state={}, after_s=FOREVER_S, nested=nested)
 
     async def _start(self, task: ClaimedTask) -> Outcome:
         name, _, version = str(task.spec["workflow"]).partition("@")

@@ -11,7 +11,7 @@ from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.event import Event
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.engine import LEASES, TASKS, run_channel
-from cognitionos.planning.domain.fork import ForkedTask, OldTask
+from cognitionos.planning.domain.forked import ForkedTask, OldTask
 from cognitionos.planning.domain.goal import Goal
 from cognitionos.planning.domain.run import Run, RunEvent
 from cognitionos.planning.domain.task import TaskSpec

@@ -2,11 +2,12 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
+from cognitionos.planning.domain.forked import Forked, ForkedTask, OldTask
 from cognitionos.planning.domain.kinds import KINDS, input_faults
 from cognitionos.planning.domain.reference import STATE, UnresolvedReference, followed, references_in
 from cognitionos.planning.domain.replan import PLANNED
@@ -23,48 +24,6 @@ class SnapshotNotFound(NotFound):
 
 class SnapshotExists(Conflict):
     """The run has a snapshot of that name already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OldTask:
-    """A task of the run that is forked. `is_done`: it had ended well, and its output is there.
-
-    `reads_input`: it refers to the run's input. `items_of`: the key of the map whose item it is. `is_replaced`: it
-    failed, and what was planned in its place feeds its dependents. `at_once`: how many items of a map may run.
-    """
-
-    id: UUID
-    position: int
-    key: str
-    kind: str
-    is_done: bool
-    reads_input: bool
-    dependents: tuple[UUID, ...]
-    is_skipped: bool = False
-    items_of: str | None = None
-    is_replaced: bool = False
-    at_once: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForkedTask:
-    """A task of the new run. `spec` replaces the old one where it was changed.
-
-    `items`: so many a map has already, of which it waits for those that are done again. `is_held`: one of these, that
-    must not start before another has ended.
-    """
-
-    id: UUID
-    old: OldTask
-    position: int
-    is_reused: bool
-    dependencies: tuple[UUID, ...]
-    dependents: tuple[UUID, ...]
-    pending: int
-    skipped: int
-    spec: Mapping[str, Any] | None = None
-    items: int | None = None
-    is_held: bool = False
 
 
 def done_again(
@@ -105,14 +64,34 @@ def done_again(
     return kept, frozenset(again) & {task.id for task in kept}
 
 
+def continued(
+    tasks: Sequence[OldTask], again: Collection[UUID], *, start: Collection[str], input_changed: bool
+) -> dict[UUID, UUID]:
+    """The nested runs, by task, whose finished work is kept: what they were started with is as it was.
+
+    Not those of a task in `start`: it begins its run anew.
+    """
+    after = {child for task in tasks if task.id in again and task.items_of is None for child in task.dependents}
+    return {
+        task.id: task.nested
+        for task in tasks
+        if task.nested is not None
+        and task.id in again
+        and task.id not in after
+        and task.key not in start
+        and not (input_changed and task.reads_input)
+    }
+
+
 def forked(
     tasks: Sequence[OldTask],
     again: Collection[UUID],
     *,
-    changes: Mapping[str, Mapping[str, Any]],
     new_id: Callable[[], UUID],
+    changes: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    continues: Mapping[UUID, UUID] = MappingProxyType({}),
 ) -> list[ForkedTask]:
-    """The tasks of the new run, in order, with edges among themselves."""
+    """The tasks of the new run, in order, with edges among themselves; `continues` are earlier nested runs by task."""
     ids = {task.id: new_id() for task in tasks}
     replaced = {task.id for task in tasks if task.is_replaced and task.id not in again}
     dependents = {
@@ -137,9 +116,22 @@ def forked(
             spec=changes.get(task.key),
             items=items.get(task.key) if task.kind == "map" and task.id in again else None,
             is_held=task.id in held,
+            continues=continues.get(task.id),
         )
         for position, task in enumerate(tasks)
     ]
+
+
+def from_failed(
+    tasks: Sequence[OldTask], *, source: UUID, old_result: UUID | None, new_id: Callable[[], UUID]
+) -> Forked | None:
+    """A fork from what had not ended well; None if all of it had."""
+    kept, again = done_again(tasks, start=(), input_changed=False)
+    if not again:
+        return None
+    nested = continued(kept, again, start=(), input_changed=False)
+    new = tuple(forked(kept, again, new_id=new_id, continues=nested))
+    return Forked(id=new_id(), source=source, tasks=new, result_task_id=result_of(old_result, tasks, new))
 
 
 def _waits_for(parents: Sequence[OldTask], again: Collection[UUID]) -> int:

@@ -216,7 +216,9 @@ class Step:
     def _postponed(self, task: ClaimedTask, outcome: Postponed) -> None:
         data = dict(outcome.state)
         if outcome.nested is not None:
-            nesting = Nesting(id=self.new_id(), task=task, nested=outcome.nested)
+            fork = outcome.nested.fork
+            run_id = self.new_id() if fork is None else fork.id
+            nesting = Nesting(id=run_id, task=task, nested=outcome.nested)
             self.nesting.append(nesting)
             data |= {"run_id": str(nesting.id), "workflow": outcome.nested.workflow, "version": outcome.nested.version}
             outcome = replace(outcome, state=data)

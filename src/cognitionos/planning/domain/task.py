@@ -10,6 +10,7 @@ from uuid import UUID
 
 from cognitionos.kernel.errors import Conflict, DomainError
 from cognitionos.planning.domain.approval import Ask
+from cognitionos.planning.domain.forked import Forked
 from cognitionos.planning.domain.graph import topological_order
 from cognitionos.planning.domain.reference import item_key
 from cognitionos.planning.domain.retry import RetryPolicy
@@ -219,13 +220,14 @@ class FannedOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NestedRun:
-    """The run of a workflow that a task starts and waits for."""
+    """The run of a workflow that a task starts and waits for; with a `fork` it is one of an earlier run's tasks."""
 
     workflow: str
     version: int
     input: Any
-    tasks: tuple[TaskSpec, ...]
-    result_key: str | None
+    tasks: tuple[TaskSpec, ...] = ()
+    result_key: str | None = None
+    fork: Forked | None = None
 
 
 Outcome = Succeeded | Failed | Retrying | Postponed | FannedOut

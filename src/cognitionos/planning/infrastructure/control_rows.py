@@ -44,7 +44,8 @@ UPDATE tasks t SET pending_deps = n.pending, status = CASE WHEN n.pending = 0 TH
       CASE WHEN n.within_s IS NOT NULL
         THEN jsonb_build_object('deadline', now() + make_interval(secs => n.within_s)) END, '{{}}'))
     FROM jsonb_each(t.spec -> '$state') s
-    WHERE s.key IN ('item', 'index', 'collect', 'items', 'run_id', 'workflow', 'version') HAVING count(*) > 0), '{{}}')
+    WHERE s.key IN ('item', 'index', 'collect', 'items', 'run_id', 'continues', 'workflow', 'version')
+    HAVING count(*) > 0), '{{}}')
 FROM (
   SELECT a.id, a.position, a.is_held::int + (
     SELECT count(*) FROM tasks d WHERE d.id = ANY(a.dependencies) AND d.status NOT IN ('succeeded', 'skipped')

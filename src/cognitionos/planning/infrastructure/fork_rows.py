@@ -6,7 +6,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from cognitionos.planning.domain.fork import ForkedTask, OldTask, SnapshotNotFound
+from cognitionos.planning.domain.fork import SnapshotNotFound
+from cognitionos.planning.domain.forked import ForkedTask, OldTask
 from cognitionos.planning.domain.run import Run
 from cognitionos.planning.infrastructure.rows import dumps, uuid_array
 
@@ -21,7 +22,8 @@ SELECT t.id, t.position, t.key, t.kind,
   t.status = 'skipped' AND %(seq)s::bigint IS NULL AS is_skipped,
   CASE WHEN t.spec -> '$state' ? 'item' THEN regexp_replace(t.key, '\\[[0-9]+\\]$', '') END AS items_of,
   t.status = 'failed' AND coalesce(t.spec -> '$state', '{}') ? 'replaced' AS is_replaced,
-  CASE WHEN jsonb_typeof(t.spec -> 'concurrency') = 'number' THEN (t.spec ->> 'concurrency')::int ELSE 10 END AS at_once
+  CASE WHEN jsonb_typeof(t.spec -> 'concurrency') = 'number' THEN (t.spec ->> 'concurrency')::int ELSE 10 END,
+  CASE WHEN t.kind = 'workflow' THEN coalesce(t.spec -> '$state' ->> 'run_id', t.spec -> '$state' ->> 'continues') END
 FROM tasks t LEFT JOIN (
   SELECT DISTINCT r.task_key FROM run_events r
   WHERE r.run_id = %(run)s AND r.seq <= %(seq)s AND r.kind IN ('task.succeeded', 'task.failed')
@@ -31,8 +33,9 @@ WHERE t.run_id = %(run)s ORDER BY t.position
 _SPECS = "SELECT key, spec FROM tasks WHERE run_id = %s AND key = ANY(%s)"
 _MAPPED = """
 FROM unnest(%(ids)s::uuid[], %(old)s::uuid[], %(positions)s::int[], %(reused)s::bool[], %(dependencies)s::text[],
-  %(dependents)s::text[], %(pending)s::int[], %(skipped)s::int[], %(specs)s::text[], %(items)s::int[], %(held)s::bool[])
-  AS d(id, old, position, is_reused, dependencies, dependents, pending, skipped, spec, items, is_held)
+  %(dependents)s::text[], %(pending)s::int[], %(skipped)s::int[], %(specs)s::text[], %(items)s::int[], %(held)s::bool[],
+  %(continues)s::text[])
+  AS d(id, old, position, is_reused, dependencies, dependents, pending, skipped, spec, items, is_held, continues)
 JOIN tasks o ON o.id = d.old
 """
 _PAYLOADS = """
@@ -40,12 +43,14 @@ INSERT INTO payloads (id, tenant_id, run_id, body)
 SELECT d.id, o.tenant_id, %s, p.body FROM unnest(%s::uuid[], %s::uuid[]) AS d(id, old)
 JOIN tasks o ON o.id = d.old JOIN payloads p ON p.id = o.output_payload
 """
-# what a task is of a map stays, and what a map has of items; it has all its time (`within_s`) before it
+# what a task is of a map stays, what a map has of items, and of which run its own is a fork; it has all its time
+# (`within_s`) before it
 _STATE = """coalesce((
     SELECT jsonb_build_object('$state', jsonb_object_agg(s.key, s.value)) FROM (
       SELECT e.key, e.value FROM jsonb_each(o.spec -> '$state') e
       WHERE o.spec -> '$state' ? 'item' AND e.key IN ('item', 'index', 'collect')
       UNION ALL SELECT 'items', to_jsonb(d.items) WHERE d.items IS NOT NULL
+      UNION ALL SELECT 'continues', to_jsonb(d.continues) WHERE d.continues IS NOT NULL
       UNION ALL SELECT 'deadline', to_jsonb(now() + make_interval(secs => (m.spec ->> 'within_s')::float8)) FROM tasks m
       WHERE m.id = CASE WHEN d.items IS NOT NULL THEN o.id WHEN o.spec -> '$state' ? 'item' THEN o.dependents[1] END
         AND m.spec ? 'within_s'
@@ -91,6 +96,7 @@ async def old_tasks(connection: Connection, run_id: UUID, *, seq: int | None) ->
             items_of=row[8],
             is_replaced=row[9],
             at_once=row[10],
+            nested=None if row[11] is None else UUID(row[11]),
         )
         for row in await cursor.fetchall()
     ]
@@ -115,6 +121,7 @@ async def insert_forked(connection: Connection, run: Run, tasks: Sequence[Forked
         "skipped": [task.skipped for task in tasks],
         "items": [task.items for task in tasks],
         "held": [task.is_held for task in tasks],
+        "continues": [None if task.continues is None else str(task.continues) for task in tasks],
         "specs": [None if task.spec is None else dumps(task.spec).decode() for task in tasks],
     }
     reused = [task for task in tasks if task.is_reused]

@@ -1,18 +1,23 @@
 """What tasks of kind `workflow` read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from cognitionos.planning.application.nested_tasks import NestedEnd
+from cognitionos.planning.domain.fork import from_failed
 from cognitionos.planning.domain.intake import MOST_IN, too_large
 from cognitionos.planning.domain.run import RunNotFound, RunStatus
+from cognitionos.planning.domain.task import NestedRun
 from cognitionos.planning.domain.workflow import Workflow
+from cognitionos.planning.infrastructure.fork_rows import old_tasks
 from cognitionos.planning.infrastructure.run_rows import output_of
 from cognitionos.planning.infrastructure.workflow_rows import workflow_in
 from cognitionos.platform.database import Database
 
 _END = "SELECT status, error, result_task_id FROM runs WHERE id = %s"
+_ORIGIN = "SELECT workflow, workflow_version, input, result_task_id FROM runs WHERE id = %s"
 _DEPTH = "SELECT depth FROM runs WHERE id = %s"
 _IS_LAST = "t.run_id = %s AND t.dependents = '{}' AND t.status = 'succeeded'"
 _SIZE_OF_LAST = f"SELECT coalesce(sum(t.output_bytes), 0) FROM tasks t WHERE {_IS_LAST}"  # noqa: S608 - a constant
@@ -27,6 +32,7 @@ class NestedQueries:
     """`NestedRuns` over PostgreSQL."""
 
     database: Database
+    new_id: Callable[[], UUID]
 
     async def workflow(self, tenant_id: UUID, name: str, version: int | None) -> Workflow:
         """See `NestedRuns.workflow`."""
@@ -54,3 +60,13 @@ class NestedQueries:
                     raise too_large(f"What the last tasks of the run {run_id} gave")
                 output = dict(await (await connection.execute(_LAST, (run_id,))).fetchall())
         return NestedEnd(status=RunStatus(row[0]), output=output, error=row[1])
+
+    async def again(self, tenant_id: UUID, run_id: UUID) -> NestedRun | None:
+        """See `NestedRuns.again`."""
+        async with self.database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_ORIGIN, (run_id,))).fetchone()
+            tasks = await old_tasks(connection, run_id, seq=None)
+        fork = from_failed(tasks, source=run_id, old_result=row[3] if row else None, new_id=self.new_id)
+        if row is None or fork is None:
+            return None
+        return NestedRun(workflow=row[0], version=row[1], input=row[2], fork=fork)

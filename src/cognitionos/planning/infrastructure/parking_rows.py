@@ -11,11 +11,9 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from cognitionos.planning.domain.reference import DEADLINE
-from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
-from cognitionos.planning.domain.step import Asked, Nesting, Step
-from cognitionos.planning.domain.task import in_order
-from cognitionos.planning.infrastructure import open_tasks, run_rows
-from cognitionos.planning.infrastructure.duration_rows import seconds_of
+from cognitionos.planning.domain.run import Run, RunEvent
+from cognitionos.planning.domain.step import Asked, Step
+from cognitionos.planning.infrastructure import nested_start_rows
 from cognitionos.planning.infrastructure.rows import jsonb, uuid_array
 
 Connection = AsyncConnection[Any]
@@ -61,12 +59,6 @@ _KEEP_SIGNAL = """
 INSERT INTO run_signals (id, tenant_id, run_id, name, payload, sent_by, sent_at, task_id)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
-_NEW_RUN = """
-INSERT INTO runs (id, tenant_id, project_id, goal_id, api_key_id, user_name, status, total_tasks, open_tasks, last_seq,
-  result_task_id, created_at, workflow, workflow_version, input, parent_run_id, parent_task_id, depth, critical)
-VALUES (%s, %s, %s, NULL, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, %s, %s, %s, %s,
-  (SELECT critical FROM runs WHERE id = %s))
-"""
 
 
 async def store_asked(connection: Connection, step: Step) -> None:
@@ -89,7 +81,7 @@ async def store_parked(connection: Connection, step: Step) -> bool:
         elif "signal" in postponed.state and "payload" not in postponed.state:
             at_once |= await _signalled_already(connection, step.run, task_id, postponed.state["signal"])
     for nesting in step.nesting:
-        await _start_nested(connection, step, nesting)
+        await nested_start_rows.start_nested(connection, step, nesting)
     return at_once or bool(step.nesting)
 
 
@@ -139,34 +131,3 @@ async def _signalled_already(connection: Connection, run: Run, task_id: UUID, na
     cursor = await connection.execute(_KEPT_SIGNAL, {"task": task_id, "run": run.id, "name": name})
     row = await cursor.fetchone()
     return row is not None and await wake(connection, task_id, {"payload": row[0]})
-
-
-async def _start_nested(connection: Connection, step: Step, nesting: Nesting) -> None:
-    nested, parent = nesting.nested, step.run
-    measured_s = await seconds_of(connection, nested.workflow, nested.tasks)
-    graph = in_order(nested.tasks, first_position=0, new_id=step.new_id, measured_s=measured_s)
-    run = Run(
-        id=nesting.id,
-        tenant_id=parent.tenant_id,
-        project_id=parent.project_id,
-        goal_id=None,
-        api_key_id=parent.api_key_id,
-        user=parent.user,
-        created_at=step.now,
-    )
-    run.grow(len(graph))
-    run.result_task_id = next((task.id for task in graph if task.spec.key == nested.result_key), None)
-    who = (run.id, run.tenant_id, run.project_id, run.api_key_id, run.user)
-    state = (run.status, run.total_tasks, run.open_tasks, run.result_task_id, step.now)
-    origin = (nested.workflow, nested.version, jsonb(nested.input))
-    values = (*who, *state, *origin, parent.id, nesting.task.id, parent.depth + 1, parent.id)
-    await connection.execute(_NEW_RUN, values)
-    await run_rows.insert_tasks(connection, run, graph)
-    data = {"parent_run_id": str(parent.id), "parent_task": nesting.task.key}
-    events = [RunEvent(kind="run.queued", data=data)]
-    if parent.status is RunStatus.PAUSED:  # while the task that starts this one was at work
-        events += run.pause(stops_now=parent.stops_now)
-    await run_rows.append_events(connection, run, events, at=step.now)
-    if run.status is RunStatus.PAUSED:
-        await open_tasks.hold(connection, run, at=step.now)
-    await run_rows.update_run(connection, run)
