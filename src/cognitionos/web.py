@@ -132,7 +132,9 @@ def _gateway_routes(services: Services) -> list[ControllerRouterHandler]:
         ),
         http_semantic.routes(rulebook=gateway.semantic.rulebook, store=gateway.semantic.store),
         http_anthropic.routes(gateway.gateway, gateway.catalogue),
-        http_circuits.routes(gateway.circuits, gateway.gateway.completion.attempts.deployments.rules),
+        http_circuits.routes(
+            gateway.circuits, gateway.gateway.completion.attempts.deployments.rules, gateway.circuit_history
+        ),
         http_responses.routes(gateway.gateway, now=services.base.now),
         http_cache.routes(gateway.caches.voids, gateway.cache_door),
         http_models.routes(

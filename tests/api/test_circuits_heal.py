@@ -1,6 +1,6 @@
 """A circuit over HTTP, from its opening to its healing, through two API processes: settings, probes, history."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from uuid import uuid4
 
@@ -63,4 +63,14 @@ async def test_a_circuit_that_one_process_opened_is_open_in_the_other_and_probes
     async def is_closed() -> bool:
         return (await one.get("/v1/circuits")).json()["circuits"] == []
 
+    async def history() -> list[tuple[str, str]]:
+        found = (await other.get("/v1/circuits/history", params={"deployment": "openai/m"})).json()["items"]
+        return [(each["state_before"], each["state_after"]) for each in reversed(found)]
+
     assert await eventually(is_closed)
+    assert await eventually(lambda: _ends_closed(history))
+    assert (await history())[0] == ("closed", "open")
+
+
+async def _ends_closed(history: Callable[[], Awaitable[list[tuple[str, str]]]]) -> bool:
+    return (await history())[-1:] == [("half_open", "closed")]

@@ -27,8 +27,9 @@ from cognitionos.llm_gateway.infrastructure.alerts import BudgetAlerts
 from cognitionos.llm_gateway.infrastructure.budget_book import BudgetBook
 from cognitionos.llm_gateway.infrastructure.budget_queries import BudgetQueries
 from cognitionos.llm_gateway.infrastructure.budget_store import HoldSweeper, PostgresBudgetStore
-from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
-from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
+from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue, Make
+from cognitionos.llm_gateway.infrastructure.circuit_history import CircuitHistory
+from cognitionos.llm_gateway.infrastructure.circuit_store import RedisCircuitStore
 from cognitionos.llm_gateway.infrastructure.http_cache import CacheDoor
 from cognitionos.llm_gateway.infrastructure.messages_replay import gathered, replayed
 from cognitionos.llm_gateway.infrastructure.openai_schema import (
@@ -68,6 +69,7 @@ class LlmGatewayServices:
     budget_queries: BudgetQueries
     alerts: BudgetAlerts
     circuits: RedisCircuitStore
+    circuit_history: CircuitHistory
     catalogue: Catalogue
     own_providers: OwnProviders
     own_models: OwnModelsStore
@@ -125,18 +127,12 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     own_models = OwnModelsStore(base.database, base.signals)
     keys = _provider_keys(base.settings)
     own_providers = _own_providers(base, keys.allowed, table)
-    catalogue = Catalogue(
-        providers,
-        own_models,
-        base.signals,
-        make=own_providers.make,
-        sealing_key=keys.sealing_key,
-        chance=random.random,
-    )
+    catalogue = _catalogue(base, providers, own_models, make=own_providers.make, sealing_key=keys.sealing_key)
     prices = _prices(base, table, catalogue)
     alerts = BudgetAlerts(base.database, begin=_begin(base))
     store = PostgresBudgetStore(base.database, owner=base.new_id(), raised=alerts.look)
-    circuits = RedisCircuitStore(base.redis, base.signals, CircuitHistory(base.database))
+    history = CircuitHistory(base.database)
+    circuits = RedisCircuitStore(base.redis, base.signals, history)
     attempts = _attempts(base.settings, catalogue, circuits, backoff or Backoff())
     budgets = _budgets(base, store, prices, catalogue, attempts)
     caches = build_caches(base, local=providers.by_name[wordllama_provider.NAME])
@@ -152,6 +148,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         budget_queries=BudgetQueries(base.database),
         alerts=alerts,
         circuits=circuits,
+        circuit_history=history,
         catalogue=catalogue,
         own_providers=own_providers,
         own_models=own_models,
@@ -161,6 +158,10 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         semantic=caches.semantic,
         cache_door=caches.door(gateway),
     )
+
+
+def _catalogue(base: Base, shared: Providers, store: OwnModelsStore, *, make: Make, sealing_key: bytes) -> Catalogue:
+    return Catalogue(shared, store, base.signals, make=make, sealing_key=sealing_key, chance=random.random)
 
 
 def _prices(base: Base, table: PriceTable, catalogue: Catalogue) -> PriceBook:

@@ -16,7 +16,8 @@ from cognitionos.llm_gateway.application.ports import CircuitStore
 from cognitionos.llm_gateway.domain.circuit import Circuit, CircuitRules, CircuitState
 from cognitionos.llm_gateway.domain.errors import CircuitOpen
 from cognitionos.llm_gateway.infrastructure import circuit_store
-from cognitionos.llm_gateway.infrastructure.circuit_store import CircuitHistory, RedisCircuitStore
+from cognitionos.llm_gateway.infrastructure.circuit_history import CircuitHistory
+from cognitionos.llm_gateway.infrastructure.circuit_store import RedisCircuitStore
 from cognitionos.platform.database import Database
 from cognitionos.platform.redis import open_redis
 from cognitionos.platform.signals import Signals

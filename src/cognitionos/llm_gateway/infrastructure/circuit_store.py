@@ -13,11 +13,10 @@ from contextlib import suppress
 import msgspec
 from redis.asyncio import Redis
 
-from cognitionos.kernel.errors import Unavailable
 from cognitionos.llm_gateway.application.ports import CircuitStep
 from cognitionos.llm_gateway.domain.circuit import CLOSED, Circuit, CircuitState
 from cognitionos.llm_gateway.infrastructure import metrics
-from cognitionos.platform.database import Database
+from cognitionos.llm_gateway.infrastructure.circuit_history import CircuitHistory
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.redis import REDIS_ERRORS
 from cognitionos.platform.signals import Signals
@@ -37,36 +36,6 @@ if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET
 redis.call('EXPIRE', KEYS[1], 3600)
 return {1, ARGV[3]}
 """
-_HISTORY = """
-INSERT INTO circuit_changes (deployment, state_before, state_after, failures) VALUES (%s, %s, %s, %s)
-"""
-
-
-class CircuitHistory:
-    """The rows of what opened and closed. Written in the background; a row that cannot be written is logged."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._writing: set[asyncio.Task[None]] = set()
-
-    def add(self, deployment: str, before: Circuit, after: Circuit) -> None:
-        """Write one change."""
-        row = (deployment, before.state.value, after.state.value, after.failures)
-        task = asyncio.get_running_loop().create_task(self._write(row))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-
-    async def written(self) -> None:
-        """Wait for what is under way."""
-        while self._writing:
-            await asyncio.gather(*self._writing, return_exceptions=True)
-
-    async def _write(self, row: tuple[str, str, str, int]) -> None:
-        try:
-            async with self._database.connection() as connection:
-                await connection.execute(_HISTORY, row)
-        except Unavailable as error:
-            log.warning("circuit_history_lost", deployment=row[0], reason=str(error))
 
 
 class RedisCircuitStore:
