@@ -81,7 +81,12 @@ async def measure(database: Database, tenant_id: UUID, questions: list[str], loo
         """No other process, no other layer."""
 
     rulebook = SemanticRulebook(
-        store=store, signal=nothing, woken=asyncio.Event(), void=nothing, monotonic=time.monotonic
+        store=store,
+        signal=nothing,
+        woken=asyncio.Event(),
+        fresh_s=lambda usual: usual,
+        void=nothing,
+        monotonic=time.monotonic,
     )
     embed = embedder(WordLlamaProvider())
     cache = SemanticCache(

@@ -184,7 +184,12 @@ def some_caches(
     """Caches over memory; two of them over the same stores are two processes."""
     shared, durable = shared or MemorySharedAnswers(), durable or MemoryDurableAnswers()
     voids = Voids(
-        shared=shared, durable=durable, changed=asyncio.Event(), announce=_nobody_listens, monotonic=monotonic
+        shared=shared,
+        durable=durable,
+        changed=asyncio.Event(),
+        announce=_nobody_listens,
+        monotonic=monotonic,
+        fresh_s=lambda usual: usual,
     )
     flights = Flights()
     shared.processes.append(flights)

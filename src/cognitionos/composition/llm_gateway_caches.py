@@ -49,6 +49,7 @@ def build_caches(base: Base, *, local: Provider) -> CacheServices:
         changed=upkeep.changed,
         announce=upkeep.announce,
         monotonic=time.monotonic,
+        fresh_s=base.signals.look_again_s,
     )
     caches = AnswerCaches(
         shared=exact,

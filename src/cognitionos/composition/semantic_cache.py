@@ -48,6 +48,7 @@ def build(base: Base, *, local: Provider, voids: Voids) -> SemanticServices:
         store=store,
         signal=lambda: base.signals.send(CHANNEL),
         woken=listening.enter_context(base.signals.listen(CHANNEL)),
+        fresh_s=base.signals.look_again_s,
         void=voids.void,
         monotonic=time.monotonic,
     )

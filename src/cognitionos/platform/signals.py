@@ -1,6 +1,7 @@
 """Wake-ups: 'look again', by Redis pub/sub to every process and at once to this one.
 
-A signal carries no fact and may be lost or doubled: whoever listens reads PostgreSQL, and also looks by its own clock.
+A signal carries no fact and may be lost or doubled: whoever listens reads PostgreSQL, and also looks by its own clock,
+more often while this process knows that it hears nothing (`look_again_s`).
 """
 
 import asyncio
@@ -17,7 +18,12 @@ from cognitionos.platform.redis import REDIS_ERRORS
 log = get_logger(__name__)
 CHANNEL_PREFIX = "cognitionos:signal:"
 RECONNECT_S = 1.0
-_READ_TIMEOUT_S = 30.0
+SEND_WITHIN_S = 0.2
+"""So long a sender waits for Redis; the rest happens behind it."""
+DEAF_LOOK_S = 1.0
+"""So often what others change is looked for in PostgreSQL while nobody can tell."""
+_SILENT_S = 1.0
+"""After so much silence Redis is asked for a sign of life; after as much again the subscription is lost."""
 _CANCEL_AGAIN_S = 0.1
 
 
@@ -30,6 +36,14 @@ class Signals:
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._takers: dict[str, Callable[[str], None]] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        self._hangs = False
+        self.is_deaf = True
+        """Whether signals of other processes may pass unheard: no subscription stands, as far as is known."""
+
+    def look_again_s(self, usual_s: float) -> float:
+        """How old a copy of what is in PostgreSQL may get: `usual_s`, less while nobody would tell of a change."""
+        return min(usual_s, DEAF_LOOK_S) if self.is_deaf else usual_s
 
     async def open(self) -> None:
         """Start the subscription on the running loop."""
@@ -40,14 +54,21 @@ class Signals:
         while self._reader is not None and not self._reader.done():
             self._reader.cancel()  # again, because redis 8.1 swallows a cancellation that meets it while connecting
             await asyncio.wait({self._reader}, timeout=_CANCEL_AGAIN_S)
+        if self._sending:
+            await asyncio.wait(self._sending)
 
     async def send(self, channel: str) -> None:
-        """Wake every listener of `channel`: here at once, elsewhere as soon as Redis says so. Never raises."""
+        """Wake every listener of `channel`: here at once, elsewhere as soon as Redis says so. Never raises.
+
+        Where Redis hangs, the sender waits `SEND_WITHIN_S`, and no more until Redis has answered.
+        """
         self._wake(channel)
-        try:
-            await self._redis.publish(CHANNEL_PREFIX + channel, self._me)
-        except REDIS_ERRORS as error:
-            log.debug("signal_not_sent", channel=channel, reason=str(error))
+        sending = asyncio.create_task(self._publish(channel))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        if not self._hangs:
+            _, late = await asyncio.wait({sending}, timeout=SEND_WITHIN_S)
+            self._hangs = bool(late)
 
     @contextmanager
     def listen(self, channel: str) -> Iterator[asyncio.Event]:
@@ -72,22 +93,39 @@ class Signals:
         if rest and prefix in self._takers:
             self._takers[prefix](rest)
 
+    async def _publish(self, channel: str) -> None:
+        try:
+            await self._redis.publish(CHANNEL_PREFIX + channel, self._me)
+            self._hangs = False
+        except REDIS_ERRORS as error:
+            log.debug("signal_not_sent", channel=channel, reason=str(error))
+
     async def _read(self) -> None:
         while True:
             try:
                 await self._read_until_lost()
             except REDIS_ERRORS as error:
+                self.is_deaf = True
                 log.warning("signals_lost", reason=str(error), retry_in_s=RECONNECT_S)
                 await asyncio.sleep(RECONNECT_S)
 
     async def _read_until_lost(self) -> None:
         async with self._redis.pubsub() as subscription:
             await subscription.psubscribe(CHANNEL_PREFIX + "*")
-            for channel in list(self._listeners):  # what was sent while the subscription was down
-                self._wake(channel)
+            is_asked = True
             while True:
-                message = await subscription.get_message(ignore_subscribe_messages=True, timeout=_READ_TIMEOUT_S)
+                message = await subscription.get_message(timeout=_SILENT_S)
+                if message is None and is_asked:
+                    raise TimeoutError("Redis gives no sign of life")
+                is_asked = message is None
                 if message is None:
                     await subscription.ping()
                 elif message["type"] == "pmessage" and message["data"] != self._me:  # ours has woken us already
                     self._wake(message["channel"].decode().removeprefix(CHANNEL_PREFIX))
+                elif message["type"] == "psubscribe":
+                    self._hears()
+
+    def _hears(self) -> None:
+        self.is_deaf = False
+        for channel in list(self._listeners):  # what was sent while the subscription was down
+            self._wake(channel)

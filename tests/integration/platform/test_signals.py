@@ -1,14 +1,18 @@
 """Wake-ups: at once in this process, by Redis in the others, and still at once here when Redis is gone."""
 
 import asyncio
+import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 from tests.conftest import Run
+from tests.servers import scratch_dir
 from tests.waiting import eventually
 
+from cognitionos.platform.embedded import EmbeddedServers
 from cognitionos.platform.redis import open_redis
-from cognitionos.platform.signals import Signals
+from cognitionos.platform.signals import DEAF_LOOK_S, SEND_WITHIN_S, Signals
 
 
 @pytest.fixture
@@ -22,6 +26,15 @@ def two(redis_url: str, run: Run) -> Iterator[tuple[Signals, Signals]]:
     for signals, client in ((here, clients[0]), (there, clients[1])):
         run(signals.close())
         run(client.aclose())
+
+
+@pytest.fixture
+def own_redis() -> Iterator[EmbeddedServers]:
+    with scratch_dir() as folder:
+        server = EmbeddedServers(folder, postgres=None, valkey=True)
+        server.start()
+        yield server
+        server.stop()
 
 
 async def test_a_signal_reaches_the_other_process(two: tuple[Signals, Signals]) -> None:
@@ -73,3 +86,31 @@ async def test_closing_ends_the_subscription_at_whatever_moment_it_comes(redis_u
         await asyncio.wait_for(signals.close(), 5)
 
         await client.aclose()
+
+
+async def test_who_hears_nothing_knows_it_looks_more_often_and_no_sender_waits(own_redis: EmbeddedServers) -> None:
+    client, process = open_redis(own_redis.urls.redis or ""), own_redis.valkey and own_redis.valkey.process
+    assert process is not None
+    signals = Signals(client)
+    unheard = signals.look_again_s(10)
+    await signals.open()
+    assert await eventually(lambda: not signals.is_deaf)
+    heard = signals.look_again_s(10)
+
+    process.send_signal(signal.SIGSTOP)
+    try:
+        assert await eventually(lambda: signals.is_deaf)
+        began = time.monotonic()
+        for _ in range(30):  # a sender that waits for each would wait for 30 time-outs
+            await signals.send("tasks")
+        took_s = time.monotonic() - began
+    finally:
+        process.send_signal(signal.SIGCONT)
+    with signals.listen("tasks") as woken:
+        assert await eventually(lambda: not signals.is_deaf)
+        assert await eventually(woken.is_set)  # what was sent meanwhile is looked for
+
+    assert (unheard, heard, signals.look_again_s(0.5)) == (DEAF_LOOK_S, 10, 0.5)
+    assert took_s < 30 * SEND_WITHIN_S
+    await signals.close()
+    await client.aclose()

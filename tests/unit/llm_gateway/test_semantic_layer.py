@@ -45,7 +45,12 @@ class Layer:
     def __post_init__(self) -> None:
         self.woken = asyncio.Event()
         self.rulebook = SemanticRulebook(
-            store=self.store, signal=self._signal, woken=self.woken, void=self._void, monotonic=lambda: self.now
+            store=self.store,
+            signal=self._signal,
+            woken=self.woken,
+            fresh_s=lambda usual: usual,
+            void=self._void,
+            monotonic=lambda: self.now,
         )
         self.cache = SemanticCache(
             store=self.store,

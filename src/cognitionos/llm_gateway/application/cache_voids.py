@@ -19,7 +19,7 @@ _READS = 2
 class Voids:
     """Knows at least what the shared layer knows at each look, since that says how many invalidations there were.
 
-    `changed` is set by every process' invalidations. While Redis is gone a process may be `FRESH_S` behind.
+    `changed` is set by every process' invalidations. `fresh_s` says how old they get: less where signals are not heard.
     """
 
     durable: DurableAnswers
@@ -27,6 +27,7 @@ class Voids:
     changed: asyncio.Event
     announce: Callable[[], Awaitable[None]]
     monotonic: Monotonic
+    fresh_s: Callable[[float], float]
     _known: dict[UUID, tuple[float, Voided]] = field(default_factory=dict)
     _reading: dict[UUID, "asyncio.Task[Voided]"] = field(default_factory=dict)
 
@@ -38,7 +39,7 @@ class Voids:
     def is_fresh(self, tenant_id: UUID) -> bool:
         """Whether what is known is neither old nor overtaken by a signal."""
         known = self._known.get(tenant_id)
-        return known is not None and not self.changed.is_set() and self.monotonic() - known[0] < FRESH_S
+        return known is not None and not self.changed.is_set() and self._is_young(known[0])
 
     def allows(self, tenant_id: UUID, kept: Kept) -> bool:
         """Whether the answer may still be given, by what this process has heard of."""
@@ -55,7 +56,7 @@ class Voids:
             self._known = {tenant: (_LONG_AGO, voided) for tenant, (_, voided) in self._known.items()}
         for _ in range(_READS):
             known = self._known.get(tenant_id)
-            fresh = known is not None and self.monotonic() - known[0] < FRESH_S
+            fresh = known is not None and self._is_young(known[0])
             if known is not None and fresh and not tell and (epoch or 0) <= known[1].epoch:
                 break
             task = self._reading.get(tenant_id)
@@ -74,6 +75,9 @@ class Voids:
         await self.shared.tell(tenant_id, voided.epoch, nothing_deeper=False)
         await self.announce()
         return deleted
+
+    def _is_young(self, read_at: float) -> bool:
+        return self.monotonic() - read_at < self.fresh_s(FRESH_S)
 
     async def _read(self, tenant_id: UUID, told: int | None) -> Voided:
         read = await self.durable.voided(tenant_id)

@@ -21,12 +21,13 @@ Void = Callable[[UUID, tuple[str, ...]], Awaitable[Any]]
 class SemanticRulebook:
     """`signal` tells every process that something was written, `woken` is set by it.
 
-    Where Redis is gone a process may be `FRESH_S` behind.
+    `fresh_s` says how old a tenant's may get: less where Redis is gone or hangs.
     """
 
     store: SemanticStore
     signal: Callable[[], Awaitable[None]]
     woken: asyncio.Event
+    fresh_s: Callable[[float], float]
     void: Void
     monotonic: Monotonic
     _known: dict[UUID, tuple[float, SemanticState]] = field(default_factory=dict)
@@ -39,7 +40,7 @@ class SemanticRulebook:
             self._known.clear()
             self._loads.forget()
         known = self._known.get(tenant_id)
-        if known is not None and self.monotonic() - known[0] < FRESH_S:
+        if known is not None and self.monotonic() - known[0] < self.fresh_s(FRESH_S):
             return known[1]
         return await self._loads(tenant_id, lambda: self._load(tenant_id))
 

@@ -1,7 +1,7 @@
 """Which provider answers for which name, for each tenant: its own routes and providers, then the installation's.
 
-A tenant's own are read once, and again at once when one changes, in every process. Where Redis is gone a process may be
-`FRESH_S` behind.
+A tenant's own are read once, and again at once when one changes, in every process; where Redis is gone or hangs, each
+second.
 """
 
 import base64
@@ -35,6 +35,7 @@ from cognitionos.platform.signals import Signals
 log = get_logger(__name__)
 
 FRESH_S = 10.0
+"""So old they get where signals are heard: one may be lost."""
 MOST_TENANTS = 10_000
 _LONG_AGO = float("-inf")
 Make = Callable[[ReadProvider, str | None], Provider]
@@ -74,6 +75,7 @@ class Catalogue:
     ) -> None:
         self._shared = shared
         self._store = store
+        self._signals = signals
         self._make = make
         self._sealing_key = sealing_key
         self._chance = chance
@@ -236,7 +238,7 @@ class Catalogue:
             self._own = {tenant: (_LONG_AGO, own) for tenant, (_, own) in self._own.items()}
             self._loads.forget()
         known = self._own.get(tenant_id)
-        if known is not None and time.monotonic() - known[0] < FRESH_S:
+        if known is not None and time.monotonic() - known[0] < self._signals.look_again_s(FRESH_S):
             return known[1]
         return await self._loads(tenant_id, lambda: self._load(tenant_id))
 

@@ -27,7 +27,7 @@ from cognitionos.platform.signals import Signals
 
 CHANNEL = "llm_prices"
 FRESH_S = 10.0
-"""How long a process may go on with a price that another changed while Redis was gone."""
+"""How old a tenant's prices get where signals are heard; while none are, a second."""
 MOST_TENANTS = 10_000
 _KNOWN_BARE = frozenset({"openai", "anthropic"})
 
@@ -175,7 +175,7 @@ class PriceBook:
             self._own.clear()
             self._loads.forget()
         known = self._own.get(tenant_id)
-        if known is not None and time.monotonic() - known[0] < FRESH_S:
+        if known is not None and time.monotonic() - known[0] < self._signals.look_again_s(FRESH_S):
             return known[1]
         return await self._loads(tenant_id, lambda: self._read_of_tenant(tenant_id))
 
