@@ -46,7 +46,7 @@ test: dev check ## lint, types, contracts and tests, against real servers
 	@$(BIN)/python -m pytest -m "not long" -n $(PARALLEL) --dist loadfile $(TESTS)
 
 test-long: dev ## the long kits
-	@$(BIN)/python -m pytest -m long $(TESTS)
+	@$(BIN)/python -m pytest -m long -o faulthandler_timeout=1800 $(TESTS)
 
 check: dev ## lint, format, types, contracts
 	@$(BIN)/ruff check --quiet src tests migrations
