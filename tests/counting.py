@@ -1,10 +1,10 @@
-"""A door to PostgreSQL that counts what goes through: how many statements real processes send, and which."""
+"""A door to PostgreSQL that counts what goes through (how many statements, and which), and may lose answers."""
 
 import asyncio
 import re
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
@@ -16,18 +16,22 @@ _WRITES = re.compile(r"\b(INSERT INTO|UPDATE \w+ (\w+ )?SET|DELETE FROM)\b")
 
 @dataclass(kw_only=True)
 class Door:
-    """`url` leads to the same database, through here. `commits` counts those of transactions that wrote something."""
+    """`url` leads to the same database, through here. `commits` counts those of transactions that wrote something.
+
+    A statement that `loses` is carried out, and its connection ends without the answer.
+    """
 
     url: str = ""
     statements: Counter[str] = field(default_factory=Counter)
     commits: int = 0
+    loses: Callable[[str], bool] = lambda _: False
 
     @property
     def total(self) -> int:
         """Statements sent so far; `BEGIN` and `COMMIT` count."""
         return self.statements.total()
 
-    async def read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
         """Pass on what a client says, and count it (protocol 3: queries, and executions of what was parsed)."""
         is_started, has_written, bound = False, False, ""
         prepared: dict[bytes, str] = {}
@@ -36,8 +40,6 @@ class Door:
                 kind = await reader.readexactly(1) if is_started else b""
                 length = await reader.readexactly(4)
                 body = await reader.readexactly(struct.unpack("!I", length)[0] - 4)
-                writer.write(kind + length + body)
-                await writer.drain()
                 if not is_started:
                     is_started = struct.unpack("!I", body[:4])[0] not in _ENCRYPTION
                 elif kind == b"Q":
@@ -51,6 +53,10 @@ class Door:
                     self.statements[bound] += 1
                     self.commits += bound == "COMMIT" and has_written
                     has_written = bound != "COMMIT" and (has_written or _WRITES.search(bound) is not None)
+                    if self.loses(bound):
+                        lost.set()
+                writer.write(kind + length + body)
+                await writer.drain()
         writer.close()
 
 
@@ -69,7 +75,8 @@ async def a_door(database_url: str) -> AsyncIterator[Door]:
             to_server = await asyncio.open_unix_connection(f"{socket_dir}/.s.PGSQL.{port}")
         else:
             to_server = await asyncio.open_connection(socket_dir or parts.hostname, port)
-        passing = asyncio.gather(door.read(reader, to_server[1]), _pass_on(to_server[0], writer))
+        lost = asyncio.Event()
+        passing = asyncio.gather(door.read(reader, to_server[1], lost), _pass_on(to_server[0], writer, lost))
         open_now[passing] = (to_server[1], writer)
         passing.add_done_callback(open_now.pop)
 
@@ -87,9 +94,9 @@ async def a_door(database_url: str) -> AsyncIterator[Door]:
         await asyncio.gather(*open_now)
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
     with suppress(ConnectionError):
-        while data := await reader.read(65536):
+        while (data := await reader.read(65536)) and not lost.is_set():
             writer.write(data)
             await writer.drain()
     writer.close()

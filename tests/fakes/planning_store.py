@@ -1,7 +1,7 @@
 """A `TaskStore` in memory: the same answers as PostgreSQL's, shown by the suite that both pass."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -76,13 +76,14 @@ class InMemoryTaskStore:
         left = [row for row in due if row.status is TaskStatus.READY]
         return Claimed([row.task for row in chosen], more=bool(chosen and left))
 
-    async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
+    async def renew(self, held: Collection[UUID], *, worker: str, lease_s: float) -> dict[UUID, int]:
         """See `TaskStore.renew`."""
         self._fail()
-        held = [row for row in self._rows.values() if row.owner == worker and row.status is TaskStatus.RUNNING]
-        for row in held:
+        known = [row for row in self._rows.values() if row.owner == worker and row.status is TaskStatus.RUNNING]
+        renewed = [row for row in known if row.new.id in held]
+        for row in renewed:
             row.lease_until = self.clock_s + lease_s
-        return {row.new.id: row.task.fence for row in held}
+        return {row.new.id: row.task.fence for row in renewed}
 
     async def hand_back(self, *, worker: str) -> int:
         """See `TaskStore.hand_back`."""

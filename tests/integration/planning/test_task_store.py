@@ -165,9 +165,23 @@ async def test_a_lease_that_ran_out_is_another_s_and_its_writer_comes_too_late(s
 
     assert (current.attempt, current.fence) == (2, 2)
     assert refused.refused == {late.id}
-    assert await stores.store.renew(worker="late", lease_s=1) == {}
-    assert await stores.store.renew(worker="w", lease_s=60) == {current.id: 2}
+    assert await stores.store.renew([late.id], worker="late", lease_s=1) == {}
+    assert await stores.store.renew([current.id], worker="w", lease_s=60) == {current.id: 2}
     assert (await stores.store.record(who.tenant_id, "w", [well(current)])).refused == frozenset()
+
+
+async def test_what_a_worker_holds_without_knowing_is_not_renewed(stores: Stores) -> None:
+    who = a_principal()
+    await stores.start(who, [a_step("a"), a_step("b")])
+    tasks = {task.key: task for task in await stores.claimed("busy", lease_s=0.01)}
+
+    renewed = await stores.store.renew([tasks["a"].id], worker="busy", lease_s=60)
+    stores.later(1)
+    [unknown] = await eventually(lambda: stores.claimed("w"))
+
+    assert (renewed, unknown.key) == ({tasks["a"].id: 1}, "b")
+    await stores.store.record(who.tenant_id, "busy", [well(tasks["a"])])
+    await stores.store.record(who.tenant_id, "w", [well(unknown)])
 
 
 async def test_what_belongs_to_a_report_is_written_with_it_or_refused_without_the_others(stores: Stores) -> None:
@@ -230,7 +244,7 @@ async def test_what_is_postponed_is_held_by_nobody_until_its_time_and_the_start_
 
     postponed = Postponed(state={"until": "then"}, after_s=0.7)
     await stores.store.record(who.tenant_id, "w", [Ended(task=task, outcome=postponed)])
-    too_early, held = await stores.claimed(), await stores.store.renew(worker="w", lease_s=60)
+    too_early, held = await stores.claimed(), await stores.store.renew([task.id], worker="w", lease_s=60)
     stores.later(1)
     [again] = await eventually(stores.claimed)
 
@@ -248,7 +262,7 @@ async def test_a_failure_ends_the_run_and_revokes_what_runs_of_it(stores: Stores
 
     assert recorded.revoked
     assert await stores.status(who, run_id) == "failed"
-    assert await stores.store.renew(worker="w", lease_s=1) == {}
+    assert await stores.store.renew([bad.id, other.id], worker="w", lease_s=1) == {}
     assert (await stores.store.record(who.tenant_id, "w", [well(other)])).refused == {other.id}
 
 

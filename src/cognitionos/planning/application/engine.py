@@ -104,11 +104,13 @@ class Engine:
                 work = asyncio.create_task(self.runner.perform(task), name=f"task:{task.key}")
                 self.leases.hold(task, work)
                 work.add_done_callback(self._slot_freed)
-        pure = await self.runner.compute([task for task in claimed if self.runner.is_pure(task)])
-        if pure.ended:
-            await self.recorder.put_all(pure.ended)
-        if pure.left:
-            await self._put_back(pure.left)
+        at_once = [task for task in claimed if self.runner.is_pure(task)]
+        with self.leases.keeping(at_once):
+            pure = await self.runner.compute(at_once)
+            if pure.ended:
+                await self.recorder.put_all(pure.ended)
+            if pure.left:
+                await self._put_back(pure.left)
 
     async def _put_back(self, tasks: Sequence[ClaimedTask]) -> None:
         """What was too much for one commit is for the next claim, in which other tenants have their turn."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -26,6 +26,17 @@ class Leases:
     lease_s: float
     monotonic: Callable[[], float] = time.monotonic
     _running: dict[UUID, tuple[int, "asyncio.Task[None]", float]] = field(default_factory=dict)
+    _kept: set[UUID] = field(default_factory=set)
+
+    @contextmanager
+    def keeping(self, tasks: Collection[ClaimedTask]) -> Iterator[None]:
+        """Tasks that are done and written within the block, under their leases."""
+        ids = {task.id for task in tasks}
+        self._kept |= ids
+        try:
+            yield
+        finally:
+            self._kept -= ids
 
     def hold(self, task: ClaimedTask, work: "asyncio.Task[None]") -> None:
         """`work` runs `task` under a lease just taken."""
@@ -49,13 +60,13 @@ class Leases:
                 async with asyncio.timeout(self.lease_s / 3):  # not wait_for: 3.11's may swallow a cancellation
                     await revoked.wait()
             revoked.clear()
-            if self._running:
+            if self._running or self._kept:
                 await self._renew()
 
     async def _renew(self) -> None:
         asked = dict(self._running)
         try:
-            still_ours = await self.store.renew(worker=self.worker, lease_s=self.lease_s)
+            still_ours = await self.store.renew([*asked, *self._kept], worker=self.worker, lease_s=self.lease_s)
         except Unavailable as error:
             log.warning("leases_not_renewed", reason=str(error))
             self._stop_expired()

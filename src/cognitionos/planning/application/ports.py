@@ -1,6 +1,6 @@
 """What the engine needs of the store that remembers tasks, and of the kinds of work it can do."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -83,8 +83,8 @@ class TaskStore(Protocol):
     async def claim(self, *, worker: str, slots: int, lease_s: float) -> Claimed:
         """Ready tasks of one tenant under a new fencing number: at most `slots`, pure ones not counted."""
 
-    async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
-        """Renew everything `worker` holds: fencing numbers by task id. What is missing was lost or cancelled."""
+    async def renew(self, held: Collection[UUID], *, worker: str, lease_s: float) -> dict[UUID, int]:
+        """Renew the tasks `held` by `worker`: fencing numbers by task id. What is missing was lost or cancelled."""
 
     async def hand_back(self, *, worker: str) -> int:
         """Make everything `worker` holds ready again; gives its number."""

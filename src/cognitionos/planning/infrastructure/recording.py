@@ -26,7 +26,9 @@ from cognitionos.platform.crash_points import crash_point, declare
 IN_REPLAN = declare("engine.in_replan")
 IN_GRAFT = declare("engine.in_graft")
 
-_LOCK_RUNS = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"  # noqa: S608 - a constant
+_LOCK_RUNS = f"""
+SELECT {RUN_COLUMNS}, pg_current_xact_id()::text FROM runs WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 - a constant
 _LOCK_TASKS = """
 SELECT t.id, t.fence, t.dependents FROM tasks t
 WHERE t.id = ANY(%s::uuid[]) AND t.lease_owner = %s AND t.status = 'running' ORDER BY t.id FOR NO KEY UPDATE
@@ -38,12 +40,16 @@ SELECT run_id, count(*) FROM tasks WHERE run_id = ANY(%s::uuid[]) AND kind = 'pl
 
 @dataclass(kw_only=True)
 class Recording:
-    """Loads what the entries touch, lets the domain decide, writes the result."""
+    """Loads what the entries touch, lets the domain decide, writes the result.
+
+    `transaction` is its number, to ask what became of it when the answer to its commit is lost.
+    """
 
     connection: AsyncConnection[Any]
     pure: Mapping[str, Compute]
     now: datetime
     new_id: Callable[[], UUID]
+    transaction: str | None = None
 
     async def write(self, worker: str, entries: Sequence[Entry]) -> tuple[Recorded, list[RunFinished]]:
         """Write `entries`; gives what came of it and the facts to publish."""
@@ -81,7 +87,9 @@ class Recording:
         async with self.connection.pipeline():  # one after the other, in one round trip
             locked_runs = await self.connection.execute(_LOCK_RUNS, (uuid_array(list(run_ids)),))
             locked_tasks = await self.connection.execute(_LOCK_TASKS, (uuid_array(list(fences)), worker))
-        runs = {row[0]: run_of(row) for row in await locked_runs.fetchall()}
+        rows = await locked_runs.fetchall()
+        self.transaction = rows[0][-1] if rows else None
+        runs = {row[0]: run_of(row) for row in rows}
         return runs, {row[0]: tuple(row[2]) for row in await locked_tasks.fetchall() if fences[row[0]] == row[1]}
 
     async def _write_also(self, entries: Sequence[Entry], held: Collection[UUID]) -> dict[int, DomainError]:

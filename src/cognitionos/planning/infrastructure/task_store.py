@@ -1,7 +1,7 @@
 """The engine's hot path to PostgreSQL: claim, renew, hand back, record."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import DeadlockDetected
 
 from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.errors import Unavailable
 from cognitionos.kernel.event import Event
 from cognitionos.planning.application.ports import Before, Claimed, Compute, Recorded
 from cognitionos.planning.domain.intake import MOST_IN, too_large
@@ -30,8 +31,9 @@ from cognitionos.platform.outbox import Outbox
 PURE_SLOTS = 1000
 DEADLOCK_RETRIES = 2
 RELAY_WITHIN_S = 1.0
+ASK_AGAIN_S = 0.1
 _CLAIM = "SELECT * FROM claim_and_look(%s, %s, %s, %s)"
-_RENEW = "SELECT task, task_fence FROM renew_leases(%s, %s)"
+_RENEW = "SELECT task, task_fence FROM renew_held(%s, %s, %s::uuid[])"
 _HAND_BACK = "SELECT hand_back_tasks(%s)"
 _HOLD_RUNS = "SELECT FROM runs WHERE id = ANY(%s::uuid[]) ORDER BY id FOR SHARE"
 _PUT_BACK = """
@@ -42,6 +44,7 @@ WHERE t.id IN (
   WHERE h.lease_owner = %s AND h.status = 'running' ORDER BY h.id FOR NO KEY UPDATE OF h
 )
 """
+_WHAT_BECAME_OF = "SELECT pg_xact_status(%s::xid8)"
 _IS_LIMITED = "SELECT EXISTS (SELECT FROM task_shares WHERE most_running IS NOT NULL)"
 _RUN_AND_GOAL = """
 SELECT r.workflow, r.critical, g.statement, CASE WHEN r.parent_run_id IS NULL THEN '{}' ELSE ARRAY(
@@ -86,10 +89,10 @@ class PostgresTaskStore:
         metrics.CLAIMED.inc(len(claimed))
         return Claimed(claimed, more=more)
 
-    async def renew(self, *, worker: str, lease_s: float) -> dict[UUID, int]:
+    async def renew(self, held: Collection[UUID], *, worker: str, lease_s: float) -> dict[UUID, int]:
         """See `TaskStore.renew`."""
         async with self.database.connection() as connection:
-            cursor = await connection.execute(_RENEW, (worker, lease_s))
+            cursor = await connection.execute(_RENEW, (worker, lease_s, uuid_array(list(held))))
             return {row[0]: row[1] for row in await cursor.fetchall()}
 
     async def hand_back(self, *, worker: str) -> int:
@@ -131,13 +134,19 @@ class PostgresTaskStore:
         return await self._record(tenant_id, worker, entries)
 
     async def _record(self, tenant_id: UUID, worker: str, entries: Sequence[Entry]) -> Recorded:
-        async with self.database.transaction(tenant_id) as connection:
-            recording = Recording(connection=connection, pure=self.pure, now=self.now(), new_id=self.new_id)
-            recorded, facts = await recording.write(worker, entries)
-            if not recorded.ready and await _gave_back_a_place(connection, entries):
-                recorded = replace(recorded, ready=True)
-            rows = await outbox.write(connection, self.bus, list[Event](facts)) if facts else []
-            crash_point(IN_RECORD)
+        transaction: str | None = None
+        try:
+            async with self.database.transaction(tenant_id) as connection:
+                recording = Recording(connection=connection, pure=self.pure, now=self.now(), new_id=self.new_id)
+                recorded, facts = await recording.write(worker, entries)
+                if not recorded.ready and await _gave_back_a_place(connection, entries):
+                    recorded = replace(recorded, ready=True)
+                rows = await outbox.write(connection, self.bus, list[Event](facts)) if facts else []
+                crash_point(IN_RECORD)
+                transaction = recording.transaction
+        except Unavailable:
+            if transaction is None or not await self._has_committed(transaction):
+                raise
         crash_point(BEFORE_RELAY)
         metrics.recorded(entries, facts, refused=len(recorded.refused))
         if facts:
@@ -146,6 +155,20 @@ class PostgresTaskStore:
                     await self.relay.relay(tenant_id, rows)
             await self.bus.committed(list[Event](facts))
         return recorded
+
+    async def _has_committed(self, transaction: str) -> bool:
+        """What became of a commit whose answer was lost: written again, reports would be told twice.
+
+        Waits until the database answers: nothing can be recorded before.
+        """
+        while True:
+            with suppress(Unavailable):
+                async with self.database.connection() as connection:
+                    row = await (await connection.execute(_WHAT_BECAME_OF, (transaction,))).fetchone()
+                status = row[0] if row else None
+                if status != "in progress":
+                    return bool(status == "committed")
+            await asyncio.sleep(ASK_AGAIN_S)
 
 
 async def _gave_back_a_place(connection: AsyncConnection[Any], entries: Sequence[Entry]) -> bool:
