@@ -30,7 +30,8 @@ BLOCKS = {
 class Tell:
     """One scripted answer: its content blocks, or `text`. `cut_after` ends a stream after that many events.
 
-    `gates`: a stream waits for the event before it sends the event of that number.
+    `gates`: a stream waits for the event before it sends the event of that number. `spread`: its data is spread over
+    lines that end in CR LF, with comments in between.
     """
 
     text: str = ""
@@ -45,6 +46,7 @@ class Tell:
     error_after: int | None = None
     pause_s: float = 0.0
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
+    spread: bool = False
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
@@ -207,7 +209,7 @@ async def _stream(
                 return response
             if count in tell.gates:
                 await tell.gates[count].wait()
-            await _send(response, event)
+            await _send(response, event, spread=tell.spread)
             await asyncio.sleep(tell.pause_s)
     except (asyncio.CancelledError, ConnectionResetError):
         upstream.abandoned_streams += 1
@@ -215,9 +217,13 @@ async def _stream(
     return response
 
 
-async def _send(response: web.StreamResponse, event: dict[str, Any]) -> None:
+async def _send(response: web.StreamResponse, event: dict[str, Any], *, spread: bool = False) -> None:
     data = json.dumps(event, separators=(",", ":"))
-    await response.write(f"event: {event['type']}\ndata: {data}\n\n".encode())
+    said = f"event: {event['type']}\ndata: {data}\n\n"
+    if spread:
+        lines = json.dumps(event, indent=1).replace("\n", "\ndata:")
+        said = f": beside\nevent:{event['type']}\ndata:{lines}\n\n".replace("\n", "\r\n")
+    await response.write(said.encode())
 
 
 def _events(message: dict[str, Any], tell: Tell) -> Iterable[dict[str, Any]]:

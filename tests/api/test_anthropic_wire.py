@@ -82,6 +82,18 @@ async def test_a_plain_call_is_answered_with_text_and_usage(side: Side, claude: 
     assert (sent["stop_sequences"], sent["metadata"], sent["max_tokens"]) == (["END"], {"user_id": "u-1"}, 50)
 
 
+async def test_events_spread_over_many_lines_are_read_whole(side: Side, claude: AnthropicUpstream) -> None:
+    claude.then(Tell(content=[{"type": "text", "text": "one\n\ntwo"}, BERN], usage=USAGE, spread=True))
+
+    asked = asking(f"Spread it ({side.name})", tools=[WEATHER])
+    async with side.client.messages.stream(**asked) as stream:
+        answer = await stream.get_final_message()
+
+    assert [block.type for block in answer.content] == ["text", "tool_use"]
+    assert (answer.content[0].text, answer.content[1].input) == ("one\n\ntwo", {"city": "Bern"})
+    assert answer.usage.output_tokens == 7
+
+
 async def test_a_stream_has_anthropics_events_in_their_order(side: Side, claude: AnthropicUpstream) -> None:
     claude.then(Tell(text="one two", usage=USAGE))
 

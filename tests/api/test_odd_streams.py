@@ -93,6 +93,17 @@ def clients(url: str, caller: Caller, run: Run, upstream: Upstream) -> Iterator[
     run(made.close())
 
 
+async def test_events_spread_over_lines_that_end_anyhow_are_read_whole(clients: Clients, upstream: Upstream) -> None:
+    """As the HTML standard has server-sent events: lines of data are joined, CR LF and CR end them, comments pass."""
+    spread = [json.dumps(each, indent=1).replace("\n", "\r\ndata:") for each in (chunk(HI), chunk(finish="stop"))]
+    raw = "\r\r: beside\rdata:".join([*spread, json.dumps(chunk(choices=[], usage=USAGE)), "[DONE]"]).encode()
+    upstream.then(*(Say(raw=raw) for _ in range(2)))
+
+    assert await clients.message() == ("end_turn", [("text", "Hi")])
+    assert await clients.response() == [("output_text", "Hi")]
+    assert [row["completion_tokens"] for row in await clients.rows(2)] == [4, 4]
+
+
 THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
 HI = {"content": "Hi"}
 READABLE = {
