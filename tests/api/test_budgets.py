@@ -324,6 +324,13 @@ async def test_each_share_is_told_of_once_and_an_alert_is_acknowledged(
     assert seen["acknowledged_at"] is not None
     assert [each["id"] for each in await alerts_of(client, acknowledged=True)] == [soft["id"]]
     assert len(await alerts_of(client, acknowledged=False)) == 2
+    for alert, said in zip(await alerts_of(client, acknowledged=False), ({}, {"json": {}}), strict=True):
+        unsaid = await client.post(f"/v1/budgets/alerts/{alert['id']}/ack", **said)  # type: ignore[arg-type]
+        assert (unsaid.status_code, unsaid.json()["note"]) == (200, None)
+        assert unsaid.json()["acknowledged_by"] == f"api_key:{caller.api_key_id}"
+    assert await alerts_of(client, acknowledged=False) == []
+    wrong = await client.post(f"/v1/budgets/alerts/{soft['id']}/ack", json={"notes": "x"})
+    assert wrong.status_code == 400
 
     async def counted() -> bool:
         return 'cognitionos_budget_alerts_total{threshold="soft"}' in (await client.get("/metrics")).text

@@ -180,6 +180,7 @@ async def test_embeddings_come_back_whatever_the_encoding(side: Side) -> None:
     assert [len(each.embedding) for each in as_base64.data] == [DIMENSIONS] * 2
     assert [each.embedding for each in as_base64.data] == [each.embedding for each in as_floats.data]
     assert as_base64.usage.total_tokens > 0
+    assert {as_base64.model, as_floats.model} == {"text-embedding-3-small"}
 
 
 async def test_models_are_listed(side: Side) -> None:

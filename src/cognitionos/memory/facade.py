@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from cognitionos.llm_gateway.facade import Caller
 from cognitionos.memory.application.ports import IsSimulated, Scope
 from cognitionos.memory.application.recall import Recall
 from cognitionos.memory.application.remember import NewMemory, Remember
@@ -44,13 +45,14 @@ class Memory:
         *,
         kinds: Sequence[str] = (),
         min_confidence: float = 0.0,
+        caller: Caller | None = None,
     ) -> list[RecalledMemory]:
         """At most `limit` (1 to 50) memories of the project that bear on `query`, best first. Raises `MemoryInvalid`.
 
-        What a simulated model said is left out once a real one answers.
+        What a simulated model said is left out once a real one answers. `caller` pays for the embedding.
         """
         answer = await self.reading.recall(
-            Scope(tenant_id=tenant_id, project_id=project_id),
+            Scope(tenant_id=tenant_id, project_id=project_id, caller=caller),
             query,
             limit=2 * limit,
             kinds=tuple(parse_kind(kind, name="kinds") for kind in kinds),
@@ -81,10 +83,11 @@ class Memory:
         tags: Sequence[str] = (),
         confidence: float = 1.0,
         valid_until: datetime | None = None,
+        caller: Caller | None = None,
     ) -> UUID:
         """Keep `content` in the project's memory; gives its id (that of the same content, if it is known already).
 
-        Raises `MemoryInvalid` naming the field.
+        `caller` pays for the embedding. Raises `MemoryInvalid` naming the field.
         """
         source = source or Source()
         scope = Scope(
@@ -93,6 +96,7 @@ class Memory:
             user=source.user,
             goal_id=source.goal_id,
             run_id=source.run_id,
+            caller=caller,
         )
         new = NewMemory(
             content=content,

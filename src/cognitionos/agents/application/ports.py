@@ -124,6 +124,8 @@ def _never(_arguments: Mapping[str, Any]) -> bool:
 class ToolContext:
     """On whose behalf a tool works. `idempotency_key` is the same for every attempt of the same call.
 
+    `caller` pays for what models do for the tool.
+
     `must_wait` says of what a call leads to, as arguments, whether a person would have to approve it by itself.
     """
 
@@ -134,6 +136,7 @@ class ToolContext:
     task_id: UUID
     user: str | None
     idempotency_key: str
+    caller: Caller
     must_wait: MustWait = _never
 
 

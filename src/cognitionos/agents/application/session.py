@@ -206,6 +206,7 @@ class Session:
             task_id=who.task_id,
             user=who.user,
             idempotency_key=self.idempotency_key(step_key),
+            caller=self.caller,
         )
 
     @property

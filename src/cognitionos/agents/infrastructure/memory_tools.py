@@ -53,7 +53,11 @@ class MemoryTools:
     async def recall(self, context: ToolContext, arguments: Mapping[str, Any]) -> ToolAnswer:
         """What is known, best first."""
         found = await self.memory.recall(
-            context.tenant_id, context.project_id, arguments["query"], arguments.get("limit", 5)
+            context.tenant_id,
+            context.project_id,
+            arguments["query"],
+            arguments.get("limit", 5),
+            caller=context.caller,
         )
         return ToolAnswer(content={"memories": [{"content": each.content, "kind": each.kind} for each in found]})
 
@@ -61,6 +65,11 @@ class MemoryTools:
         """Keep it, with this run as its source."""
         source = Source(goal_id=context.goal_id, run_id=context.run_id, user=context.user)
         kept = await self.memory.remember(
-            context.tenant_id, context.project_id, arguments["content"], arguments.get("kind", "fact"), source
+            context.tenant_id,
+            context.project_id,
+            arguments["content"],
+            arguments.get("kind", "fact"),
+            source,
+            caller=context.caller,
         )
         return ToolAnswer(content={"remembered": str(kept)})

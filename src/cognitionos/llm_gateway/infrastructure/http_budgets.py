@@ -257,13 +257,14 @@ class BudgetRoutes(Controller):
     async def acknowledge(
         self,
         alert_id: FromPath[UUID],
-        data: JSONBody[Acknowledge],
         alerts: NamedDependency[BudgetAlerts],
         budget_queries: NamedDependency[BudgetQueries],
         who: Who,
+        data: JSONBody[Acknowledge | None] = None,
     ) -> AlertView:
-        """Stored with who and when; the first acknowledgement stands."""
-        await alerts.acknowledge(who.tenant_id, alert_id, who=_name_of(who), note=data.note)
+        """Stored with who and when; the first acknowledgement stands. The body may be left out."""
+        note = None if data is None else data.note
+        await alerts.acknowledge(who.tenant_id, alert_id, who=_name_of(who), note=note)
         return await budget_queries.alert(who.tenant_id, alert_id)
 
     @post(

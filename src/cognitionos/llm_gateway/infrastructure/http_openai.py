@@ -16,6 +16,7 @@ from litestar.types import ASGIApp
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.llm_gateway.domain.chat import Text
 from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelNotFound
+from cognitionos.llm_gateway.domain.route import DEFAULT
 from cognitionos.llm_gateway.facade import Embeddings, Gateway
 from cognitionos.llm_gateway.infrastructure.answers import (
     JSON,
@@ -105,7 +106,7 @@ class EmbeddingUsage(msgspec.Struct, frozen=True):
 
 
 class EmbeddingsView(msgspec.Struct, frozen=True, kw_only=True):
-    """Vectors in the order of the texts."""
+    """Vectors in the order of the texts. `model` is the name that was asked for, or who answered where none was."""
 
     data: list[EmbeddingView]
     model: str
@@ -182,7 +183,7 @@ class OpenAIRoutes(Controller):
         extra = {name: value for name, value in decode_object(await request.body()).items() if name not in known}
         caller = caller_of(who, data.user)
         embeddings = await gateway.embedding.embed(caller, texts, model=data.model, extra=extra)
-        view = _embeddings_view(embeddings, as_base64=data.encoding_format == "base64")
+        view = _embeddings_view(embeddings, asked=data.model, as_base64=data.encoding_format == "base64")
         return Response(encode(view), media_type=JSON, headers=embedding_headers(embeddings))
 
     @get("/models", guards=[requires(Permission.MODELS_CALL)], opt=_BY_HEADER, summary="List models")
@@ -265,14 +266,15 @@ def _texts(given: str | list[str | int | list[int]]) -> list[Text]:
     return [tuple(tokens)] if tokens else [*words, *lists]
 
 
-def _embeddings_view(embeddings: Embeddings, *, as_base64: bool) -> EmbeddingsView:
+def _embeddings_view(embeddings: Embeddings, *, asked: str | None, as_base64: bool) -> EmbeddingsView:
     data = [
         EmbeddingView(index=index, embedding=_base64(vector) if as_base64 else list(vector))
         for index, vector in enumerate(embeddings.vectors)
     ]
     tokens = embeddings.usage.prompt
     usage = EmbeddingUsage(prompt_tokens=tokens, total_tokens=tokens)
-    return EmbeddingsView(data=data, model=embeddings.model, usage=usage)
+    model = embeddings.model if asked in (None, "", DEFAULT) else asked
+    return EmbeddingsView(data=data, model=model, usage=usage)
 
 
 def _base64(vector: tuple[float, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cognitionos.kernel.event import Event
+from cognitionos.llm_gateway.facade import Caller
 from cognitionos.memory.domain.item import MemoryItem, MemoryKind
 from cognitionos.memory.domain.ranking import Candidate, Corpus
 from cognitionos.platform.bus import Delivery
@@ -21,7 +22,7 @@ IsSimulated = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whose memory, and on whose behalf a model is called for it."""
+    """Whose memory, and on whose behalf a model is called for it: `caller`'s, where one is named."""
 
     tenant_id: UUID
     project_id: UUID
@@ -29,6 +30,7 @@ class Scope:
     user: str | None = None
     goal_id: UUID | None = None
     run_id: UUID | None = None
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

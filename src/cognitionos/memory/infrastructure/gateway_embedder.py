@@ -16,7 +16,7 @@ class GatewayEmbedder:
 
     async def __call__(self, scope: Scope, texts: Sequence[str]) -> list[Embedding]:
         """One embedding per text. Raises what the gateway raises."""
-        caller = Caller(
+        caller = scope.caller or Caller(
             tenant_id=scope.tenant_id,
             project_id=scope.project_id,
             api_key_id=scope.api_key_id,
