@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 import pkgutil
 import socket
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ class Scene:
         """Status and body; status 0 when nobody answered to the end. Without a `port`, the API that lives is asked."""
         try:
             async with self.client.request(method, f"http://127.0.0.1:{port or self.port}{path}", **more) as response:
-                return response.status, await response.json()
+                return response.status, await response.json() if response.content_type.endswith("json") else None
         except aiohttp.ClientError:
             return 0, None
 
@@ -153,6 +154,37 @@ async def test_a_goal_survives_the_death_of_its_worker(scene: Scene, point: str)
     status, events = await scene.call("GET", f"{goal['events_href']}?limit=200")
     assert status == 200, events
     assert [event["seq"] for event in events["items"]] == list(range(1, len(events["items"]) + 1))
+
+
+@pytest.mark.parametrize("point", ["agents.after_step", "agents.after_tool_effect"])
+async def test_a_task_goes_on_elsewhere_by_the_definition_it_began_with_though_its_agent_is_gone(
+    scene: Scene, point: str
+) -> None:
+    scene.canary.reset()
+    name, before = f"payer-{point.rpartition('_')[2]}", len(scene.upstream.calls)
+    given = {"description": "pays", "prompt": "payer", "tools": ["http_request"]}
+    prompt = {"text": "You pay what you are told to pay, and say so."}
+    assert (await scene.call("PUT", "/v1/prompts/payer", json=prompt))[0] in {200, 201}
+    status, told = await scene.call("PUT", f"/v1/agents/{name}", json=given)
+    assert status in {200, 201}, told
+    tasks = {"pay": {"kind": "agent", "input": {"instructions": "Pay.", "agent": name}}}
+    assert (await scene.call("POST", "/v1/workflows", json={"name": name, "tasks": tasks}))[0] == 201
+    async with asleep(scene.survivor):
+        dying = await scene.product.worker(crash_point=point)
+        _, run = await scene.call("POST", "/v1/runs", json={"workflow": name})
+        assert await died_at_its_point(dying)
+        assert (await scene.call("DELETE", f"/v1/agents/{name}"))[0] == 204
+
+    ended = await scene.ends(run)
+
+    assert (ended["status"], ended["result_text"]) == ("succeeded", "The thing is done."), ended
+    assert (scene.canary.applied, scene.canary.keyless) == (1, 0)
+    assert all(prompt["text"] in json.dumps(call["messages"]) for call in scene.upstream.calls[before:])
+    [task] = (await scene.call("GET", f"{run['href']}/tasks"))[1]["items"]
+    assert task["attempt"] == 2
+    status, refused = await scene.call("POST", "/v1/runs", json={"workflow": name})
+    assert status == 202, refused
+    assert (await scene.ends(refused))["error"]["type"] == "/problems/agent-not-found"
 
 
 @pytest.mark.parametrize("point", REPLAN_POINTS)

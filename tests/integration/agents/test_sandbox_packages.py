@@ -1,7 +1,10 @@
 """Packages in the sandbox: what is refused at the door, and what code may do with the rest."""
 
+import asyncio
 import hashlib
 import io
+import os
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +15,16 @@ from tests.conftest import Run
 from tests.fakes.agents_bench import Bench, an_assignment
 from tests.fakes.agents_gateway import calls, says
 from tests.sandboxes import BACKENDS, a_sandbox
+from tests.waiting import eventually
 
 from cognitionos.agents.infrastructure.python_tool import PythonTool
-from cognitionos.agents.infrastructure.sandbox_packages import BadPackage, PackageNotFound, SandboxPackages, checked
+from cognitionos.agents.infrastructure.sandbox_packages import (
+    UNUSED_S,
+    BadPackage,
+    PackageNotFound,
+    SandboxPackages,
+    checked,
+)
 from cognitionos.agents.infrastructure.workspace_store import PostgresFiles
 from cognitionos.kernel.ids import new_id
 from cognitionos.platform.config import Settings
@@ -129,6 +139,32 @@ async def test_a_package_is_replaced_and_taken_away(database: Database, tmp_path
     assert await packages.places(tenant_id) == []
     with pytest.raises(PackageNotFound):
         await packages.delete(tenant_id, "greeter")
+
+
+async def test_what_no_code_had_for_an_hour_leaves_the_machine_and_comes_back_when_it_is_wanted(
+    database: Database, tmp_path: Path
+) -> None:
+    packages, tenant_id = SandboxPackages(database, tmp_path / "packages"), new_id()
+    kept, gone = a_wheel(), a_wheel(**{"other.py": b""})
+    await packages.put(tenant_id, file_name=NAME, sha256=sha256(kept), content=kept)
+    await packages.put(tenant_id, file_name="other-1-py3-none-any.whl", sha256=sha256(gone), content=gone)
+    places = await packages.places(tenant_id)
+    (half := tmp_path / "packages" / ".new-killed").mkdir()
+    for each in (*places, half):
+        os.utime(each, (time.time() - 2 * UNUSED_S,) * 2)
+
+    await packages.delete(tenant_id, "other")
+    [used] = await packages.places(tenant_id)
+    sweeping = asyncio.create_task(packages.run())
+    await eventually(lambda: [*used.parent.iterdir()] == [used])
+    os.utime(used, (time.time() - 2 * UNUSED_S,) * 2)
+    sweeping.cancel()
+    again = asyncio.create_task(packages.run())
+    await eventually(lambda: not [*used.parent.iterdir()])
+    again.cancel()
+
+    assert await packages.places(tenant_id) == [used]
+    assert (used / "greeter/__init__.py").read_bytes() == CODE
 
 
 def a_broken(*, encrypted: bool) -> bytes:

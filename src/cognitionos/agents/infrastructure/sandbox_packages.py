@@ -1,15 +1,18 @@
 """Packages for agents' Python: pure wheels that a tenant uploads, pinned by their hash, read-only in the sandbox.
 
 Nothing is downloaded when code runs, and nothing of a wheel is run when it is installed: to install is to unpack. Each
-is unpacked once per machine, in a directory named by its hash. Source: PEP 427, the wheel format.
+is unpacked once per machine, in a directory named by its hash, and removed when no code had it for an hour: what was
+deleted or replaced goes by that, and what is still wanted is unpacked again. Source: PEP 427, the wheel format.
 """
 
 import asyncio
 import hashlib
 import io
+import os
 import re
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -25,12 +28,17 @@ from psycopg.rows import class_row
 from cognitionos.agents.infrastructure.sandbox_workspace import MAX_DEPTH, remove_tree
 from cognitionos.kernel.errors import Invalid, LimitExceeded, NotFound
 from cognitionos.platform.database import Database
+from cognitionos.platform.logging import get_logger
 
+log = get_logger(__name__)
 MOST_BYTES = 20 * 2**20
 MOST_UNPACKED = 100 * 2**20
 MOST_FILES = 5_000
 MOST_PACKAGES = 50
 MOST_BYTES_OF_TENANT = 100 * 2**20
+UNUSED_S = 3600.0
+"""Far longer than a call of `python` may take."""
+SWEEP_S = 600.0
 _WHEEL = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[A-Za-z0-9._!+]+)(-\d[^-]*)?-[a-z0-9.]+-none-any\.whl\Z"
 )
@@ -116,10 +124,22 @@ class SandboxPackages:
         found = []
         for each in await self.of(tenant_id):
             place = self._root / each.sha256
-            if not await asyncio.to_thread(place.is_dir):
+            if not await asyncio.to_thread(_taken_up, place):
                 await self._unpack(tenant_id, each, place)
             found.append(place.absolute())
         return found
+
+    async def run(self) -> None:
+        """Remove from this machine what no code had for an hour; look every ten minutes, until cancelled."""
+        while True:
+            try:
+                removed = await asyncio.to_thread(_sweep, self._root)
+            except OSError as error:
+                log.warning("packages_not_swept", reason=str(error))
+            else:
+                if removed:
+                    log.info("packages_removed", packages=removed)
+            await asyncio.sleep(SWEEP_S)
 
     async def _unpack(self, tenant_id: UUID, package: PackageRow, place: Path) -> None:
         query = "SELECT content FROM tool_packages WHERE name = %s AND sha256 = %s"
@@ -195,6 +215,28 @@ def _unpacked(content: bytes, place: Path) -> None:
             beside.rename(place)
     finally:
         remove_tree(beside)
+
+
+def _taken_up(place: Path) -> bool:
+    """Whether it is there; if so it is used now."""
+    try:
+        os.utime(place)
+    except OSError:
+        return False
+    return True
+
+
+def _sweep(root: Path) -> int:
+    """Remove what was not used for an hour, and what a kill left half unpacked; gives its number."""
+    removed = 0
+    for place in root.iterdir() if root.is_dir() else ():
+        with suppress(OSError):  # another process was first
+            if time.time() - place.stat().st_mtime > UNUSED_S:
+                old = place.with_name(f".old-{place.name}")
+                place.rename(old)  # in one step: who comes now unpacks it anew
+                remove_tree(old)
+                removed += 1
+    return removed
 
 
 def _bad(field: str, reason: str) -> BadPackage:
