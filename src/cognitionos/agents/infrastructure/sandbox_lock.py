@@ -247,7 +247,8 @@ def _inspections(pid: int, *, engine: bool) -> dict[str, list[_Instruction]]:
         "tgkill": one_of(0, pid),
         "prlimit64": one_of(0, 0, pid),
         "prctl": one_of(0, _PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA),
-        "ioctl": [(_LOAD, 0, 0, 24), (_EQUALS, 0, 1, 0x5412), refuse, allow],  # TIOCSTI types into a terminal
+        # TIOCSTI types into a terminal, TIOCLINUX pastes into a console.
+        "ioctl": [(_LOAD, 0, 0, 24), (_EQUALS, 1, 0, 0x5412), (_EQUALS, 0, 1, 0x541C), refuse, allow],
         "open": unless_read_only_truncation(1),
         "openat": unless_read_only_truncation(2),
         "memfd_create": [allow] if engine else [refuse],
