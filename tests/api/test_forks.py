@@ -107,6 +107,39 @@ async def test_a_fork_with_changed_input_begins_at_what_was_changed(app: Plannin
     assert (await outputs(app, href))["both"]["name"] == "Ada"
 
 
+async def test_a_fork_does_again_what_its_input_says_otherwise_and_nothing_else(app: PlanningApp) -> None:
+    declared = {
+        "x": {"kind": "value", "input": {"$ref": "run.input.x"}},
+        "y": {"kind": "value", "input": {"of": [{"$ref": 'run.input.deep.y "quoted"'}]}},
+        "all": {"kind": "value", "input": {"$ref": "run.input"}},
+        "each": {
+            "kind": "map",
+            "input": {
+                "over": {"$ref": "run.input.list"},
+                "task": {"kind": "value", "input": [{"$ref": "item"}, {"$ref": "run.input.deep"}]},
+            },
+        },
+        "others": {
+            "kind": "map",
+            "input": {"over": {"$ref": "run.input.list"}, "task": {"kind": "value", "input": {"$ref": "item"}}},
+        },
+    }
+    assert (await app.client.post("/v1/workflows", json={"name": "reads", "tasks": declared})).status_code == 201
+    given: dict[str, Any] = {"x": 1, "deep": {'y "quoted"': 2}, "list": ["a", "b"]}
+    href = (await app.client.post("/v1/runs", json={"workflow": "reads", "input": given})).json()["href"]
+    await until(app, href, "succeeded")
+
+    other = await forked(app, href, input=given | {"deep": {'y "quoted"': 3}})
+    await until(app, other["href"], "succeeded")
+    tasks = (await app.client.get(other["tasks_href"])).json()["items"]
+    reused = {task["key"] for task in tasks if task["reused_from"]}
+    same = await app.client.post(f"{href}/fork", json={"input": given})
+
+    assert reused == {"x", "others", "others[0]", "others[1]"}
+    assert (await outputs(app, other["href"]))["y"] == {"of": [3]}
+    assert (same.status_code, same.json()["type"]) == (422, "/problems/invalid-fork")
+
+
 async def test_what_cannot_be_forked_is_refused_by_name(app: PlanningApp) -> None:
     href = await ended(app, Gate())
     bad: list[tuple[dict[str, Any], int, str]] = [

@@ -11,7 +11,15 @@ from cognitionos.planning.application.declared_names import FindStrangers, worke
 from cognitionos.planning.application.engine import TASKS
 from cognitionos.planning.application.nested_tasks import CopyFiles
 from cognitionos.planning.application.runs import Begin
-from cognitionos.planning.domain.fork import InvalidFork, changed_specs, continued, done_again, forked, result_of
+from cognitionos.planning.domain.fork import (
+    InvalidFork,
+    changed_specs,
+    continued,
+    done_again,
+    forked,
+    result_of,
+    touched_by,
+)
 from cognitionos.planning.domain.forked import Forked, OldTask
 from cognitionos.planning.domain.goal import Goal
 from cognitionos.planning.domain.named import names_of
@@ -61,11 +69,11 @@ class Forks:
         run_input = source.input if start.run_input is SAME else start.run_input
         made = changed_specs(tasks, specs, start.changes, run_input=run_input)
         await self._check_names(who, tasks, start)
-        changed = start.run_input is not SAME
-        kept, again = done_again(tasks, start=first, input_changed=changed)
+        touched = touched_by(tasks, before=source.input, after=run_input)
+        kept, again = done_again(tasks, start=first, touched=touched)
         if not again:
             raise InvalidFork("All of it had ended well; say from which task on it is to be done again.")
-        nested = {} if seq is not None else continued(kept, again, start=first, input_changed=changed)
+        nested = {} if seq is not None else continued(kept, again, start=first, touched=touched)
         new = tuple(forked(kept, again, new_id=self.new_id, changes=made, continues=nested))
         result = result_of(source.result_task_id, tasks, new)
         fork = Forked(id=self.new_id(), source=run_id, tasks=new, result_task_id=result)

@@ -1,7 +1,9 @@
 """Forks: a new run of an earlier run's tasks, of which only some are done again."""
 
+import json
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -9,7 +11,7 @@ from uuid import UUID
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
 from cognitionos.planning.domain.forked import Forked, ForkedTask, OldTask
 from cognitionos.planning.domain.kinds import KINDS, input_faults
-from cognitionos.planning.domain.reference import STATE, UnresolvedReference, followed, references_in
+from cognitionos.planning.domain.reference import REF, STATE, UnresolvedReference, followed, reference_of, references_in
 from cognitionos.planning.domain.replan import PLANNED
 from cognitionos.planning.domain.task import PURE_KINDS
 
@@ -26,11 +28,19 @@ class SnapshotExists(Conflict):
     """The run has a snapshot of that name already."""
 
 
+def touched_by(tasks: Sequence[OldTask], *, before: Any, after: Any) -> frozenset[str]:
+    """The references of `tasks` to the run's input that lead to something else when it is `after` and not `before`."""
+    if after is before:
+        return frozenset()
+    told = frozenset[str]().union(*(task.reads for task in tasks))
+    return frozenset(each for each in told if _written(each, before) != _written(each, after))
+
+
 def done_again(
-    tasks: Sequence[OldTask], *, start: Collection[str], input_changed: bool
+    tasks: Sequence[OldTask], *, start: Collection[str], touched: AbstractSet[str] = frozenset()
 ) -> tuple[list[OldTask], frozenset[UUID]]:
-    """Which tasks the new run has, and which of them it does again: those in `start`, those that read a changed input,
-    those that had not ended well, and everything that comes after any of these.
+    """Which tasks the new run has, and which of them it does again: those in `start`, those with references that are
+    `touched` by its input, those that had not ended well, and everything that comes after any of these.
 
     What a plan or a map that is begun anew had brought about is left out: it will bring about its own. A map that is
     not, but waits for some of its items again, keeps the others.
@@ -43,9 +53,7 @@ def done_again(
         raise InvalidFork(f"The run has no task {shown}.", fields={"from": f"there is no task {shown}"})
     wanted = set(start)
     first = [
-        task
-        for task in tasks
-        if task.key in wanted or not (task.is_done or task.is_skipped) or (input_changed and task.reads_input)
+        task for task in tasks if task.key in wanted or not (task.is_done or task.is_skipped) or task.reads & touched
     ]
     again = _with_what_follows(first, {task.id: task for task in tasks})
     tasks, again = _without_replacements(tasks, again)
@@ -54,7 +62,7 @@ def done_again(
     maps = {
         task.key
         for task in tasks
-        if task.kind == "map" and (task.id in anew or task.key in wanted or (input_changed and task.reads_input))
+        if task.kind == "map" and (task.id in anew or task.key in wanted or task.reads & touched)
     }
     kept = [
         task
@@ -65,7 +73,11 @@ def done_again(
 
 
 def continued(
-    tasks: Sequence[OldTask], again: Collection[UUID], *, start: Collection[str], input_changed: bool
+    tasks: Sequence[OldTask],
+    again: Collection[UUID],
+    *,
+    start: Collection[str],
+    touched: AbstractSet[str] = frozenset(),
 ) -> dict[UUID, UUID]:
     """The nested runs, by task, whose finished work is kept: what they were started with is as it was.
 
@@ -79,7 +91,7 @@ def continued(
         and task.id in again
         and task.id not in after
         and task.key not in start
-        and not (input_changed and task.reads_input)
+        and not task.reads & touched
     }
 
 
@@ -126,12 +138,19 @@ def from_failed(
     tasks: Sequence[OldTask], *, source: UUID, old_result: UUID | None, new_id: Callable[[], UUID]
 ) -> Forked | None:
     """A fork from what had not ended well; None if all of it had."""
-    kept, again = done_again(tasks, start=(), input_changed=False)
+    kept, again = done_again(tasks, start=())
     if not again:
         return None
-    nested = continued(kept, again, start=(), input_changed=False)
+    nested = continued(kept, again, start=())
     new = tuple(forked(kept, again, new_id=new_id, continues=nested))
     return Forked(id=new_id(), source=source, tasks=new, result_task_id=result_of(old_result, tasks, new))
+
+
+def _written(reference: str, run_input: Any) -> str | None:
+    try:
+        return json.dumps(followed(run_input, reference_of({REF: reference})), sort_keys=True)
+    except UnresolvedReference:
+        return None
 
 
 def _waits_for(parents: Sequence[OldTask], again: Collection[UUID]) -> int:

@@ -10,7 +10,7 @@ from uuid import UUID
 class OldTask:
     """A task of the run that is forked. `is_done`: it had ended well, and its output is there.
 
-    `reads_input`: it refers to the run's input. `items_of`: the key of the map whose item it is. `is_replaced`: it
+    `reads`: its references to the run's input. `items_of`: the key of the map whose item it is. `is_replaced`: it
     failed, and what was planned in its place feeds its dependents. `at_once`: how many items of a map may run.
     `nested`: the run that it had started, or would have continued.
     """
@@ -20,7 +20,7 @@ class OldTask:
     key: str
     kind: str
     is_done: bool
-    reads_input: bool
+    reads: frozenset[str]
     dependents: tuple[UUID, ...]
     is_skipped: bool = False
     items_of: str | None = None

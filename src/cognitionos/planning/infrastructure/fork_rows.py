@@ -18,7 +18,10 @@ _OLD = """
 SELECT t.id, t.position, t.key, t.kind,
   (t.status = 'succeeded' OR t.status = 'failed' AND t.spec -> '$state' ?| ARRAY['collect', 'replaced'])
     AND (%(seq)s::bigint IS NULL OR t.reused_from IS NOT NULL OR e.task_key IS NOT NULL) AS is_done,
-  t.spec::text LIKE '%%"$ref": "run.input%%' AS reads_input, t.dependents,
+  CASE WHEN t.spec::text LIKE '%%"$ref": "run.input%%' THEN ARRAY(
+    SELECT found[1]::jsonb #>> '{}'
+    FROM regexp_matches(t.spec::text, '"\\$ref": ("run\\.input(?:[^"\\\\]|\\\\.)*")', 'g') AS found
+  ) ELSE '{}' END AS reads, t.dependents,
   t.status = 'skipped' AND %(seq)s::bigint IS NULL AS is_skipped,
   CASE WHEN t.spec -> '$state' ? 'item' THEN regexp_replace(t.key, '\\[[0-9]+\\]$', '') END AS items_of,
   t.status = 'failed' AND coalesce(t.spec -> '$state', '{}') ? 'replaced' AS is_replaced,
@@ -90,7 +93,7 @@ async def old_tasks(connection: Connection, run_id: UUID, *, seq: int | None) ->
             key=row[2],
             kind=row[3],
             is_done=row[4],
-            reads_input=row[5],
+            reads=frozenset(row[5]),
             dependents=tuple(row[6]),
             is_skipped=row[7],
             items_of=row[8],
