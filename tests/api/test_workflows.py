@@ -56,6 +56,21 @@ async def test_a_workflow_is_declared_run_and_its_result_read(app: PlanningApp) 
     assert (await tasks_of(app, run))["greeting"]["output"] == {"text": "Ada"}
 
 
+async def test_a_large_output_is_left_out_of_the_list_and_read_with_its_task(app: PlanningApp) -> None:
+    large = {"text": "x" * 100_000}
+    items = {"over": {"$ref": "run.input"}, "task": {"kind": "value", "input": {"$ref": "item"}}}
+    await declared(app, "large", {"each": {"kind": "map", "input": items}})
+
+    run = await ran(app, workflow="large", input=[large, 1])
+    listed = (await tasks_of(app, run))["each[0]"]
+    whole = (await app.client.get(f"{run['tasks_href']}/each[0]")).json()
+    nobody = await app.client.get(f"{run['tasks_href']}/each[2]")
+
+    assert (listed["output"], listed["output_omitted"]) == (None, True)
+    assert whole == listed | {"output": large, "output_omitted": False}
+    assert (nobody.status_code, nobody.json()["type"]) == (404, "/problems/task-not-found")
+
+
 async def test_the_same_content_is_the_same_version_and_other_content_the_next(app: PlanningApp) -> None:
     first = await declared(app, "versions", {"a": {"kind": "value", "input": 1}})
     again = await declared(app, "versions", {"a": {"kind": "value", "input": 1, "depends_on": []}})

@@ -1,6 +1,7 @@
 """Goals from the terminal, as a process against a real stack."""
 
 import json
+import signal
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ def test_a_finished_goal_can_be_listed_followed_and_inspected(stack: RunningStac
     assert "Make a plan" in followed.stdout
     assert [task["key"] for task in inspected["tasks"]] == ["plan", "t1"]
     assert {step["role"] for step in inspected["steps"]} >= {"planner", "executor"}
+
+
+def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(stack: RunningStack) -> None:
+    run_id = json.loads(stack.cognitionos("run", "Name a bay", "--json").stdout)["run_id"]
+    arguments = command("inspect", run_id, "--data", str(stack.data_dir))
+    told = subprocess.Popen(
+        arguments, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert told.stdout is not None
+
+    told.stdout.close()
+    _, errors = told.communicate(timeout=60)
+
+    assert (told.returncode, errors) == (128 + signal.SIGPIPE, "")
 
 
 def test_a_finished_goal_cannot_be_cancelled(stack: RunningStack) -> None:

@@ -1,6 +1,8 @@
 """The `cognitionos` command. It starts fast: a command imports what is heavy when it runs."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -64,7 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.lifeline.is_supervised:
             args.preload()
             args.lifeline.wait_for_go()
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except DomainError as error:
         print(f"cognitionos: {error.detail}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cognitionos.cli.arguments import Commands, add_command, add_server_arguments, default_data_dir
 from cognitionos.cli.client import Api, attachments, find_server, server_of
@@ -87,7 +88,7 @@ def inspect(args: argparse.Namespace) -> int:
     api = server_of(args)
     subject = subject_of(api, args.id)
     run_id, goal = subject.run_id, subject.goal_id and api.get(f"/v1/goals/{subject.goal_id}")
-    tasks = _all_pages(api, f"/v1/runs/{run_id}/tasks")
+    tasks = [_whole(api, run_id, task) for task in _all_pages(api, f"/v1/runs/{run_id}/tasks")]
     steps = _all_pages(api, f"/v1/runs/{run_id}/steps")
     run, path = api.get(f"/v1/runs/{run_id}"), api.get(f"/v1/runs/{run_id}/critical-path")
     print(json.dumps({"goal": goal, "run": run, "critical_path": path, "tasks": tasks, "steps": steps}, indent=2))
@@ -167,6 +168,12 @@ def _save(api: Api, goal: dict[str, Any], out: Path | None) -> list[Path]:
         target.write_bytes(api.download(artifact["href"]))
         saved.append(target)
     return saved
+
+
+def _whole(api: Api, run_id: str, task: dict[str, Any]) -> dict[str, Any]:
+    """The task with its output, which lists leave out where it is large."""
+    whole: dict[str, Any] = api.get(f"/v1/runs/{run_id}/tasks/{quote(task['key'])}") if task["output_omitted"] else task
+    return whole
 
 
 def _all_pages(api: Api, path: str) -> list[Any]:

@@ -46,7 +46,7 @@ def test_a_large_plans_schema_describes_a_task_once() -> None:
     assert schema["properties"]["t100"]["anyOf"][0] == {"$ref": "#/$defs/task"}
     assert schema["$defs"]["task"]["properties"]["depends_on"]["items"] == {"type": "string"}
     assert len(str(schema)) < 10_000
-    plan = plan_of({"t1": a_task("t2"), "t2": a_task(), "t100": a_task("t1", "t99")}, 100)
+    plan = plan_of({"t1": a_task("t2"), "t2": a_task(), "t99": None, "t100": a_task("t1", "t99")}, 100)
     assert [(task.key, task.depends_on) for task in plan.tasks] == [("t2", ()), ("t1", ("t2",)), ("t100", ("t1",))]
 
 
@@ -62,9 +62,14 @@ def test_every_object_of_the_schema_requires_all_its_keys_as_strict_providers_wa
 
 
 def test_nulls_gaps_and_references_to_unused_tasks_are_dropped() -> None:
-    plan = plan_of({"t1": a_task(), "t2": None, "t3": a_task("t1", "t2", "t9", "t1")})
+    plan = plan_of({"t1": a_task(), "t2": None, "t4": a_task("t1", "t2", "t1")})
 
-    assert [(task.key, task.depends_on) for task in plan.tasks] == [("t1", ()), ("t3", ("t1",))]
+    assert [(task.key, task.depends_on) for task in plan.tasks] == [("t1", ()), ("t4", ("t1",))]
+
+
+def test_a_task_that_is_waited_for_and_was_forgotten_is_named() -> None:
+    with pytest.raises(InvalidPlan, match="names 't9', which is no task of the plan"):
+        plan_of({"t1": a_task(), "t2": a_task("t1", "t9")})
 
 
 def test_a_task_comes_after_what_it_needs_and_the_others_stay_where_they_are() -> None:

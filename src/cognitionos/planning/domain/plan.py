@@ -192,7 +192,7 @@ def plan_of(
 ) -> Plan:
     """The plan in a model's `answer`, or `InvalidPlan` with each fault named.
 
-    Forgiven: other shapes of a plan (`plan_shapes.py`), null or missing tasks and references to them, references to
+    Forgiven: other shapes of a plan (`plan_shapes.py`), missing tasks, null ones and references to these, references to
     later tasks (they come first then), fields in a form that can mean one thing only (`plan_fields.py`), shares that do
     not add up (they are weighed against each other). Tasks beyond the cap are not: none is left out without a word.
     """
@@ -203,7 +203,7 @@ def plan_of(
     keys = _keys(max_tasks, prefix)
     present = [key for key in keys if answer.get(key) is not None]
     faults = _beyond(answer, keys)
-    references = partial(references_in, known={*finished, *present}, unused=set(keys), prefix=prefix)
+    references = partial(references_in, known={*finished, *present}, unused=answer.keys() - set(present), prefix=prefix)
     read = [_task(key, answer[key], references=references, team=team, faults=faults) for key in present]
     tasks = {task.key: task for task in read if task is not None}
     order: list[str] = []

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from cognitionos.kernel.errors import Conflict, DomainError
+from cognitionos.kernel.errors import Conflict, DomainError, NotFound
 from cognitionos.planning.domain.approval import Ask
 from cognitionos.planning.domain.forked import Forked
 from cognitionos.planning.domain.graph import topological_order
@@ -44,6 +44,10 @@ class TaskStatus(StrEnum):
     def is_final(self) -> bool:
         """Whether nothing more will happen to the task."""
         return self in {TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.SKIPPED}
+
+
+class TaskNotFound(NotFound):
+    """The run has no task of that key."""
 
 
 class LeaseLost(Conflict):

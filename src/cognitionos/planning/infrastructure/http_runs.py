@@ -62,6 +62,18 @@ class RunRoutes(Controller):
         more = encode_cursor(rows[limit - 1][0]) if len(rows) > limit else None
         return Page(items=[task for _, task in rows[:limit]], next_cursor=more)
 
+    @get(
+        "/{run_id:uuid}/tasks/{key:str}",
+        guards=[requires(Permission.RUNS_READ)],
+        summary="Read a task",
+        responses=problems(404),
+    )
+    async def task(
+        self, run_id: FromPath[UUID], key: FromPath[str], planning_queries: NamedDependency[PlanningQueries], who: Who
+    ) -> TaskView:
+        """By its key (of a map's item `KEY[0]`), with its output however large."""
+        return await planning_queries.task(who.tenant_id, run_id, key)
+
     @post(
         "/{run_id:uuid}/cancel",
         status_code=200,

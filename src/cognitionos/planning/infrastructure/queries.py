@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from cognitionos.kernel.money import usd_text
 from cognitionos.planning.domain.goal import GoalNotFound
 from cognitionos.planning.domain.run import RunNotFound, RunStatus
+from cognitionos.planning.domain.task import TaskNotFound
 from cognitionos.planning.infrastructure.control_rows import nested
 from cognitionos.planning.infrastructure.shown_status import shown_status
 from cognitionos.planning.infrastructure.views import (
@@ -85,15 +86,21 @@ _RUN = f"SELECT *, {shown_status('r.status', 'r.id')} AS shown FROM runs r WHERE
 _NESTED = "t.kind = 'workflow' AND t.spec -> '$state' ? 'run_id'"
 _STATUS = f"CASE WHEN t.status = 'ready' AND {_NESTED} THEN 'running' ELSE t.status END"
 _COUNTS = f"SELECT {_STATUS} AS status, count(*) AS number FROM tasks t WHERE run_id = %s GROUP BY 1"  # noqa: S608 - constants
-_TASKS = f"""
-SELECT t.id, t.key, t.kind, t.spec ->> 'title' AS title, {_STATUS} AS status,
+_SHOWN = f"""
+t.id, t.key, t.kind, t.spec ->> 'title' AS title, {_STATUS} AS status,
   CASE WHEN {_NESTED} THEN greatest(t.attempt, 1) ELSE t.attempt END AS attempt,
   ARRAY(SELECT d.key FROM tasks d WHERE d.id = ANY(t.dependencies) ORDER BY d.position) AS depends_on,
-  t.output, t.output_payload IS NOT NULL AS output_omitted,
   coalesce(t.details, CASE WHEN {_NESTED} THEN jsonb_build_object('run_id', t.spec -> '$state' -> 'run_id') END)
     AS details,
-  t.error, t.reused_from, t.created_at, t.started_at, t.finished_at, t.position
+  t.error, t.reused_from, t.created_at, t.started_at, t.finished_at
+"""  # noqa: S608 - constants
+_TASKS = f"""
+SELECT {_SHOWN}, t.output, t.output_payload IS NOT NULL AS output_omitted, t.position
 FROM tasks t WHERE t.run_id = %s AND t.position > %s ORDER BY t.position LIMIT %s
+"""  # noqa: S608 - constants
+_TASK = f"""
+SELECT {_SHOWN}, coalesce(p.body, t.output) AS output, false AS output_omitted
+FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload WHERE t.run_id = %s AND t.key = %s
 """  # noqa: S608 - constants
 _EVENTS = """
 SELECT seq, at, kind, task_key AS task, data FROM run_events WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT %s
@@ -215,6 +222,15 @@ class PlanningQueries:
             position = -1 if after is None else after.position
             rows = await _rows(connection, _TASKS, (run_id, position, limit + 1))
         return [(row.pop("position"), msgspec.convert(row, TaskView)) for row in rows]
+
+    async def task(self, tenant_id: UUID, run_id: UUID, key: str) -> TaskView:
+        """One task with all of its output; `RunNotFound`, `TaskNotFound`."""
+        async with self.database.transaction(tenant_id) as connection:
+            await _head(connection, run_id)
+            found = await _rows(connection, _TASK, (run_id, key.replace("\0", "")))
+        if not found:
+            raise TaskNotFound(f"The run has no task '{key[:100]}'.")
+        return msgspec.convert(found[0], TaskView)
 
     async def events(self, tenant_id: UUID, run_id: UUID, *, after: int, limit: int) -> tuple[RunHead, list[EventView]]:
         """How far the run is, and at most `limit` events after number `after`; `RunNotFound`."""

@@ -161,8 +161,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of a run. `output` is left out of the list (`output_omitted`) when it is large. The `details` of one that
-    started a run have its `run_id`.
+    """A task of a run. `output` is left out of the list (`output_omitted`) when it is large: read the task alone for
+    it. The `details` of one that started a run have its `run_id`.
 
     `reused_from` is the task of an earlier run whose result was taken over.
     """
