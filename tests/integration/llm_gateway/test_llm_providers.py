@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,17 @@ from typing import Any
 import pytest
 from tests.builders_llm_gateway import a_request
 from tests.conftest import Run
+from tests.fakes.llm_gateway_circuits import MemoryCircuitStore
 from tests.upstream import Say, Upstream, running_upstream
+from tests.waiting import eventually
 
 from cognitionos.kernel.clock import utc_now
+from cognitionos.llm_gateway.application.attempts import Attempts
+from cognitionos.llm_gateway.application.deployments import Deployments
+from cognitionos.llm_gateway.domain.backoff import Backoff
 from cognitionos.llm_gateway.domain.chat import user
 from cognitionos.llm_gateway.domain.errors import (
+    AnswerLost,
     InvalidChatRequest,
     ModelMissing,
     ProviderFailure,
@@ -24,7 +31,9 @@ from cognitionos.llm_gateway.domain.errors import (
     RequestRefused,
     SimulatedModelRefused,
 )
+from cognitionos.llm_gateway.domain.route import Candidate, Route
 from cognitionos.llm_gateway.infrastructure.litellm_provider import LiteLLMProvider
+from cognitionos.llm_gateway.infrastructure.openai_provider import OpenAIProvider
 from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedProvider
 from cognitionos.llm_gateway.infrastructure.wordllama_provider import WordLlamaProvider
@@ -236,6 +245,80 @@ async def test_litellm_answers_streams_and_fails_like_any_provider(upstream: Ups
         if again:
             assert getattr(raised.value, "retry_after_s", None) == 7
             assert "secret" not in str(raised.value)
+
+
+async def test_a_stream_of_litellm_that_falls_silent_is_lost_and_left(upstream: Upstream) -> None:
+    vendor = LiteLLMProvider(
+        name="vendor", vendor="openai", api_key="k", base_url=upstream.base_url, longest_silence_s=1.0
+    )
+    upstream.reset()
+    upstream.then(Say(text="one two three", gates={2: asyncio.Event()}))
+    heard: list[str] = []
+
+    with pytest.raises(AnswerLost, match="it has said nothing for 1 s") as lost:
+        async for chunk in vendor.stream(a_request("Count."), model="gpt-4o-mini"):
+            heard.append(chunk.text)  # noqa: PERF401 - it raises in the end
+
+    assert lost.value.why == "silent"
+    assert "".join(heard).strip() == "one"
+    await eventually(lambda: upstream.abandoned_streams == 1)
+
+
+async def test_a_stream_of_litellm_may_think_before_its_first_words_and_is_left_with_its_caller(
+    upstream: Upstream,
+) -> None:
+    vendor = LiteLLMProvider(
+        name="vendor", vendor="openai", api_key="k", base_url=upstream.base_url, longest_silence_s=0.2
+    )
+    upstream.reset()
+    thinks = asyncio.Event()
+    upstream.then(Say(text="one two three", gates={1: thinks, 2: asyncio.Event()}))
+    chunks = vendor.stream(a_request("Count.", deadline_s=60), model="gpt-4o-mini")
+
+    role = await anext(chunks)
+    asyncio.get_running_loop().call_later(0.5, thinks.set)
+    word = await anext(chunks)
+    await chunks.aclose()
+
+    assert (role.text, word.text.strip()) == ("", "one")
+    await eventually(lambda: upstream.abandoned_streams == 1)
+
+
+async def test_a_stream_of_litellm_that_is_cut_is_a_failure_and_no_end(upstream: Upstream) -> None:
+    vendor = LiteLLMProvider(name="vendor", vendor="openai", api_key="k", base_url=upstream.base_url)
+    upstream.reset()
+    upstream.then(Say(text="one two three", cut_after=2))
+
+    with pytest.raises(ProviderFailure):
+        [chunk async for chunk in vendor.stream(a_request("Count."), model="gpt-4o-mini")]
+
+
+async def test_a_whole_answer_of_litellm_ends_with_its_attempt_and_the_next_one_answers(
+    http: HttpClient, upstream: Upstream
+) -> None:
+    vendor = LiteLLMProvider(name="vendor", vendor="openai", api_key="k", base_url=upstream.base_url)
+    own = OpenAIProvider(http, name="own", base_url=upstream.base_url, api_key=None)
+    upstream.reset()
+    upstream.then(Say(text="late", gates={0: asyncio.Event()}), Say(text="in time"))
+    attempts = Attempts(
+        providers={"vendor": vendor, "own": own},
+        deployments=Deployments(circuits=MemoryCircuitStore()),
+        backoff=Backoff(),
+        sleep=asyncio.sleep,
+        monotonic=time.monotonic,
+        chance=lambda: 0.5,
+        longest_s=1.0,
+    )
+    both = tuple(Candidate(provider=name, model="gpt-4o-mini") for name in ("vendor", "own"))
+
+    done = await attempts.run(
+        Route(asked="m", candidates=both, reason="route"),
+        lambda provider, candidate: provider.chat(a_request(), model=candidate.model),
+        deadline_s=60,
+    )
+
+    assert done.value.wire["choices"][0]["message"]["content"] == "in time"
+    assert done.trail == ("vendor/gpt-4o-mini=timeout",)
 
 
 async def test_neither_the_start_nor_a_call_imports_litellm(upstream: Upstream) -> None:

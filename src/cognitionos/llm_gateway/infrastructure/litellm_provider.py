@@ -7,16 +7,24 @@ telemetry and downloads are off.
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
-from cognitionos.llm_gateway.domain.errors import InvalidChatRequest, ModelMissing, ProviderFailure, RequestRefused
+from cognitionos.llm_gateway.domain.errors import (
+    AnswerLost,
+    InvalidChatRequest,
+    ModelMissing,
+    ProviderFailure,
+    RequestRefused,
+)
 from cognitionos.llm_gateway.infrastructure.json_server import retry_after
 from cognitionos.llm_gateway.infrastructure.messages_terms import check_words
 from cognitionos.llm_gateway.infrastructure.openai_answer import check_answer
 from cognitionos.llm_gateway.infrastructure.openai_schema import error_text, read_chunk, read_usage
 from cognitionos.llm_gateway.infrastructure.redaction import Redaction
+from cognitionos.platform.http import LONGEST_SILENCE_S
 
 # What a caller may add to a call. litellm's own arguments (`base_url`, `custom_llm_provider`, `mock_response`)
 # share one name space with the model's, and would send our key elsewhere or invent an answer.
@@ -29,12 +37,24 @@ _EMBEDDING_FIELDS = frozenset({"dimensions", "encoding_format", "user"})
 
 
 class LiteLLMProvider:
-    """One vendor with one key. `vendor` is litellm's own name for it (`anthropic`, `gemini`, ...)."""
+    """One vendor with one key. `vendor` is litellm's own name for it (`anthropic`, `gemini`, ...).
+
+    A stream that has begun may be silent for `longest_silence_s`, as with our own transports.
+    """
 
     simulated = False
 
-    def __init__(self, *, name: str, vendor: str, api_key: str | None, base_url: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        vendor: str,
+        api_key: str | None,
+        base_url: str | None = None,
+        longest_silence_s: float = LONGEST_SILENCE_S,
+    ) -> None:
         self.name = name
+        self._longest_silence_s = longest_silence_s
         self._vendor = vendor
         self._access = {"api_key": api_key, "api_base": base_url}
         self._redacted = Redaction(api_key)
@@ -52,16 +72,26 @@ class LiteLLMProvider:
         return Answer(wire=wire, usage=read_usage(wire))
 
     async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
-        """The answer piece by piece."""
+        """The answer piece by piece. A stream that is cut or falls silent raises `AnswerLost`."""
         arguments = self._arguments(request, model) | {"stream": True, "stream_options": {"include_usage": True}}
         litellm = await _litellm()
+        finished, limit_s, pieces = False, max(request.deadline_s, self._longest_silence_s), None
         try:
-            async for chunk in await litellm.acompletion(**arguments):
-                yield read_chunk(chunk.model_dump_json().encode(), keep_usage=request.include_usage)
+            pieces = await litellm.acompletion(**arguments)
+            while (piece := await _next(pieces, within_s=limit_s)) is not None:
+                chunk = read_chunk(piece.model_dump_json().encode(), keep_usage=request.include_usage)
+                finished = finished or chunk.finish_reason is not None
+                if chunk.tokens:
+                    limit_s = self._longest_silence_s
+                yield chunk
         except (GeneratorExit, ProviderFailure):
             raise
         except Exception as error:  # noqa: BLE001 - litellm raises anything
             raise _translated(error, self._redacted) from None  # its words may carry our key
+        finally:
+            await _close(pieces)
+        if not finished:
+            raise AnswerLost("the stream was cut")
 
     async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
         """One vector per text, in order."""
@@ -99,6 +129,25 @@ def _check(extra: Mapping[str, Any], taken: frozenset[str], vendor: str) -> None
     if refused:
         told = f"cannot be passed on to {vendor}; leave it out"
         raise InvalidChatRequest(f"{', '.join(refused)}: {told}.", fields=dict.fromkeys(refused, told))
+
+
+async def _next(pieces: Any, *, within_s: float) -> Any:
+    """What comes next; None at the end. Raises `AnswerLost` where nothing comes."""
+    try:
+        async with asyncio.timeout(within_s) as limit:
+            return await anext(pieces, None)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise AnswerLost(f"it has said nothing for {within_s:g} s", why="silent") from None
+
+
+async def _close(pieces: Any) -> None:
+    """Leave a stream, so that its provider learns that nobody listens."""
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
+        with suppress(Exception):  # it is over, whatever litellm says of it
+            await close()
 
 
 async def _litellm() -> Any:

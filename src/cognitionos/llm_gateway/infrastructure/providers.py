@@ -210,7 +210,7 @@ class Providers:
     def _of_vendor(self, name: str, vendor: str, key: str | None) -> Provider:
         if vendor == ANTHROPIC and key is not None:
             return self._anthropic(name, key)
-        return LiteLLMProvider(name=name, vendor=vendor, api_key=key)
+        return LiteLLMProvider(name=name, vendor=vendor, api_key=key, longest_silence_s=self._http.longest_silence_s)
 
     def _anthropic(self, name: str, key: str, *, base_url: str = ANTHROPIC_URL) -> Provider:
         longest = self._longest_answer
