@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from tests.waiting import eventually_sync
 
@@ -13,9 +14,24 @@ from cognitionos.cli.listening import answers_ready, free_port
 from cognitionos.platform.config import Settings
 
 
+@dataclass(frozen=True)
+class Served:
+    """A running API."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
 def api_process(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
     """Its URL, once it is ready; `environment` adds to or overrides what `settings` say."""
+    with served_api(settings, environment) as served:
+        yield served.url
+
+
+@contextmanager
+def served_api(settings: Settings, environment: Mapping[str, str]) -> Iterator[Served]:
+    """`api_process`, with the process itself."""
     port = free_port("127.0.0.1", 0)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "ANTHROPIC_"))}
     own = {
@@ -31,7 +47,7 @@ def api_process(settings: Settings, environment: Mapping[str, str]) -> Iterator[
     try:
         eventually_sync(lambda: process.poll() is not None or answers_ready(url), timeout_s=90)
         assert process.poll() is None, "the API ended before it was ready"
-        yield url
+        yield Served(url, process)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

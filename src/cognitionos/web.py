@@ -48,6 +48,7 @@ from cognitionos.platform import (
     telemetry,
 )
 from cognitionos.platform.config import Settings
+from cognitionos.platform.draining import Draining
 from cognitionos.platform.hot_routes import HotRoutes
 from cognitionos.tenancy.infrastructure import http as tenancy_http
 
@@ -89,10 +90,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
     )
 
-    def with_hot_routes(framework: ASGIApp) -> ASGIApp:
-        return HotRoutes(framework, hot, authenticate=authenticate, rate=rate, most_bytes=MAX_BODY_BYTES)
+    app.state.draining = draining = Draining(after_s=settings.drain_s, refuse=http_problems.refusal)
 
-    return middleware.observe(app, first=with_hot_routes)
+    def inside(framework: ASGIApp) -> ASGIApp:
+        hot_first = HotRoutes(framework, hot, authenticate=authenticate, rate=rate, most_bytes=MAX_BODY_BYTES)
+        return draining.around(hot_first)
+
+    return middleware.observe(app, first=inside)
 
 
 def _agent_routes(services: Services) -> list[ControllerRouterHandler]:

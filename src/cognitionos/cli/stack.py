@@ -13,6 +13,7 @@ from cognitionos.cli.note import KEY_FILE, RUNNING_FILE, SECRET_FILE
 from cognitionos.cli.program import Program, ProgramFailed
 from cognitionos.cli.supervision import Interrupts, Member, Supervisor
 from cognitionos.kernel.errors import Unavailable
+from cognitionos.platform.draining import DRAIN_S, ENDING_S
 from cognitionos.platform.embedded.child import tail
 from cognitionos.platform.embedded.locks import DirectoryLock
 from cognitionos.platform.embedded.placement import make_data_directory
@@ -24,7 +25,6 @@ _MIGRATION_TIMEOUT_S = 3600.0
 _TENANT_TIMEOUT_S = 60.0
 _READY_TIMEOUT_S = 60.0
 _WORKER_DRAIN_S = 27.0  # the worker hands back within 10 s, then lets background jobs end within 15
-_WEB_DRAIN_S = 12.0
 _POLL_S = 0.02
 
 
@@ -62,7 +62,7 @@ class Stack:
         url = public_url(self._host, port)
         servers.begin()
         env = self._environment(servers, port)
-        web = self._program("web", "serve", env=env, drain_s=_WEB_DRAIN_S)
+        web = self._program("web", "serve", env=env, drain_s=_web_drain_s())
         worker = self._program("worker", "work", env=env, drain_s=_WORKER_DRAIN_S)
         preparation = self._preparation(env)
         web.load()
@@ -173,6 +173,11 @@ class Stack:
         told = {"url": running.url, "pid": running.pid, "database_url": servers.app, "redis_url": servers.redis}
         _write_private(note, json.dumps(told))
         self._cleanup.callback(note.unlink, missing_ok=True)
+
+
+def _web_drain_s() -> float:
+    """What the API needs at most from SIGTERM to its end; the margin is that of the process around it."""
+    return float(_given("DRAIN_S") or DRAIN_S) + ENDING_S + 1.0
 
 
 def _given(name: str) -> str | None:

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_valid
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cognitionos.platform.draining import DRAIN_S
 from cognitionos.platform.http_address import AllowedHosts
 
 Mode = Literal["development", "production"]
@@ -49,6 +50,9 @@ class Settings(BaseSettings):
     )
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    drain_s: float = Field(
+        default=DRAIN_S, ge=0, le=3600, description="seconds that the API's requests go on once it is told to stop"
+    )
     metrics_port: int | None = Field(default=None, description="where the worker serves /metrics; None: not served")
 
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=_either("OPENAI_API_KEY", "OPENAI_API_KEY"))

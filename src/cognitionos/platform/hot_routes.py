@@ -15,7 +15,7 @@ from structlog.contextvars import bind_contextvars
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.platform.http_api import MissingPermission
 from cognitionos.platform.http_body import again, read_body
-from cognitionos.platform.http_problems import VendorErrors, answer_to
+from cognitionos.platform.http_problems import VENDOR, VendorErrors, answer_to
 from cognitionos.platform.middleware import ADMITTED, Authenticate, RateLimit, credential, header
 
 JSON = b"application/json"
@@ -78,6 +78,7 @@ class HotRoutes:
             await self._app(scope, receive, send)
             return
         scope["path_template"] = scope["path"]
+        scope["state"][VENDOR] = route.errors
         started = False
 
         def sending(message: Any) -> Awaitable[None]:

@@ -19,6 +19,7 @@ from litestar.exceptions import (
     SerializationException,
 )
 from litestar.serialization import decode_json
+from litestar.types import ASGIApp
 from psycopg import DataError as PsycopgDataError
 from sqlalchemy.exc import DataError as SqlDataError
 
@@ -131,6 +132,12 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return answer_to(request.scope, error, vendor=_vendor_of(request, error))
 
 
+def refusal(scope: Any, error: Exception) -> ASGIApp:
+    """What answers a request that ended with `error` outside of the framework's handlers."""
+    request: Request[Any, Any, Any] = Request(scope)
+    return handle(request, error).to_asgi_response(None, request)
+
+
 def answer_to(scope: Any, error: Exception, *, vendor: VendorErrors | None) -> Response[bytes]:
     """What a request is answered that ended with `error`; one that nobody expected is logged."""
     problem, path = problem_of(error), scope["path"]
@@ -171,7 +178,7 @@ def _vendor_of(request: Request[Any, Any, Any], error: Exception) -> VendorError
     handler = scope.get("route_handler")
     if handler is None and isinstance(error, MethodNotAllowedException | NotFoundException):
         handler = _neighbour(request.app, scope["path"])
-    vendor = handler.opt.get(VENDOR) if handler is not None else None
+    vendor = handler.opt.get(VENDOR) if handler is not None else scope.get("state", {}).get(VENDOR)
     if not isinstance(vendor, VendorErrors):
         return None
     header, other = vendor.instead or (b"", None)

@@ -19,6 +19,7 @@ from cognitionos.llm_gateway.facade import Begun, ChatStream
 from cognitionos.llm_gateway.infrastructure.answers import begun_headers, stream_headers
 from cognitionos.llm_gateway.infrastructure.openai_errors import render
 from cognitionos.llm_gateway.infrastructure.openai_schema import encode
+from cognitionos.platform.draining import ServiceRestarting, is_ended
 from cognitionos.platform.http_problems import problem_of
 
 PING_S = 10.0
@@ -107,8 +108,8 @@ class Events:
         self._framing = framing
         self._ping_s = ping_s
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the end or until the client is gone; either way the stream is closed and thereby billed."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end, the client is gone or the process leaves: that closes the stream, which bills it."""
         sender = _Sender(send, self._headers, self._framing, self._ping_s)
         watch = Watch(receive)
         try:
@@ -118,7 +119,9 @@ class Events:
                 await self._send_events(stream, sender)
         except asyncio.CancelledError:
             if not watch.cancelled_sending():
-                raise
+                if not (sender.started and is_ended(scope)):
+                    raise
+                await sender.send(sender.framing.error(ServiceRestarting()), more=False)
         finally:
             sender.stop()
             watch.end()
