@@ -17,7 +17,7 @@ from tests.serving import serving
 
 FIELDS = {
     *("model", "messages", "max_tokens", "system", "tools", "tool_choice", "stop_sequences", "stream", "temperature"),
-    *("top_p", "top_k", "metadata", "thinking", "output_config", "service_tier", "cache_control"),
+    *("top_p", "top_k", "metadata", "thinking", "output_config", "service_tier", "cache_control", "thread"),
 }
 VERSIONS = {"2023-06-01": FIELDS, "2026-10-21": FIELDS - {"temperature", "top_p", "top_k"}}
 BLOCKS = {
@@ -42,6 +42,7 @@ class Tell:
     stop_reason: str | None = None
     stop_sequence: str | None = None
     usage: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] | None = None
     cut_after: int | None = None
     error_after: int | None = None
     pause_s: float = 0.0
@@ -60,7 +61,9 @@ class Tell:
 
 @dataclass(kw_only=True)
 class AnthropicUpstream:
-    """The running server. `calls` are the bodies of the requests it got, in order."""
+    """The running server. `calls` are the bodies of the requests it got, in order; `threads` what it keeps of
+    conversations, by the id of their last answer.
+    """
 
     base_url: str = ""
     api_key: str = "sk-ant-upstream"
@@ -68,6 +71,7 @@ class AnthropicUpstream:
     script: deque[Tell] = field(default_factory=deque)
     calls: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    threads: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     abandoned_streams: int = 0
 
     def then(self, *answers: Tell) -> None:
@@ -79,6 +83,7 @@ class AnthropicUpstream:
         self.script.clear()
         self.calls.clear()
         self.headers.clear()
+        self.threads.clear()
         self.abandoned_streams = 0
 
 
@@ -97,9 +102,10 @@ _KINDS = {
 class Refusal(Exception):
     """The request is not what the API takes."""
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
+    def __init__(self, message: str, *, status: int = 400, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.details = details
 
 
 @asynccontextmanager
@@ -129,11 +135,19 @@ async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
         answer: web.StreamResponse = await handler(request)
         return answer
     except Refusal as refusal:
-        return _error(refusal.status, str(refusal))
+        return _error(refusal.status, str(refusal), details=refusal.details)
 
 
-def _error(status: int, message: str, kind: str = "", headers: dict[str, str] | None = None) -> web.Response:
-    error = {"type": kind or _KINDS.get(status, "api_error"), "message": message}
+def _error(
+    status: int,
+    message: str,
+    kind: str = "",
+    headers: dict[str, str] | None = None,
+    details: dict[str, Any] | None = None,
+) -> web.Response:
+    error: dict[str, Any] = {"type": kind or _KINDS.get(status, "api_error"), "message": message}
+    if details is not None:
+        error["details"] = details
     body = {"type": "error", "error": error, "request_id": "req_1"}
     return web.json_response(body, status=status, headers=headers)
 
@@ -172,12 +186,16 @@ async def _messages(request: web.Request) -> web.StreamResponse:
         body = await request.json()
     except ValueError as error:
         raise Refusal("The request body is not valid JSON") from error
-    _check(body, VERSIONS[request.headers["anthropic-version"]])
+    conversation = _conversation(upstream, body)
+    _check(
+        {**body, "messages": conversation} if "messages" in body else body,
+        VERSIONS[request.headers["anthropic-version"]],
+    )
     upstream.calls.append(body)
     upstream.headers.append({name.lower(): value for name, value in request.headers.items()})
     tell = upstream.script.popleft() if upstream.script else Tell(text=f"Hello from {body['model']}.")
     if tell.status != 200:
-        return _error(tell.status, f"scripted {tell.status}", tell.kind, tell.headers)
+        return _error(tell.status, f"scripted {tell.status}", tell.kind, tell.headers, tell.details)
     message = {
         "id": f"msg_{len(upstream.calls)}",
         "type": "message",
@@ -188,9 +206,25 @@ async def _messages(request: web.Request) -> web.StreamResponse:
         "stop_sequence": tell.stop_sequence,
         "usage": _usage(body, tell),
     }
+    if body.get("thread"):
+        upstream.threads[f"msg_{len(upstream.calls)}"] = [
+            *conversation,
+            {"role": "assistant", "content": tell.blocks},
+        ]
     if not body.get("stream"):
         return web.json_response(message, headers=tell.headers)
     return await _stream(request, upstream, message, tell)
+
+
+def _conversation(upstream: AnthropicUpstream, body: Any) -> Any:
+    """What a call is about, with what is kept of it here. Source: the SDK's types, `thread`."""
+    thread = body.get("thread") if isinstance(body, dict) else None
+    if not thread or thread["type"] == "create":
+        return body.get("messages") if isinstance(body, dict) else None
+    kept = upstream.threads.get(thread["previous_message_id"])
+    if kept is None:
+        raise Refusal("thread: there is no such thread", status=404, details={"error_code": "thread_not_found"})
+    return [*kept, *body["messages"]]
 
 
 async def _stream(

@@ -194,6 +194,8 @@ def _nobody_answered(
 ) -> ProviderUnavailable | ModelNotFound:
     error = _why_nobody(failures)
     error.trail = trail
+    if len(failures) == 1:
+        error.details = next(iter(failures.values())).details
     return error
 
 

@@ -113,7 +113,8 @@ class Completion:
         route, request = await self.prepare(caller.tenant_id, request)
         first = route.candidates[0]
         key = None
-        if request.use_cache and not self.providers[first.home].simulated:
+        kept = request.use_cache and not request.has_state_elsewhere
+        if kept and not self.providers[first.home].simulated:
             source = self._source(first)
             key = fingerprint(request, tenant_id=caller.tenant_id, model=source, canonical=self.canonical)
         call = Started(

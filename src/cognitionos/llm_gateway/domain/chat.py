@@ -22,6 +22,8 @@ CACHE_COALESCED = "coalesced"
 """The answer of an identical call that was under way."""
 CACHE_PENDING = "pending"
 """Of a stream that began before it was known where its answer would come from."""
+KEPT_ELSEWHERE = ("container", "thread", "conversation", "previous_response_id", "prompt")
+"""Fields that name what is kept at the provider: a part of the prompt, which a call may change."""
 
 
 @value
@@ -98,6 +100,13 @@ class ChatRequest:
         """The names of the functions that the model may call."""
         names = (tool.get("function", {}).get("name") for tool in self.tools)
         return frozenset(name for name in names if isinstance(name, str))
+
+    @property
+    def has_state_elsewhere(self) -> bool:
+        """Whether the answer hangs on what its provider keeps, or makes it keep something: no two are the same."""
+        if self.extra.keys().isdisjoint(KEPT_ELSEWHERE):
+            return False
+        return any(self.extra.get(name) is not None for name in KEPT_ELSEWHERE)
 
     @property
     def choices(self) -> int:

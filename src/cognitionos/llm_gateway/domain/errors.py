@@ -1,6 +1,8 @@
 """What can go wrong with a model call."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from cognitionos.kernel.errors import Invalid, LimitExceeded, NotFound, Unavailable
@@ -19,10 +21,14 @@ class Tried:
 
 
 class OfACall(Exception):
-    """An error that may come of a call that was made. `trail` says who did not answer, and why."""
+    """An error that may come of a call that was made. `trail` says who did not answer, and why.
+
+    `details` are what a provider says of its error for programs to read (Anthropic's `error.details`).
+    """
 
     trail: tuple[str, ...] = ()
     tried: Tried | None = None
+    details: Mapping[str, Any] | None = None
 
 
 class BudgetExhausted(LimitExceeded):
@@ -107,8 +113,11 @@ class ProviderFailure(Exception):
     """One attempt failed. Internal to attempts: the route goes on with the next candidate or round.
 
     `again` says whether the same deployment may be asked again; `retry_after_s` is how long it wants to be left alone.
-    `why` is one word for provenance; `broken` whether it counts against the deployment's circuit.
+    `why` is one word for provenance; `broken` whether it counts against the deployment's circuit; `details` as those of
+    `OfACall`.
     """
+
+    details: Mapping[str, Any] | None = None
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.domain.answer import BYTES_OF_A_TOKEN
-from cognitionos.llm_gateway.domain.chat import ChatRequest
+from cognitionos.llm_gateway.domain.chat import KEPT_ELSEWHERE, ChatRequest
 
 TOKENS_PER_IMAGE = 50_000
 """Above the dearest image of any current vision model (a large high-detail image on a small model)."""
@@ -43,8 +43,6 @@ _OF_A_TOOL = ("_tool_result", "_tool_result_error")
 _SOUNDS = frozenset({"wav", "mp3", "pcm16"})
 """Formats whose bytes outnumber their tokens, silence included."""
 _PLAIN_FILE = "data:text/"
-_KEPT_ELSEWHERE = ("container", "thread", "conversation", "previous_response_id", "prompt")
-"""Fields that name what is kept at the provider and becomes part of the prompt."""
 _NOT_IN_THE_PROMPT = frozenset(
     {"metadata", "user", "stop", "logit_bias", "stream_options", "prediction", "prompt_cache_key", "safety_identifier"}
 )
@@ -125,7 +123,7 @@ class _Content:
 
     def beside(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
         """The request's further fields."""
-        for name in _KEPT_ELSEWHERE:
+        for name in KEPT_ELSEWHERE:
             if extra.get(name) is not None:
                 self._is_beyond(name)
         return {

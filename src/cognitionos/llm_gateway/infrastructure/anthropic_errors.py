@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from cognitionos.llm_gateway.domain.errors import BudgetExhausted, RequestRefused
+from cognitionos.llm_gateway.domain.errors import BudgetExhausted, OfACall, RequestRefused
 from cognitionos.llm_gateway.infrastructure.answers import failed_headers
 from cognitionos.platform.http_problems import Problem, VendorErrors
 
@@ -22,7 +23,8 @@ _TYPES = {
 class AnthropicErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
     """`code` is the `type` of our own problem documents, `param` the field that is wrong.
 
-    A refusal for money names the budget, and when it resets.
+    A refusal for money names the budget, and when it resets. `details` are the provider's own: the SDKs choose their
+    exception, and what to do about it, by their `error_code`.
     """
 
     type: str
@@ -31,6 +33,7 @@ class AnthropicErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None
     budget: str | msgspec.UnsetType = msgspec.UNSET
     resets_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    details: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class AnthropicErrorBody(msgspec.Struct, frozen=True):
@@ -47,6 +50,7 @@ def render(problem: Problem, request_id: str) -> tuple[AnthropicErrorBody, Mappi
     for_money = isinstance(error, BudgetExhausted)
     status = (error.status if isinstance(error, RequestRefused) else None) or problem.status
     usual = "invalid_request_error" if problem.status < 500 else "api_error"
+    details = error.details if isinstance(error, OfACall) else None
     detail = AnthropicErrorDetail(
         type="billing_error" if for_money else _TYPES.get(status, usual),
         message=problem.detail,
@@ -54,6 +58,7 @@ def render(problem: Problem, request_id: str) -> tuple[AnthropicErrorBody, Mappi
         param=problem.errors[0].field if problem.errors else None,
         budget=error.subject if isinstance(error, BudgetExhausted) else msgspec.UNSET,
         resets_at=error.resets_at if isinstance(error, BudgetExhausted) else msgspec.UNSET,
+        details=msgspec.UNSET if details is None else dict(details),
     )
     headers = {"request-id": request_id} | failed_headers(error) | ({"x-should-retry": "false"} if for_money else {})
     return AnthropicErrorBody(error=detail, request_id=request_id), headers

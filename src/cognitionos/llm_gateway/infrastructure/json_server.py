@@ -23,6 +23,8 @@ Response = Exchange | aiohttp.ClientResponse
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
 SAID_ON = frozenset({413, 422})
 """Refusals that the SDKs know by errors of their own: too large, and not to be processed."""
+_OF_WHAT_IT_NAMES = frozenset({404, 409})
+"""With an `error_code`: not the model is missing and nothing is busy, but a thread, a file, what the request names."""
 _NO_CREDIT = "credit balance is too low"
 """How Anthropic words an empty account, under status 400."""
 _PLACE = re.compile(r"([a-z_]+(?:\.\w+)*): ")
@@ -144,7 +146,7 @@ async def _json(response: Response) -> dict[str, Any]:
         raise AnswerLost("the answer is nested too deeply") from error
 
 
-async def _refusal(response: Response, redacted: Redaction) -> Exception:
+async def _refusal(response: Response, redacted: Redaction) -> ProviderFailure | RequestRefused:
     """What a status other than 200 means: try elsewhere, try again, or tell the caller that the request is wrong."""
     status, text = response.status, (await response.read()).decode(errors="replace")
     try:
@@ -152,6 +154,17 @@ async def _refusal(response: Response, redacted: Redaction) -> Exception:
     except (msgspec.DecodeError, RecursionError):
         body = text
     said = redacted(error_text(body)) or f"status {status}"
+    details = _details(body, redacted)
+    error = _meaning(status, body, said, details, response.headers)
+    error.details = details
+    return error
+
+
+def _meaning(
+    status: int, body: Any, said: str, details: Mapping[str, Any] | None, headers: Mapping[str, str]
+) -> ProviderFailure | RequestRefused:
+    if status in _OF_WHAT_IT_NAMES and details is not None and isinstance(details.get("error_code"), str):
+        return _refused(status, body, said)
     if status in {401, 403}:
         return ProviderFailure(f"it does not accept our key (status {status})", again=False, why="key-refused")
     if status == 404:
@@ -163,17 +176,31 @@ async def _refusal(response: Response, redacted: Redaction) -> Exception:
         return ProviderFailure(
             f"status {status}: {said}",
             again=not broke,
-            retry_after_s=retry_after(response.headers),
+            retry_after_s=retry_after(headers),
             why=f"status-{status}",
             broken=broke or status != 429,  # busy is not broken
         )
     if 300 <= status < 400:
         return ProviderFailure(f"it redirects (status {status}); use the final address", again=False)
+    return _refused(status, body, said)
+
+
+def _refused(status: int, body: Any, said: str) -> RequestRefused:
     place = _PLACE.match(said)
     param = (_field(body, "param") if isinstance(body, dict) else None) or (place[1] if place else None)
     refusal = RequestRefused(f"The provider refused the request: {said}", fields={param: said} if param else None)
-    refusal.status = status if status in SAID_ON else None
+    refusal.status = status if status in SAID_ON | _OF_WHAT_IT_NAMES else None
     return refusal
+
+
+def _details(body: Any, redacted: Redaction) -> dict[str, Any] | None:
+    """What an error of Anthropic's says for programs to read, of which our key is no part."""
+    inner = body.get("error") if isinstance(body, dict) else None
+    details = inner.get("details") if isinstance(inner, dict) else None
+    if not isinstance(details, dict) or not details:
+        return None
+    text = msgspec.json.encode(details).decode()
+    return details if redacted(text) == text else None
 
 
 def _field(body: dict[str, Any], name: str) -> str | None:

@@ -55,10 +55,14 @@ _TAKEN = {
     "document": _HINTS | {"type", "source", "title", "context"},
 }
 """Of blocks that are told in other words; any other goes on as it is."""
+_THREAD = "thread"
+_NO_THREADS: Mapping[str, Any] = {"error_code": "thread_unsupported_request", "unsupported": ["model"]}
+"""How Anthropic says that a request goes without a thread: its SDK sends the whole conversation then."""
 _OF_A_CHOICE = frozenset({"type", "name", "disable_parallel_tool_use"})
 _DIRECT = {"type": "direct"}
 _REMEDIES = {
     "mcp_servers": "no other model calls them by itself; offer their tools as tools of your own",
+    _THREAD: "no other model keeps a conversation; send all of it",
     "thinking": "say how much to think by output_config.effort, or leave it out",
     "fallbacks": "name a route, whose candidates are tried in order",
     "search_result": "send what it says as text",
@@ -70,8 +74,9 @@ _REMEDIES = {
 def check_words(native: Mapping[str, Any]) -> None:
     """Raise `RequestRefused` naming the first thing in a body of `/v1/messages` that OpenAI's format cannot say."""
     for name, nothing in NOTHING_ASKED.items():
-        if native.get(name) not in (None, *nothing):
+        if name != _THREAD and native.get(name) not in (None, *nothing):
             raise _refused(name, _REMEDIES.get(name, _ELSEWHERE))
+    check_thread(native)
     _check_output(native.get("output_config") or {})
     for index, tool in enumerate(native.get("tools") or ()):
         _check_tool(tool, f"tools.{index}")
@@ -80,6 +85,14 @@ def check_words(native: Mapping[str, Any]) -> None:
         _check_taken(message, frozenset({"role", "content"}), f"messages.{index}")
     for where, block in _blocks(native):
         _check_block(block, where)
+
+
+def check_thread(native: Mapping[str, Any]) -> None:
+    """Raise `RequestRefused` for a body that leaves its conversation to the provider."""
+    if native.get(_THREAD) is not None:
+        refusal = _refused(_THREAD, _REMEDIES[_THREAD])
+        refusal.details = _NO_THREADS
+        raise refusal
 
 
 def _check_output(config: Mapping[str, Any]) -> None:

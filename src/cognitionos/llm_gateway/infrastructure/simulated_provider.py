@@ -15,6 +15,7 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest, Text, ToolCall, Usa
 from cognitionos.llm_gateway.domain.errors import ModelMissing, RequestRefused
 from cognitionos.llm_gateway.domain.json_schema import least_value
 from cognitionos.llm_gateway.domain.scenario import Conversation, Reply, Rule
+from cognitionos.llm_gateway.infrastructure.messages_terms import check_thread
 from cognitionos.llm_gateway.infrastructure.openai_schema import canonical, encode, read_chunk, write_usage
 
 NAME = "simulated"
@@ -123,6 +124,7 @@ class SimulatedProvider:
 
 def _check(request: ChatRequest) -> None:
     """Settings of a model's words change nothing here; what asks for more or other than words is refused."""
+    check_thread(request.extra)
     refused = sorted(
         name
         for name, value in request.extra.items()
