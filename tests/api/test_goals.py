@@ -132,6 +132,17 @@ async def test_a_plan_that_stays_bad_fails_the_goal_with_a_problem(app: Planning
     assert "COGNITIONOS_MODEL" in goal["error"]["detail"]
 
 
+async def test_a_plan_that_stays_too_long_fails_the_goal_with_the_limit_and_how_to_lift_it(app: PlanningApp) -> None:
+    agents = app.script([a_plan(**{f"t{n}": [] for n in range(1, 15)})] * 2)
+
+    goal = await ended(app, (await submitted(app))["href"])
+
+    assert (len(agents.questions), goal["status"], goal["error"]["type"]) == (2, "failed", "/problems/invalid-plan")
+    assert "a plan has at most 12 tasks, t1 to t12" in goal["error"]["detail"]
+    assert "'plan_tasks' lets its plans have up to 100 tasks. Another model" in goal["error"]["detail"]
+    assert "plan_tasks" not in agents.questions[1].previous[0][1]
+
+
 async def test_an_exhausted_budget_ends_the_goal_and_is_named(app: PlanningApp) -> None:
     async def too_dear(assignment: Assignment) -> str:
         raise BudgetExhausted("The budget of the goal is used up.")

@@ -11,6 +11,7 @@ from cognitionos.kernel.clock import Clock, utc_now
 from cognitionos.planning.application.plan_approval import proposed, put_before_people, still_open
 from cognitionos.planning.application.ports import PlanAgain, Recall, Report
 from cognitionos.planning.application.replanning import told_of_failure
+from cognitionos.planning.domain.goal import LARGEST_PLAN
 from cognitionos.planning.domain.plan import (
     ANEW,
     FIRST,
@@ -32,6 +33,7 @@ log = get_logger(__name__)
 AFTER_ANSWER = declare("planner.after_answer")
 BEFORE_REPLAN = declare("planner.before_replan")
 MEMORIES = 8
+_MORE_TASKS = f"A goal's 'plan_tasks' lets its plans have up to {LARGEST_PLAN} tasks."
 _REMEDY = "Another model may plan better: name it in COGNITIONOS_MODEL."
 
 Ask = Callable[[Question], Awaitable[Answer]]
@@ -67,6 +69,11 @@ class _Asking:
             return {"max_tasks": self.most_tasks or MOST_TASKS, "prefix": FIRST, "team": self.team}
         most, finished = self.most_tasks or MOST_ANEW, list(self.graft.finished)
         return {"max_tasks": most, "prefix": ANEW, "finished": finished, "team": self.team}
+
+    @property
+    def may_be_longer(self) -> bool:
+        """Whether its goal could have said so."""
+        return int(self.keys["max_tasks"]) < LARGEST_PLAN
 
     @property
     def considered(self) -> dict[str, Any]:
@@ -170,7 +177,8 @@ class Planner:
         try:
             return plan_of(answer.value, **asking.keys)
         except InvalidPlan as fault:
-            detail = f"The plan of the model {answer.model} cannot be run: {fault.detail} {_REMEDY}"
+            remedy = f"{_MORE_TASKS} {_REMEDY}" if fault.is_too_long and asking.may_be_longer else _REMEDY
+            detail = f"The plan of the model {answer.model} cannot be run: {fault.detail.rstrip('.')}. {remedy}"
             raise InvalidPlan(detail, fields=fault.fields) from fault
 
     def _question(self, task: ClaimedTask, asking: _Asking, report: Report, *previous: tuple[str, str]) -> Question:

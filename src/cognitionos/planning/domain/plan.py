@@ -30,7 +30,9 @@ FIRST, ANEW = "t", "n"
 
 
 class InvalidPlan(Invalid):
-    """The planner's answer is no plan; `fields` names what is wrong with it."""
+    """The planner's answer is no plan; `fields` names what is wrong with it. `is_too_long`: it has too many tasks."""
+
+    is_too_long = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +205,7 @@ def plan_of(
     keys = _keys(max_tasks, prefix)
     present = [key for key in keys if answer.get(key) is not None]
     faults = _beyond(answer, keys)
+    is_too_long = bool(faults)
     references = partial(references_in, known={*finished, *present}, unused=answer.keys() - set(present), prefix=prefix)
     read = [_task(key, answer[key], references=references, team=team, faults=faults) for key in present]
     tasks = {task.key: task for task in read if task is not None}
@@ -215,7 +218,9 @@ def plan_of(
     if not present:
         faults[f"{prefix}1"] = "a plan has at least one task"
     if faults:
-        raise InvalidPlan("; ".join(f"{field}: {fault}" for field, fault in faults.items()), fields=faults)
+        fault = InvalidPlan("; ".join(f"{field}: {fault}" for field, fault in faults.items()), fields=faults)
+        fault.is_too_long = is_too_long
+        raise fault
     return Plan(tasks=_weighed([tasks[key] for key in order]))
 
 
