@@ -164,6 +164,53 @@ async def test_a_tier_is_held_at_the_dearer_of_its_rates_and_the_usual_ones(
     assert upstream.calls == []
 
 
+async def test_a_tier_that_is_left_to_the_provider_is_held_at_its_dearest(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    """Who asks for the usual one, or for none, is held at the usual price."""
+    await priced(client, tiers={"priority": {"input_usd_per_million": "2000", "output_usd_per_million": "500"}})
+    await budget(client, caller, "1.5")
+    dear = {"service_tier": "priority"}
+    upstream.then(*(Say(text="x", usage=used(1, 1)) for _ in range(2)), Say(text="x", usage=used(300, 10), fields=dear))
+
+    left = await client.post(CHAT, json=asking("x" * 1000, max_tokens=16, service_tier="auto"))
+    usual = [
+        await client.post(CHAT, json=asking("x" * 1000, max_tokens=16, **tier))
+        for tier in ({}, {"service_tier": "default"})
+    ]
+    before = await spent(client)
+    short = await client.post(CHAT, json=asking("x" * 400, max_tokens=16, service_tier="auto"))
+
+    assert (left.status_code, left.json()["error"]["code"]) == (429, "budget-exhausted")
+    assert [answer.status_code for answer in usual] == [200, 200]
+    assert short.status_code == 200
+    assert await spent(client) - before == 300 * Decimal("0.002") + 10 * Decimal("0.0005")
+    assert (await booked(client))["service_tier"] == "priority"
+
+
+async def test_a_million_tokens_by_anthropics_beta_are_held_and_billed_at_the_rates_of_long_prompts(
+    client: httpx.AsyncClient, caller: Caller, claude: AnthropicUpstream
+) -> None:
+    dearer = [{"prompt_tokens": 200_000, "input_usd_per_million": "2000", "output_usd_per_million": "1500"}]
+    await priced(client, max_input_tokens=200_000, above=dearer)
+    await budget(client, caller, "499")
+    beta = {"anthropic-beta": "context-1m-2025-08-07"}
+    body = asking("x" * 250_000, model=CLAUDE, max_tokens=10)
+
+    refused = await client.post(MESSAGES, json=body, headers=beta)
+    [only] = (await client.get("/v1/budgets")).json()["budgets"]
+    (await client.patch(f"/v1/budgets/{only['id']}", json={"limit_usd": "501"})).raise_for_status()
+    # what is read from the provider's cache is part of the prompt that makes the call a long one
+    claude.then(Tell(text="x", usage={"input_tokens": 150_000, "cache_read_input_tokens": 60_000, "output_tokens": 10}))
+    answer = await client.post(MESSAGES, json=body, headers=beta)
+
+    assert refused.status_code == 429
+    assert answer.status_code == 200, answer.text
+    assert claude.headers[-1]["anthropic-beta"] == beta["anthropic-beta"]
+    assert len(claude.calls) == 1
+    assert await spent(client) == 210_000 * Decimal("0.002") + 10 * Decimal("0.0015")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("usage", [used(10**30, 5), used(5, 10**30), used(-5, 5), used(5, -5), used(12.5, 3)])
 async def test_counts_that_cannot_be_are_not_booked_but_estimated(

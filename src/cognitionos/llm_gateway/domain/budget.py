@@ -13,7 +13,7 @@ from cognitionos.llm_gateway.domain.chat import ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import SharesCrossed
 from cognitionos.llm_gateway.domain.fees import NO_FEES
 from cognitionos.llm_gateway.domain.ledger import Call
-from cognitionos.llm_gateway.domain.price import Price, tier_of
+from cognitionos.llm_gateway.domain.price import Price, dearest_tier_of
 from cognitionos.llm_gateway.domain.prompt_bound import PromptBound, predicted_tokens, prompt_bound
 from cognitionos.llm_gateway.domain.server_work import NOTHING, SEARCH_OPTIONS, ServerWork, server_work, unbounded
 
@@ -232,7 +232,7 @@ def exposure(request: ChatRequest, prices: Sequence[Price], *, encode: Callable[
     """
     prompt, predicted = prompt_bound(request, encode), predicted_tokens(request, encode)
     work = NOTHING if all(price.is_free for price in prices) else server_work(request)
-    tier = tier_of(request.extra)
+    tier = dearest_tier_of(request.extra)
     narrowed = (price.narrowed(tier, words_only=prompt.words_only) for price in prices)
     return Exposure(bounds=tuple(_bound(request, price, prompt, work, predicted) for price in narrowed))
 

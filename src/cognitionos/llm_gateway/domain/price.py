@@ -14,6 +14,7 @@ MOST_NANOUSD = 10**16
 """Ten million dollars: what no call costs, whatever somebody types as a price, and what sums of the ledger can bear."""
 _MILLION = Decimal(1_000_000)
 _PLAIN_TIERS = frozenset({"", "auto", "default", "standard", "standard_only"})
+_LEFT_TO_THE_PROVIDER, _DEAREST_LEFT = "auto", "priority"
 _NO_TIERS: "Mapping[str, Price]" = {}
 
 
@@ -27,6 +28,13 @@ def tier_of(said: Mapping[str, Any]) -> str | None:
     named += ["fast"] if said.get("speed") == "fast" else []
     named += ["us"] if said.get("inference_geo") == "us" else []
     return "+".join(named) or None
+
+
+def dearest_tier_of(asked: Mapping[str, Any]) -> str | None:
+    """The dearest tier that a request may be answered at: `auto` says that the provider chooses, be it `priority`."""
+    if asked.get("service_tier") == _LEFT_TO_THE_PROVIDER:
+        asked = {**asked, "service_tier": _DEAREST_LEFT}
+    return tier_of(asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
