@@ -83,6 +83,7 @@ async def test_an_own_provider_answers_at_once_in_every_process_and_its_key_is_n
         "kind": "openai",
         "base_url": shown[1].json()["base_url"],
         "has_key": True,
+        "key_readable": True,
         "models": ["m"],
         "free": True,
         "recover_tool_calls": False,

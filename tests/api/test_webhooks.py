@@ -177,6 +177,19 @@ async def test_the_secret_is_sealed_in_the_database(stage: Stage) -> None:
     await stage.gone(webhook)
 
 
+async def test_a_secret_that_cannot_be_read_sends_nothing_and_the_attempt_says_why(stage: Stage) -> None:
+    webhook = await stage.created()
+    before = len(stage.here.got)
+    await stage.execute("UPDATE webhooks SET sealed = decode(repeat('00', 64), 'hex')")
+
+    await stage.run()
+    pending = await stage.reaches(webhook, "pending", attempts=1)
+
+    assert "cannot be read" in pending["log"][0]["error"]
+    assert len(stage.here.got) == before
+    await stage.gone(webhook)
+
+
 async def test_a_failed_attempt_is_made_again_later_with_the_same_id_and_body(stage: Stage) -> None:
     stage.here.answers[:] = [500, 302]
     webhook = await stage.created()

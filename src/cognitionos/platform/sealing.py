@@ -6,6 +6,8 @@ AES-256-GCM with a random nonce of 96 bits (NIST SP 800-38D); sealed = nonce + c
 import os
 from typing import TYPE_CHECKING
 
+from cognitionos.kernel.errors import Unavailable
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -18,14 +20,24 @@ def seal(key: bytes, text: str, *, about: str) -> bytes:
     return nonce + _cipher(key).encrypt(nonce, text.encode(), about.encode())
 
 
-def unseal(key: bytes, sealed: bytes, *, about: str) -> str:
-    """What `seal` was given; raises `ValueError` where key or `about` are others, or a bit has changed."""
+class SecretUnreadable(Unavailable):
+    """A secret of yours was sealed under another `COGNITIONOS_SECRET_KEY` than this process has: set it again."""
+
+    passes = False
+
+
+def unseal(key: bytes, sealed: bytes, *, about: str, named: str) -> str:
+    """What `seal` was given. Where key or `about` are others, or a bit has changed, raises `SecretUnreadable`, which
+    calls it what it is `named`: what it is, and how to set it again.
+    """
     from cryptography.exceptions import InvalidTag
 
     try:
         return _cipher(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], about.encode()).decode()
     except InvalidTag:
-        raise ValueError("it was sealed with another key, or for something else") from None
+        raise SecretUnreadable(
+            f"What is kept of {named} cannot be read: it was sealed under another COGNITIONOS_SECRET_KEY. Set it again."
+        ) from None
 
 
 def _cipher(key: bytes) -> "AESGCM":

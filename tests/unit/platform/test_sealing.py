@@ -3,7 +3,7 @@
 import pytest
 
 from cognitionos.platform.crypto import purpose_key
-from cognitionos.platform.sealing import seal, unseal
+from cognitionos.platform.sealing import SecretUnreadable, seal, unseal
 
 KEY = purpose_key("secret", "provider-keys")
 
@@ -11,7 +11,7 @@ KEY = purpose_key("secret", "provider-keys")
 def test_what_is_sealed_opens_again_and_never_looks_the_same() -> None:
     sealed = seal(KEY, "sk-123", about="acme")
 
-    assert unseal(KEY, sealed, about="acme") == "sk-123"
+    assert unseal(KEY, sealed, about="acme", named="it") == "sk-123"
     assert b"sk-123" not in sealed
     assert seal(KEY, "sk-123", about="acme") != sealed
 
@@ -22,5 +22,5 @@ def test_anything_else_does_not_open_it(spoil: str) -> None:
     key = purpose_key("other", "provider-keys") if spoil == "key" else KEY
     text = {"bit": sealed[:-1] + bytes([sealed[-1] ^ 1]), "cut": sealed[:-1]}.get(spoil, sealed)
 
-    with pytest.raises(ValueError):
-        unseal(key, text, about="other" if spoil == "about" else "acme")
+    with pytest.raises(SecretUnreadable):
+        unseal(key, text, about="other" if spoil == "about" else "acme", named="it")

@@ -197,7 +197,8 @@ def opened_secrets(key: bytes, server: ServerRow) -> dict[str, str]:
     if server.sealed is None:
         return {}
     address = server.url if server.transport == "http" else server.command
-    opened = unseal(key, server.sealed, about=sealed_about(server.tenant_id, server.name, address or ""))
+    about = sealed_about(server.tenant_id, server.name, address or "")
+    opened = unseal(key, server.sealed, about=about, named=f"the secrets of the server '{server.name}'")
     found: dict[str, str] = json.loads(opened)
     return found
 

@@ -156,7 +156,12 @@ class SqlDatabases:
             pass
 
     def _opened(self, row: DatabaseRow) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
-        sealed = unseal(self.sealing_key, row.sealed, about=sealed_about(row.name, row.tenant_id))
+        sealed = unseal(
+            self.sealing_key,
+            row.sealed,
+            about=sealed_about(row.name, row.tenant_id),
+            named=f"the database '{row.name}'",
+        )
         return self._transaction(DatabaseAddress.parse(sealed), name=row.name, timeout_s=row.timeout_s)
 
     async def _row(self, context: ToolContext, name: str) -> DatabaseRow:

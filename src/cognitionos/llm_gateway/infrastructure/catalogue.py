@@ -26,10 +26,11 @@ from cognitionos.llm_gateway.domain.route import DEFAULT, Candidate, Choice, Rou
 from cognitionos.llm_gateway.infrastructure.listings import Listings
 from cognitionos.llm_gateway.infrastructure.openai_schema import canonical
 from cognitionos.llm_gateway.infrastructure.own_models import CHANNEL, OwnModelsStore, ReadModels, ReadProvider
+from cognitionos.llm_gateway.infrastructure.provider_keys import UnreadableProvider, key_named
 from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.once import Once
-from cognitionos.platform.sealing import unseal
+from cognitionos.platform.sealing import SecretUnreadable, unseal
 from cognitionos.platform.signals import Signals
 
 log = get_logger(__name__)
@@ -260,10 +261,11 @@ class Catalogue:
             self._free.discard(home)
             self._keyless.discard(home)
             self._servers.pop(home, None)
-        providers = {each.name: each for each in read.providers if self._add(tenant_id, each)}
+        for each in read.providers:
+            self._add(tenant_id, each)
         return _Own(
             text=text,
-            providers=providers,
+            providers={each.name: each for each in read.providers},
             routes={
                 name: tuple(Choice(model=each.model, weight=each.weight) for each in choices)
                 for name, choices in read.routes.items()
@@ -274,21 +276,22 @@ class Catalogue:
             },
         )
 
-    def _add(self, tenant_id: UUID, row: ReadProvider) -> bool:
+    def _add(self, tenant_id: UUID, row: ReadProvider) -> None:
+        """Where its key cannot be read the name is the tenant's all the same: another key than its own is not used."""
         home, key = own_home(tenant_id, row.name), None
+        self._servers[home] = f"{row.kind} {row.base_url} {row.sealed_key} {row.recover_tool_calls}"
         if row.sealed_key is not None:
             try:
-                key = unseal(self._sealing_key, base64.b64decode(row.sealed_key), about=home)
-            except ValueError as error:
-                log.warning("provider_key_unreadable", provider=row.name, reason=str(error), remedy="PUT it again")
-                return False
+                key = unseal(self._sealing_key, base64.b64decode(row.sealed_key), about=home, named=key_named(row.name))
+            except SecretUnreadable as error:
+                log.warning("provider_key_unreadable", provider=row.name, reason=error.detail)
+                self._providers[home] = UnreadableProvider(row.name, error.detail)
+                return
         self._providers[home] = self._make(row, key)
-        self._servers[home] = f"{row.kind} {row.base_url} {row.sealed_key} {row.recover_tool_calls}"
         if row.free:
             self._free.add(home)
         if key is None:
             self._keyless.add(home)
-        return True
 
 
 def _no_chance() -> float:

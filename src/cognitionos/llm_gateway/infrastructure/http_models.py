@@ -22,6 +22,7 @@ RESERVED = frozenset({"simulated", "local"})
 USUAL_URL = {"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL}
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Own = NamedDependency[OwnModelsStore]
+Keys = NamedDependency[ProviderKeys]
 Row = TypeVar("Row")
 _NAMED: msgspec.json.Decoder[str] = msgspec.json.Decoder(
     Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
@@ -54,12 +55,13 @@ class SetProvider(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider; of its key only that there is one."""
+    """A provider; of its key only that there is one, and whether it can be read: if not, its calls are a 503."""
 
     name: str
     kind: str
     base_url: str
     has_key: bool
+    key_readable: bool
     models: list[str]
     free: bool
     recover_tool_calls: bool
@@ -129,14 +131,14 @@ class ProviderRoutes(Controller):
     guards = (requires(Permission.MODELS_ADMIN),)
 
     @get("", summary="List own providers")
-    async def list_providers(self, own_models: Own, who: Who) -> ProviderList:
+    async def list_providers(self, own_models: Own, provider_keys: Keys, who: Who) -> ProviderList:
         """Without their keys."""
-        return ProviderList([_provider(each) for each in await own_models.providers(who.tenant_id)])
+        return ProviderList([_provider(each, provider_keys) for each in await own_models.providers(who.tenant_id)])
 
     @get("/{name:str}", summary="Read a provider", responses=problems(404))
-    async def read_provider(self, name: FromPath[str], own_models: Own, who: Who) -> ProviderView:
+    async def read_provider(self, name: FromPath[str], own_models: Own, provider_keys: Keys, who: Who) -> ProviderView:
         """Without its key."""
-        return _provider(_found(await own_models.providers(who.tenant_id, _possible(name)), name))
+        return _provider(_found(await own_models.providers(who.tenant_id, _possible(name)), name), provider_keys)
 
     @put("/{name:str}", summary="Set a provider", responses=problems(422))
     async def set_provider(
@@ -144,7 +146,7 @@ class ProviderRoutes(Controller):
         name: FromPath[str],
         data: JSONBody[SetProvider],
         own_models: Own,
-        provider_keys: NamedDependency[ProviderKeys],
+        provider_keys: Keys,
         who: Who,
     ) -> ProviderView:
         """Make or replace it; effective at once, in every process. Its address must be public, or allowed by the
@@ -162,7 +164,7 @@ class ProviderRoutes(Controller):
                 own_home(who.tenant_id, name), given=given, base_url=_base_url(data), before=before
             ),
         }
-        return _provider(await own_models.put_provider(who.tenant_id, values))
+        return _provider(await own_models.put_provider(who.tenant_id, values), provider_keys)
 
     @delete("/{name:str}", summary="Delete a provider", responses=problems(404))
     async def delete_provider(self, name: FromPath[str], own_models: Own, who: Who) -> None:
@@ -291,12 +293,13 @@ def _require(there: object, name: str) -> None:
         raise OwnModelNotFound(f"There is no '{name}' of yours.")
 
 
-def _provider(row: ProviderRow) -> ProviderView:
+def _provider(row: ProviderRow, keys: ProviderKeys) -> ProviderView:
     return ProviderView(
         name=row.name,
         kind=row.kind,
         base_url=row.base_url,
         has_key=row.sealed_key is not None,
+        key_readable=keys.can_read(row),
         models=row.models,
         free=row.free,
         recover_tool_calls=row.recover_tool_calls,

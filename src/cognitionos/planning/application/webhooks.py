@@ -12,6 +12,7 @@ from uuid import UUID
 from cognitionos.events.llm_gateway import BudgetThresholdReached
 from cognitionos.events.planning import WebhookDue
 from cognitionos.kernel.clock import Clock
+from cognitionos.kernel.errors import Unavailable
 from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.domain.webhook import (
@@ -90,7 +91,7 @@ class Secrets(Protocol):
         """Unreadable in the database."""
 
     def unseal(self, webhook_id: UUID, sealed: bytes) -> str:
-        """Raises `ValueError` where the installation's secret is another."""
+        """Raises `Unavailable` where the installation's secret is another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +222,7 @@ class WebhookSending:
             await self.store.later(due, delivery, BUSY_AGAIN_IN)
             return
         async with self._share(message.webhook_id):
-            attempt = await self.post(message.url, self._headers(message), message.body)
+            attempt = await self._attempt(message)
         outcome = await self.store.record(message, attempt, delivery)
         self.observe(outcome)
         log.info(
@@ -244,6 +245,14 @@ class WebhookSending:
             self._under_way[webhook_id] -= 1
             if not self._under_way[webhook_id]:
                 del self._under_way[webhook_id]
+
+    async def _attempt(self, message: Message) -> Attempt:
+        """Nothing is sent unsigned, nor signed with another secret."""
+        try:
+            headers = self._headers(message)
+        except Unavailable as error:
+            return Attempt(at=self.now(), duration_ms=0, error=error.detail)
+        return await self.post(message.url, headers, message.body)
 
     def _headers(self, message: Message) -> dict[str, str]:
         at = self.now()

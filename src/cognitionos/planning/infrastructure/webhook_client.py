@@ -73,7 +73,7 @@ class SealedSecrets:
 
     def unseal(self, webhook_id: UUID, sealed: bytes) -> str:
         """See `Secrets.unseal`."""
-        return unseal(self.key, sealed, about=f"webhook:{webhook_id}")
+        return unseal(self.key, sealed, about=f"webhook:{webhook_id}", named="the webhook's secret")
 
 
 def observe(outcome: str) -> None:
