@@ -91,8 +91,11 @@ class Attempts:
     chance: Chance
     longest_s: float = 120.0
 
-    async def run(self, route: Route, ask: Ask[T], *, deadline_s: float, keep_slot: bool = False) -> Attempted[T]:
+    async def run(
+        self, route: Route, ask: Ask[T], *, deadline_s: float, keep_slot: bool = False, rounds: int | None = None
+    ) -> Attempted[T]:
         """The first answer. Raises `ProviderUnavailable` when none came in time, `RequestRefused` at once.
+        `rounds`: so often the route is tried, where not as often as its back-off says.
 
         But of a fallback that cannot take the request, while the one that was meant to answer is down, or of a
         stand-in, the request is not wrong: that is one more that did not answer.
@@ -100,7 +103,8 @@ class Attempts:
         deadline = self.monotonic() + deadline_s
         tries = _Tries(route)
         alive = list(route.candidates)
-        for round_ in range(self.backoff.rounds):
+        rounds = self.backoff.rounds if rounds is None else rounds
+        for round_ in range(rounds):
             for candidate in tuple(alive):
                 left_s = max(deadline - self.monotonic(), 0.0)
                 limit_s = left_s if candidate == alive[-1] else min(left_s, self.longest_s)
@@ -132,7 +136,7 @@ class Attempts:
             if all(isinstance(tries.failures[candidate], DeploymentFull) for candidate in alive):
                 break  # they have queues to wait in
             wait_s = self._wait_s(round_, [tries.failures[candidate] for candidate in alive])
-            if round_ + 1 == self.backoff.rounds or self.monotonic() + wait_s >= deadline:
+            if round_ + 1 == rounds or self.monotonic() + wait_s >= deadline:
                 break
             await self.sleep(wait_s)
         raise _nobody_answered(tries.failures, tuple(tries.trail))

@@ -3,7 +3,9 @@
 A caller that comes alone goes at once. While a call is under way, others gather for at most `WINDOW_S`, or until a call
 ends; while `MOST_AT_ONCE` are, until one ends. What a call used and cost is split over its callers by the bytes of
 their texts, exactly: the parts add up. A call that is refused is made again in halves, so that one bad text fails
-nobody but the caller that sent it.
+nobody but the caller that sent it. So is one over which the server itself fails (500 and above, but not 503 and 529,
+which say that it is busy), once its tries are used up and the server has shown by one of two callers' texts alone that
+it lives: one that is down is asked twice more and no oftener.
 """
 
 import asyncio
@@ -20,7 +22,13 @@ from cognitionos.llm_gateway.application.attempts import Attempted, Attempts
 from cognitionos.llm_gateway.application.ports import Provider, Vectors
 from cognitionos.llm_gateway.domain.budget import Bound, can_be
 from cognitionos.llm_gateway.domain.chat import Text, Usage
-from cognitionos.llm_gateway.domain.errors import AnswerLost, OfACall, RequestRefused
+from cognitionos.llm_gateway.domain.errors import (
+    AnswerLost,
+    OfACall,
+    ProviderFailure,
+    ProviderUnavailable,
+    RequestRefused,
+)
 from cognitionos.llm_gateway.domain.price import FREE, Price
 from cognitionos.llm_gateway.domain.route import Candidate, Route
 from cognitionos.platform.logging import get_logger
@@ -33,6 +41,10 @@ MOST_TEXTS = 2048
 MOST_BYTES = 250_000
 """OpenAI takes 2,048 texts and 300,000 tokens at once; a token is at least one byte."""
 DEADLINE_S = 120.0
+MOST_PROBES = 2
+MOST_SEARCHED = 40
+"""So many calls a search for bad texts makes at most: three bad ones among thousands are found."""
+_BUSY = frozenset({"status-503", "status-529"})
 _Key = tuple[UUID, str, str, bool]
 
 
@@ -84,6 +96,23 @@ class _Unfit(Exception):
         self.refusal = refusal
 
 
+class _Broke(Exception):
+    """The server failed over the texts of several callers: perhaps over those of one."""
+
+    def __init__(self, failure: ProviderUnavailable) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+@dataclass(slots=True)
+class _Search:
+    """For the texts that a server fails over. `lives`: it has answered since; `left`: so many calls may be made."""
+
+    failure: ProviderUnavailable
+    lives: bool = False
+    left: int = MOST_SEARCHED
+
+
 @dataclass(slots=True)
 class _Queue:
     waiting: list[Wish] = field(default_factory=list)
@@ -131,19 +160,20 @@ class EmbeddingBatches:
             elif not queue.running and queue.timer is None:
                 self._queues.pop(key, None)
 
-    async def _answer(self, wishes: list[Wish]) -> None:
+    async def _answer(self, wishes: list[Wish], search: _Search | None = None) -> None:
         if not wishes:
             return
         try:
-            shares = await self._ask(wishes)
+            shares = await self._ask(wishes, search)
         except _Unfit as unfit:
             _fail(wishes, unfit.refusal)
         except RequestRefused as refusal:
             if len(wishes) == 1:
                 _fail(wishes, refusal)
                 return
-            half = len(wishes) // 2
-            await asyncio.gather(self._answer(wishes[:half]), self._answer(wishes[half:]))
+            await asyncio.gather(*(self._answer(half, search) for half in _halves(wishes)))
+        except _Broke as broke:
+            await (self._search(wishes, _Search(broke.failure)) if search is None else self._in_turn(wishes, search))
         except BaseException as error:
             _fail(wishes, error)
             if not isinstance(error, Exception):
@@ -153,11 +183,31 @@ class EmbeddingBatches:
                 if not wish.share.done():
                     wish.share.set_result(share)
 
-    async def _ask(self, wishes: Sequence[Wish]) -> list[Share]:
+    async def _search(self, wishes: list[Wish], search: _Search) -> None:
+        """Answer all but those whose texts the server fails over; nobody where it answers none of the first."""
+        asked = 0
+        while asked < min(MOST_PROBES, len(wishes)) and not search.lives:
+            await self._answer([wishes[asked]], search)
+            asked += 1
+        rest = wishes[asked:]
+        if not search.lives:
+            _fail(rest, search.failure)
+        elif asked == 1:  # a good one: it is one of the others
+            await self._in_turn(rest, search)
+        else:
+            await self._answer(rest, search)
+
+    async def _in_turn(self, wishes: list[Wish], search: _Search) -> None:
+        for half in _halves(wishes):
+            await self._answer(half, search)
+
+    async def _made(self, wishes: Sequence[Wish], search: _Search | None) -> Attempted[Vectors]:
+        """The vectors of all of them. Raises `_Broke` where it may be that one of several spoils it for the others."""
         texts = [text for wish in wishes for text in wish.texts]
-        first = wishes[0]
+        first, why = wishes[0], ""
 
         async def ask(provider: Provider, candidate: Candidate) -> Vectors:
+            nonlocal why
             for wish in wishes:
                 wish.attempts += 1
             try:
@@ -166,8 +216,29 @@ class EmbeddingBatches:
                 for wish in wishes:
                     wish.left += 1
                 raise
+            except ProviderFailure as failure:
+                why = failure.why
+                if search is not None and search.lives:
+                    failure.broken = False  # over these texts: it answers others
+                raise
 
-        done = await self.attempts.run(first.route, ask, deadline_s=DEADLINE_S)
+        if search is not None:
+            if not search.left:
+                raise search.failure
+            search.left -= 1
+        try:
+            rounds = None if search is None else 1
+            done = await self.attempts.run(first.route, ask, deadline_s=DEADLINE_S, rounds=rounds)
+        except ProviderUnavailable as failure:
+            if len(wishes) > 1 and why.startswith("status-5") and why not in _BUSY:
+                raise _Broke(failure) from failure
+            raise
+        if search is not None:
+            search.lives = True
+        return done
+
+    async def _ask(self, wishes: Sequence[Wish], search: _Search | None) -> list[Share]:
+        done, first = await self._made(wishes, search), wishes[0]
         _check_size(done.value, wishes, model=done.candidate.model)
         most = [wish.most for wish in wishes]
         told = done.value.usage
@@ -183,6 +254,11 @@ class EmbeddingBatches:
             Share(vectors=done.value.vectors[start:end], usage=usage, cost_nanousd=cost, done=done)
             for (start, end), usage, cost in zip(bounds, usages, costs, strict=True)
         ]
+
+
+def _halves(wishes: list[Wish]) -> tuple[list[Wish], list[Wish]]:
+    half = len(wishes) // 2
+    return wishes[:half], wishes[half:]
 
 
 def _check_size(made: Vectors, wishes: Sequence[Wish], *, model: str) -> None:
