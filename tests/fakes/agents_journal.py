@@ -1,6 +1,6 @@
 """The journal and the runs' files in memory. They pass the same suite as PostgreSQL (`tests/integration/agents`)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -37,6 +37,18 @@ class _File:
     artifact: Artifact
     content: bytes
     agent_run_id: UUID | None
+    task_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class _Act:
+    """What a task left of a file; None: nothing."""
+
+    tenant_id: UUID
+    run_id: UUID
+    name: str
+    task_id: UUID | None
+    file: _File | None
 
 
 @dataclass
@@ -45,6 +57,7 @@ class JournalInMemory:
 
     runs: dict[tuple[UUID, UUID], _Run] = field(default_factory=dict)
     stored: dict[tuple[UUID, str], _File] = field(default_factory=dict)
+    acts: list[_Act] = field(default_factory=list)
 
     async def began_with(self, tenant_id: UUID, run_id: UUID, role: str, /) -> int | None:
         found = [run.state.definitions.get(role) for (run_of, _), run in self.runs.items() if run_of == run_id]
@@ -86,11 +99,11 @@ class JournalInMemory:
 
     def _record(self, place: Place, step: Step, changes: FileChanges, effect_key: str | None) -> tuple[Artifact, ...]:
         run = self._held(place)
-        before = dict(self.stored)
+        before = dict(self.stored), list(self.acts)
         try:
             written = self._apply(place, changes)
         except Exception:
-            self.stored = before
+            self.stored, self.acts = before
             raise
         run.steps[step.key] = step
         run.state = replace(run.state, prompts={**run.state.prompts, **step.content.get("prompts", {})})
@@ -147,13 +160,31 @@ class JournalInMemory:
         for task_id, fence in tasks:
             run = self.runs.get((run_id, task_id))
             if run is not None and run.fence <= fence:
+                run.fence += 1
                 self.runs[run_id, uuid4()] = self.runs.pop((run_id, task_id))
+                undone = [act for act in self.acts if (act.run_id, act.task_id) == (run_id, task_id)]
+                self.acts = [act for act in self.acts if act not in undone]
+                self._show(run_id, {act.name for act in undone})
 
-    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
-        writers = {run.state.agent_run_id for (_, task_id), run in self.runs.items() if task_id in tasks}
+    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Mapping[UUID, UUID]) -> None:
         for (of_run, name), file in list(self.stored.items()):
-            if of_run == run_id and (file.agent_run_id is None or file.agent_run_id in writers):
-                self.stored.setdefault((to_run, name), replace(file, agent_run_id=None))
+            if (file.tenant_id, of_run) == (tenant_id, run_id) and file.artifact.origin == "input":
+                self.stored[to_run, name] = file
+        for act in [act for act in self.acts if (act.tenant_id, act.run_id) == (tenant_id, run_id)]:
+            if act.task_id not in tasks:
+                continue
+            task_id = tasks[act.task_id]
+            file = None if act.file is None else replace(act.file, agent_run_id=None, task_id=task_id)
+            self.acts.append(_Act(tenant_id, to_run, act.name, task_id, file))
+        self._show(to_run, {act.name for act in self.acts if act.run_id == to_run})
+
+    def _show(self, run_id: UUID, names: Iterable[str]) -> None:
+        """Let the last act on each of these be what is there."""
+        for name in names:
+            last = next((act for act in reversed(self.acts) if (act.run_id, act.name) == (run_id, name)), None)
+            self.stored.pop((run_id, name), None)
+            if last is not None and last.file is not None:
+                self.stored[run_id, name] = last.file
 
     def _held(self, place: Place) -> _Run:
         for run in self.runs.values():
@@ -169,6 +200,7 @@ class JournalInMemory:
             known = self.stored.get((place.run_id, name))
             if known is not None and known.artifact.origin == "output":
                 del self.stored[place.run_id, name]
+                self.acts.append(_Act(place.tenant_id, place.run_id, name, place.task_id, None))
         written = []
         for new in changes.written:
             name = file_name(new.name)
@@ -183,6 +215,8 @@ class JournalInMemory:
                 sha256=sha256(new.content).hexdigest(),
                 origin="output",
             )
-            self.stored[place.run_id, name] = _File(place.tenant_id, artifact, new.content, place.agent_run_id)
+            file = _File(place.tenant_id, artifact, new.content, place.agent_run_id, place.task_id)
+            self.stored[place.run_id, name] = file
+            self.acts.append(_Act(place.tenant_id, place.run_id, name, place.task_id, file))
             written.append(artifact)
         return tuple(written)

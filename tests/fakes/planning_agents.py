@@ -1,7 +1,7 @@
 """Agents, gateway and memory as planning sees them: scripted, in memory. The real ones have suites of their own."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -105,7 +105,7 @@ class ScriptedAgents:
         """Remember which."""
         self.anew += [task_id for task_id, _ in tasks]
 
-    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
+    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Mapping[UUID, UUID]) -> None:
         """All of them."""
         for (tenant, run, name), file in list(self.kept.items()):
             if (tenant, run) == (tenant_id, run_id):

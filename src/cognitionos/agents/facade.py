@@ -90,7 +90,7 @@ class Agents:
         return await self.names.strangers(tenant_id, agents=agents, tools=tools)
 
     async def set_aside(self, tenant_id: UUID, run_id: UUID, tasks: Sequence[tuple[UUID, int]]) -> None:
-        """Let these tasks begin anew; each with its last fencing number: what a later one journals stays."""
+        """Let these tasks begin anew, with the files as they stood before them; see `Histories.set_aside`."""
         await self.histories.set_aside(tenant_id, run_id, tasks)
 
     async def recorded(self, tenant_id: UUID, run_id: UUID) -> list[dict[str, Any]]:
@@ -101,8 +101,11 @@ class Agents:
         """These agents again, from their journals: `perform` and `ask` raise `Diverged` at the first difference."""
         return AgentReplay.of(self.runs, recorded)
 
-    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Collection[UUID]) -> None:
-        """Give another run this one's inputs, and what the agents of `tasks` wrote."""
+    async def copy_files(self, tenant_id: UUID, run_id: UUID, *, to_run: UUID, tasks: Mapping[UUID, UUID]) -> None:
+        """Give another run this one's inputs, and what these tasks wrote as they left it; `tasks`: who they are there.
+
+        Raises `EarlierFileGone`, as `set_aside`.
+        """
         await self.histories.copy_files(tenant_id, run_id, to_run=to_run, tasks=tasks)
 
     async def put_file(self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes) -> Artifact:

@@ -85,7 +85,13 @@ def again(start: AgentRunStart, *, fence: int) -> AgentRunStart:
 
 def place_of(start: AgentRunStart, state: AgentRunState) -> Place:
     """Where a worker with this start writes to."""
-    return Place(tenant_id=start.tenant_id, run_id=start.run_id, agent_run_id=state.agent_run_id, fence=start.fence)
+    return Place(
+        tenant_id=start.tenant_id,
+        run_id=start.run_id,
+        agent_run_id=state.agent_run_id,
+        task_id=start.task_id,
+        fence=start.fence,
+    )
 
 
 def a_step(key: str, **changes: Any) -> Step:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cognitionos.agents.application.assignment import Identity
+from cognitionos.agents.application.assignment import Chat, Identity
 from cognitionos.agents.application.ports import EffectStart, Journal, Observer, ToolContext
 from cognitionos.agents.application.step_events import event_of
 from cognitionos.agents.domain.agent_run import (
@@ -57,7 +57,13 @@ class Session:
     def place(self) -> Place:
         """Where steps go, and by which right."""
         who = self.identity
-        return Place(tenant_id=who.tenant_id, run_id=who.run_id, agent_run_id=self.state.agent_run_id, fence=who.fence)
+        return Place(
+            tenant_id=who.tenant_id,
+            run_id=who.run_id,
+            agent_run_id=self.state.agent_run_id,
+            task_id=None if isinstance(who, Chat) else who.task_id,
+            fence=who.fence,
+        )
 
     @property
     def caller(self) -> Caller:

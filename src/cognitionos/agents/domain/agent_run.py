@@ -76,11 +76,15 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Which agent run a worker writes to, and by which right: an older fencing number is refused."""
+    """Which agent run a worker writes to, and by which right: an older fencing number is refused.
+
+    `task_id`: whose its files are; None where nobody goes back to what they were before, as in a conversation.
+    """
 
     tenant_id: UUID
     run_id: UUID
     agent_run_id: UUID
+    task_id: UUID | None
     fence: int
 
 

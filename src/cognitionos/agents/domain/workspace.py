@@ -11,6 +11,8 @@ Origin = Literal["input", "output"]
 
 MAX_FILE_BYTES = 16 * 2**20
 MAX_RUN_BYTES = 64 * 2**20
+MAX_EARLIER_BYTES = MAX_RUN_BYTES
+"""What is kept of a run's files that later tasks replaced or removed; the oldest are dropped first."""
 MAX_RUN_FILES = 1_000
 _MAX_PATH_BYTES, _MAX_PART_BYTES, _MAX_PARTS = 1024, 255, 32
 _TEXTS = {".md": "text/markdown", ".csv": "text/csv", ".json": "application/json", ".txt": "text/plain"}
@@ -26,6 +28,10 @@ class BadFileName(Invalid):
 
 class InputIsReadOnly(Conflict):
     """The file is an input of the goal: agents write their own files beside it."""
+
+
+class EarlierFileGone(Conflict):
+    """A fork or a retry needs a file as an earlier task left it, which was dropped to make room for later ones."""
 
 
 class WorkspaceLimit(LimitExceeded):

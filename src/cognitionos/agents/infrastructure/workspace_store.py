@@ -1,6 +1,6 @@
 """Runs' files in PostgreSQL: any worker can take a run over from the database alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from cognitionos.agents.domain.workspace import (
     file_name,
     media_type_of,
 )
+from cognitionos.agents.infrastructure.workspace_versions import keep_earlier, mark_removed, take_turns
 from cognitionos.platform.database import Database
 
 _COLUMNS = "name, media_type, bytes, sha256, origin"
@@ -25,15 +26,15 @@ _LIST = f"SELECT {_COLUMNS} FROM workspace_files WHERE run_id = %s ORDER BY name
 _OF_AGENT_RUN = f"SELECT {_COLUMNS} FROM workspace_files WHERE agent_run_id = %s ORDER BY name"  # noqa: S608 - a constant
 _READ = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s AND name = %s"  # noqa: S608 - a constant
 _READ_ALL = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s ORDER BY name"  # noqa: S608 - a constant
-_SIZES = "SELECT name, bytes, origin FROM workspace_files WHERE run_id = %s"
-# parallel writers of one run take turns, so that they cannot exceed the run's size together
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_SIZES = "SELECT name, bytes, origin, task_id FROM workspace_files WHERE run_id = %s"
 _PUT = """
-INSERT INTO workspace_files (tenant_id, run_id, name, origin, media_type, bytes, sha256, content, agent_run_id)
-VALUES (%(tenant)s, %(run)s, %(name)s, %(origin)s, %(media_type)s, %(bytes)s, %(sha256)s, %(content)s, %(agent_run)s)
+INSERT INTO workspace_files (tenant_id, run_id, name, origin, media_type, bytes, sha256, content, agent_run_id,
+                             task_id)
+VALUES (%(tenant)s, %(run)s, %(name)s, %(origin)s, %(media_type)s, %(bytes)s, %(sha256)s, %(content)s, %(agent_run)s,
+        %(task)s)
 ON CONFLICT (run_id, name) DO UPDATE
 SET origin = EXCLUDED.origin, media_type = EXCLUDED.media_type, bytes = EXCLUDED.bytes, sha256 = EXCLUDED.sha256,
-    content = EXCLUDED.content, agent_run_id = EXCLUDED.agent_run_id, changed_at = now()
+    content = EXCLUDED.content, agent_run_id = EXCLUDED.agent_run_id, task_id = EXCLUDED.task_id, changed_at = now()
 """
 _REMOVE = "DELETE FROM workspace_files WHERE run_id = %s AND name = ANY(%s) AND origin = 'output'"
 
@@ -76,49 +77,52 @@ class PostgresFiles:
         new = NewFile(name=file_name(name), content=content, media_type=media_type)
         async with self.database.transaction(tenant_id) as connection:
             sizes = await _sizes(connection, run_id)
-            check_sizes(new, {name: size for name, (size, _) in sizes.items()})
-            return await _put(connection, tenant_id, run_id, new, origin="input", agent_run_id=None)
+            check_sizes(new, {name: known.bytes for name, known in sizes.items()})
+            return await _put(connection, tenant_id, run_id, new, writer=None)
 
 
 async def apply_changes(connection: AsyncConnection[Any], place: Place, changes: FileChanges) -> tuple[Artifact, ...]:
     """Write and remove within the caller's transaction. Raises `InputIsReadOnly`, `WorkspaceLimit`, `BadFileName`."""
     if changes.is_empty:
         return ()
+    written = [replace(new, name=file_name(new.name)) for new in changes.written]
     known = await _sizes(connection, place.run_id)
-    sizes = {name: size for name, (size, _) in known.items()}
-    if changes.removed:
-        await connection.execute(_REMOVE, (place.run_id, list(changes.removed)))
-        sizes = {name: size for name, size in sizes.items() if name not in changes.removed}
-    written = []
-    for new in changes.written:
-        named = NewFile(name=file_name(new.name), content=new.content, media_type=new.media_type)
-        if known.get(named.name, (0, ""))[1] == "input":
-            raise InputIsReadOnly(f"'{named.name}' is an input of the goal; write under another name.")
-        check_sizes(named, sizes)
-        sizes[named.name] = len(named.content)
-        written.append(
-            await _put(
-                connection, place.tenant_id, place.run_id, named, origin="output", agent_run_id=place.agent_run_id
-            )
-        )
-    return tuple(written)
+    outputs = {name for name, file in known.items() if file.origin == "output"}
+    if place.task_id is not None:
+        touched = {*changes.removed, *(new.name for new in written)} & outputs
+        await keep_earlier(connection, place.run_id, [n for n in touched if known[n].task_id != place.task_id])
+    sizes = {name: file.bytes for name, file in known.items()}
+    removed = outputs.intersection(changes.removed)
+    if removed:
+        await connection.execute(_REMOVE, (place.run_id, list(removed)))
+        if place.task_id is not None:
+            await mark_removed(connection, place.run_id, place.task_id, list(removed))
+        sizes = {name: size for name, size in sizes.items() if name not in removed}
+    for new in written:
+        if new.name in known and new.name not in outputs:
+            raise InputIsReadOnly(f"'{new.name}' is an input of the goal; write under another name.")
+        check_sizes(new, sizes)
+        sizes[new.name] = len(new.content)
+    return tuple([await _put(connection, place.tenant_id, place.run_id, new, writer=place) for new in written])
 
 
-async def _sizes(connection: AsyncConnection[Any], run_id: UUID) -> dict[str, tuple[int, str]]:
-    await connection.execute(_ONE_AT_A_TIME, (f"workspace:{run_id}",))
+@dataclass(frozen=True, slots=True)
+class _Known:
+    bytes: int
+    origin: str
+    task_id: UUID | None
+
+
+async def _sizes(connection: AsyncConnection[Any], run_id: UUID) -> dict[str, _Known]:
+    await take_turns(connection, run_id)
     rows = await (await connection.execute(_SIZES, (run_id,))).fetchall()
-    return {row[0]: (row[1], row[2]) for row in rows}
+    return {row[0]: _Known(*row[1:]) for row in rows}
 
 
 async def _put(
-    connection: AsyncConnection[Any],
-    tenant_id: UUID,
-    run_id: UUID,
-    new: NewFile,
-    *,
-    origin: str,
-    agent_run_id: UUID | None,
+    connection: AsyncConnection[Any], tenant_id: UUID, run_id: UUID, new: NewFile, *, writer: Place | None
 ) -> Artifact:
+    origin = "input" if writer is None else "output"
     values = {
         "tenant": tenant_id,
         "run": run_id,
@@ -128,7 +132,8 @@ async def _put(
         "bytes": len(new.content),
         "sha256": sha256(new.content).hexdigest(),
         "content": new.content,
-        "agent_run": agent_run_id,
+        "agent_run": None if writer is None else writer.agent_run_id,
+        "task": None if writer is None else writer.task_id,
     }
     await connection.execute(_PUT, values)
     return _artifact((new.name, values["media_type"], values["bytes"], values["sha256"], origin))

@@ -1,6 +1,6 @@
 """The kind `workflow`: starts a run of a workflow, waits for it without a slot, and ends as it ended."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -24,9 +24,9 @@ class NestedTooDeeply(Invalid):
 
 
 class CopyFiles(Protocol):
-    """Gives a run the files of another: `Agents.copy_files`."""
+    """Gives a run the files of another, `tasks` being who wrote them there and here: `Agents.copy_files`."""
 
-    async def __call__(self, tenant_id: UUID, run_id: UUID, /, *, to_run: UUID, tasks: Collection[UUID]) -> None: ...
+    async def __call__(self, tenant_id: UUID, run_id: UUID, /, *, to_run: UUID, tasks: Mapping[UUID, UUID]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,9 +61,9 @@ class Forked:
     result_task_id: UUID | None
 
     @property
-    def reused(self) -> list[UUID]:
-        """The earlier run's tasks whose results it takes over."""
-        return [task.old.id for task in self.tasks if task.is_reused]
+    def reused(self) -> dict[UUID, UUID]:
+        """The earlier run's tasks whose results it takes over, each with its own in their place."""
+        return {task.old.id: task.id for task in self.tasks if task.is_reused}
 
     @property
     def open_tasks(self) -> int:
