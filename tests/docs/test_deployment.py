@@ -11,6 +11,8 @@ from tests.docs.documents import ROOT
 from cognitionos.cli import _parser
 from cognitionos.platform.config import Settings
 
+PASSWORDS = {"POSTGRES_PASSWORD", "OWNER_PASSWORD", "APP_PASSWORD"}
+
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
@@ -40,7 +42,15 @@ def ours(compose: dict[str, Any]) -> dict[str, Any]:
 
 def test_our_services_set_only_variables_that_the_product_reads(compose: dict[str, Any]) -> None:
     for name, service in ours(compose).items():
-        assert set(service["environment"]) - settings_variables() == set(), name
+        assert set(service["environment"]) - settings_variables() == PASSWORDS, name
+
+
+def test_every_setting_of_the_environment_file_reaches_our_services_but_no_password_does(
+    compose: dict[str, Any],
+) -> None:
+    for service in ours(compose).values():
+        assert service["env_file"] == [{"path": ".env", "required": False}]
+        assert {service["environment"][name] for name in PASSWORDS} == {""}
 
 
 def test_our_services_run_commands_that_exist(compose: dict[str, Any]) -> None:
@@ -51,7 +61,7 @@ def test_our_services_run_commands_that_exist(compose: dict[str, Any]) -> None:
 
 
 def test_the_owners_password_is_given_to_the_migration_only(compose: dict[str, Any]) -> None:
-    assert [name for name, service in ours(compose).items() if "OWNER_PASSWORD" in str(service)] == ["migrate"]
+    assert [name for name, service in ours(compose).items() if "${OWNER_PASSWORD" in str(service)] == ["migrate"]
 
 
 def test_files_that_compose_mounts_exist(compose: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """`cognitionos doctor` names what is missing in given servers, and the way to get it."""
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
@@ -8,9 +9,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 from tests.servers import TestDatabase, TestServers, create_database, drop_database, with_database
 from tests.stacks import clean_environment, command
 
+from cognitionos.composition import base as platform
+from cognitionos.platform import health
+from cognitionos.platform.config import Settings
 from cognitionos.platform.database_url import DatabaseUnfit, require_database
 from cognitionos.platform.diagnosis import Finding, examine_database, examine_redis
 
@@ -34,6 +39,46 @@ def test_an_unmigrated_database_is_told_to_migrate(unmigrated: TestDatabase) -> 
 
     assert not schema.ok
     assert "cognitionos migrate" in schema.remedy
+
+
+def test_a_schema_newer_than_this_version_knows_is_well_ready_and_left_alone(
+    servers: TestServers, redis_url: str
+) -> None:
+    database = create_database(servers)
+    with psycopg.connect(database.admin_url) as admin:
+        admin.execute("CREATE TABLE alembic_version AS SELECT '9999' AS version_num")
+        admin.execute("GRANT SELECT ON alembic_version TO PUBLIC")
+    migrate = [
+        subprocess.run(
+            command("migrate", *arguments),
+            env=clean_environment(DATABASE_URL=database.app_url, MIGRATION_DATABASE_URL=database.owner_url),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        for arguments in ([], ["--check"])
+    ]
+
+    schema = _named("schema", examine_database(database.app_url, database.owner_url))
+    settings = Settings(database_url=SecretStr(database.app_url), redis_url=SecretStr(redis_url))
+    readiness = asyncio.run(_readiness(settings))
+    drop_database(servers, database)
+
+    assert (schema.ok, "at 9999, newer than" in schema.detail) == (True, True)
+    assert [done.returncode for done in migrate] == [0, 0]
+    assert all(done.stdout.startswith("the schema is at 9999, newer than") for done in migrate)
+    assert readiness == "ready"
+
+
+async def _readiness(settings: Settings) -> str:
+    base = platform.build(settings)
+    await base.database.open()
+    try:
+        return (await health.Readinesses(base.database, base.redis).check()).status
+    finally:
+        await base.database.close()
+        await base.redis.aclose()
 
 
 def test_a_database_without_the_extension_is_told_how_to_get_it(unmigrated: TestDatabase) -> None:

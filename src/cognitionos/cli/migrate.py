@@ -37,14 +37,16 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings()
     url = (settings.migration_database_url or settings.database_url).get_secret_value()
     require_database(url, remedy=_REMEDY)
-    if migrations.is_current(url):
-        print(f"the schema is up to date ({migrations.head()})")
+    found, newest = migrations.current(url), migrations.head()
+    if migrations.is_newer(found):
+        print(f"the schema is at {found}, newer than {newest}, the newest that this version knows: nothing to do")
+        return 0
+    if found == newest:
+        print(f"the schema is up to date ({newest})")
         return 0
     if args.check:
-        print(
-            f"the schema is at {migrations.current(url)}, the newest is {migrations.head()}: run 'cognitionos migrate'"
-        )
+        print(f"the schema is at {found}, the newest is {newest}: run 'cognitionos migrate'")
         return 1
     migrations.upgrade(url)
-    print(f"the schema is now at {migrations.head()}")
+    print(f"the schema is now at {newest}")
     return 0

@@ -12,6 +12,8 @@ from cognitionos.platform.draining import DRAIN_S
 from cognitionos.platform.http_address import AllowedHosts
 
 Mode = Literal["development", "production"]
+SHORTEST_SECRET = 32
+"""Characters of a secret key that production takes."""
 HOLDS_CLOSED_S = 55.0
 """So long after a process died its holds are closed at the latest, sweeps of others included; a minute is promised."""
 
@@ -149,6 +151,12 @@ class Settings(BaseSettings):
         return self.mode == "production"
 
     def require_production_secrets(self) -> None:
-        """Raise `ValueError` naming the variable when production runs on a development secret."""
-        if self.is_production and "secret_key" not in self.model_fields_set:
+        """Raise `ValueError` naming the variable when production runs on a development secret, or one to be guessed."""
+        if not self.is_production:
+            return
+        if "secret_key" not in self.model_fields_set:
             raise ValueError("COGNITIONOS_SECRET_KEY must be set when COGNITIONOS_MODE=production")
+        if len(self.secret_key.get_secret_value()) < SHORTEST_SECRET:
+            raise ValueError(
+                f"COGNITIONOS_SECRET_KEY must have {SHORTEST_SECRET} characters or more in COGNITIONOS_MODE=production"
+            )

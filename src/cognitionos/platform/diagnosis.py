@@ -101,6 +101,9 @@ def _schema(owner_url: str) -> Finding:
         return Finding(
             name="schema", ok=False, detail=detail, remedy="check MIGRATION_DATABASE_URL (role cognitionos_owner)"
         )
+    if migrations.is_newer(found):
+        detail = f"at {found}, newer than {wanted}, the newest that this version knows: a later version migrated it"
+        return Finding(name="schema", ok=True, detail=detail)
     if found != wanted:
         return Finding(
             name="schema", ok=False, detail=f"at {found}, newest is {wanted}", remedy="run 'cognitionos migrate'"

@@ -56,9 +56,9 @@ class Readinesses:
         async with self._database.connection() as connection:
             row = await (await connection.execute("SELECT version_num FROM alembic_version")).fetchone()
         found = row[0] if row else None
-        return (
-            "ok" if found == self._wanted else f"at revision {found}, wants {self._wanted}: run 'cognitionos migrate'"
-        )
+        if migrations.is_enough(found):
+            return "ok"
+        return f"at revision {found}, wants {self._wanted}: run 'cognitionos migrate'"
 
     async def _ask_redis(self) -> str:
         await self._redis.ping()

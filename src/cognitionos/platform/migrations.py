@@ -1,6 +1,7 @@
 """Schema changes: Alembic, run by the owner role (`MIGRATION_DATABASE_URL`)."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -28,10 +29,19 @@ def downgrade(url: str, revision: str) -> None:
 
 def head() -> str:
     """The revision in the checkout that no other follows (no import of Alembic)."""
-    files = (ROOT / "migrations" / "versions").glob("[0-9]*.py")
-    found: dict[str, str] = dict(_REVISIONS.findall(path.read_text(encoding="utf-8"))[0] for path in files)
+    found = _revisions()
     (newest,) = found.keys() - found.values()
     return newest
+
+
+def is_newer(revision: str | None) -> bool:
+    """Whether only a later version of the product can have made this revision: this one does not know it."""
+    return revision is not None and revision not in _revisions()
+
+
+def is_enough(revision: str | None) -> bool:
+    """Whether a schema at `revision` has all that this version needs: the newest it knows, or one made later."""
+    return revision == head() or is_newer(revision)
 
 
 def current(url: str) -> str | None:
@@ -44,8 +54,15 @@ def current(url: str) -> str | None:
 
 
 def is_current(url: str) -> bool:
-    """Whether the database at `url` is at the newest revision."""
-    return current(url) == head()
+    """Whether the database at `url` is at the newest revision that this version knows, or at a newer one."""
+    return is_enough(current(url))
+
+
+@cache
+def _revisions() -> dict[str, str]:
+    """Every revision in the checkout with the one before it."""
+    files = (ROOT / "migrations" / "versions").glob("[0-9]*.py")
+    return dict(_REVISIONS.findall(path.read_text(encoding="utf-8"))[0] for path in files)
 
 
 def _run(direction: str, url: str, revision: str) -> None:

@@ -55,6 +55,19 @@ def test_production_without_its_secret_is_a_line_too(monkeypatch: pytest.MonkeyP
         read_settings(to_serve=True)
 
 
+def test_production_refuses_a_secret_that_can_be_guessed_and_says_how_to_make_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COGNITIONOS_MODE", "production")
+    monkeypatch.setenv("COGNITIONOS_SECRET_KEY", "x" * 31)
+    with pytest.raises(SettingRefused, match=r"32 characters or more.*'openssl rand -base64 32'") as refused:
+        read_settings(to_serve=True)
+    monkeypatch.setenv("COGNITIONOS_SECRET_KEY", "x" * 32)
+
+    assert "xxx" not in str(refused.value)
+    assert read_settings(to_serve=True).is_production
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
