@@ -38,7 +38,7 @@ class Services:
         return (
             OutboxSweeper(outbox=self.base.outbox, signals=self.base.signals, every_s=self.base.settings.sweep_s),
             self.agents.conversing.sweeper,
-            self.agents.packages,
+            self.agents.sweeper,
             *self.memory.background,
             *self.planning.background,
         )

@@ -31,6 +31,7 @@ from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox
 from cognitionos.agents.infrastructure.python_tool import PythonTool
 from cognitionos.agents.infrastructure.queries import AgentQueries
 from cognitionos.agents.infrastructure.sandbox_packages import SandboxPackages
+from cognitionos.agents.infrastructure.sandbox_sweeper import SandboxSweeper
 from cognitionos.agents.infrastructure.sql_tool import SqlDatabases
 from cognitionos.agents.infrastructure.tool_admin import ToolAdmin
 from cognitionos.agents.infrastructure.tool_kit import Kits
@@ -64,6 +65,7 @@ class AgentsServices:
     tool_admin: ToolAdmin
     mcp_door: McpDoor
     packages: SandboxPackages
+    sweeper: SandboxSweeper
     resources: tuple[Resource, ...]
 
 
@@ -78,12 +80,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         root=base.settings.data_dir.absolute() / "workspaces",
         packages=packages.places,
     )
-    tools = (
-        python.tool,
-        *WorkspaceTools(files).tools,
-        HttpRequestTool(http).tool,
-        *MemoryTools(memory).tools,
-    )
+    tools = (python.tool, *WorkspaceTools(files).tools, HttpRequestTool(http).tool, *MemoryTools(memory).tools)
     tenants_kits, admin = kits(base)
     door = McpDoor()
     shipped = Definitions.of(BUILT_IN, load_prompts())
@@ -115,6 +112,7 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         tool_admin=admin,
         mcp_door=door,
         packages=packages,
+        sweeper=SandboxSweeper(packages=packages, python=python),
         resources=(python, tenants_kits.servers, door, talking.far, talking.conversations),
     )
 

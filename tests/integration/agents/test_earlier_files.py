@@ -37,16 +37,16 @@ class _All:
 
 
 @pytest.fixture(scope="module")
-def database(settings: Settings, run: Run) -> Iterator[Database]:
-    opened = Database(settings.database_url.get_secret_value(), pool_size=4)
-    run(opened.open())
-    yield opened
-    run(opened.close())
+def opened(settings: Settings, run: Run) -> Iterator[Database]:
+    database = Database(settings.database_url.get_secret_value(), pool_size=4)
+    run(database.open())
+    yield database
+    run(database.close())
 
 
 @pytest.fixture(scope="module")
-def stored(database: Database) -> Store:
-    return _All(PostgresJournal(database), PostgresFiles(database), PostgresHistories(database))
+def stored(opened: Database) -> Store:
+    return _All(PostgresJournal(opened), PostgresFiles(opened), PostgresHistories(opened))
 
 
 @pytest.fixture(params=["postgresql", "memory"])

@@ -1,6 +1,5 @@
 """Packages in the sandbox: what is refused at the door, and what code may do with the rest."""
 
-import asyncio
 import hashlib
 import io
 import os
@@ -15,7 +14,6 @@ from tests.conftest import Run
 from tests.fakes.agents_bench import Bench, an_assignment
 from tests.fakes.agents_gateway import calls, says
 from tests.sandboxes import BACKENDS, a_sandbox
-from tests.waiting import eventually
 
 from cognitionos.agents.infrastructure.python_tool import PythonTool
 from cognitionos.agents.infrastructure.sandbox_packages import (
@@ -155,13 +153,10 @@ async def test_what_no_code_had_for_an_hour_leaves_the_machine_and_comes_back_wh
 
     await packages.delete(tenant_id, "other")
     [used] = await packages.places(tenant_id)
-    sweeping = asyncio.create_task(packages.run())
-    await eventually(lambda: [*used.parent.iterdir()] == [used])
+    assert packages.sweep() == 2
+    assert [*used.parent.iterdir()] == [used]
     os.utime(used, (time.time() - 2 * UNUSED_S,) * 2)
-    sweeping.cancel()
-    again = asyncio.create_task(packages.run())
-    await eventually(lambda: not [*used.parent.iterdir()])
-    again.cancel()
+    assert packages.sweep() == 1
 
     assert await packages.places(tenant_id) == [used]
     assert (used / "greeter/__init__.py").read_bytes() == CODE

@@ -29,7 +29,8 @@ from cognitionos.kernel.json_text import read_json
 RUN_TIMEOUT_S = 30.0
 CALL_TIMEOUT_S = 90.0
 _MAX_CODE = 100_000
-_LEFT_BEHIND_S = 3600.0
+LEFT_BEHIND_S = 3600.0
+"""Far longer than a call may take."""
 PlacesOf = Callable[[UUID], Awaitable[Sequence[Path]]]
 """Where the packages of a tenant are unpacked."""
 
@@ -91,10 +92,20 @@ class PythonTool:
             await asyncio.shield(asyncio.to_thread(remove_tree, place))
         return ToolAnswer(content=_told(result, changes, notes), changes=changes, is_error=result.error is not None)
 
+    def sweep(self) -> int:
+        """Remove the copies of files that killed workers left on this machine; gives their number."""
+        removed = 0
+        for place in self.root.glob("call-*"):
+            with suppress(OSError):  # another process was first
+                if time.time() - place.stat().st_mtime > LEFT_BEHIND_S:
+                    remove_tree(place)
+                    removed += 1
+        return removed
+
     async def _open_once(self) -> None:
         async with self._opening:
             if not self._is_open:
-                await asyncio.to_thread(_sweep, self.root)
+                await asyncio.to_thread(self.sweep)
                 await self.sandbox.open()
                 self._is_open = True
 
@@ -162,12 +173,3 @@ def _parsed(text: str) -> Any:
     with suppress(ValueError):
         return read_json(text)
     return text
-
-
-def _sweep(root: Path) -> None:
-    """Remove the copies that killed workers left."""
-    if root.is_dir():
-        for place in root.glob("call-*"):
-            with suppress(OSError):
-                if time.time() - place.stat().st_mtime > _LEFT_BEHIND_S:
-                    remove_tree(place)

@@ -28,9 +28,7 @@ from psycopg.rows import class_row
 from cognitionos.agents.infrastructure.sandbox_workspace import MAX_DEPTH, remove_tree
 from cognitionos.kernel.errors import Invalid, LimitExceeded, NotFound
 from cognitionos.platform.database import Database
-from cognitionos.platform.logging import get_logger
 
-log = get_logger(__name__)
 MOST_BYTES = 20 * 2**20
 MOST_UNPACKED = 100 * 2**20
 MOST_FILES = 5_000
@@ -38,7 +36,6 @@ MOST_PACKAGES = 50
 MOST_BYTES_OF_TENANT = 100 * 2**20
 UNUSED_S = 3600.0
 """Far longer than a call of `python` may take."""
-SWEEP_S = 600.0
 _WHEEL = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[A-Za-z0-9._!+]+)(-\d[^-]*)?-[a-z0-9.]+-none-any\.whl\Z"
 )
@@ -129,17 +126,17 @@ class SandboxPackages:
             found.append(place.absolute())
         return found
 
-    async def run(self) -> None:
-        """Remove from this machine what no code had for an hour; look every ten minutes, until cancelled."""
-        while True:
-            try:
-                removed = await asyncio.to_thread(_sweep, self._root)
-            except OSError as error:
-                log.warning("packages_not_swept", reason=str(error))
-            else:
-                if removed:
-                    log.info("packages_removed", packages=removed)
-            await asyncio.sleep(SWEEP_S)
+    def sweep(self) -> int:
+        """Remove from this machine what no code had for an hour, or a kill left half unpacked; gives its number."""
+        removed = 0
+        for place in self._root.iterdir() if self._root.is_dir() else ():
+            with suppress(OSError):  # another process was first
+                if time.time() - place.stat().st_mtime > UNUSED_S:
+                    old = place.with_name(f".old-{place.name}")
+                    place.rename(old)  # in one step: who comes now unpacks it anew
+                    remove_tree(old)
+                    removed += 1
+        return removed
 
     async def _unpack(self, tenant_id: UUID, package: PackageRow, place: Path) -> None:
         query = "SELECT content FROM tool_packages WHERE name = %s AND sha256 = %s"
@@ -224,19 +221,6 @@ def _taken_up(place: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _sweep(root: Path) -> int:
-    """Remove what was not used for an hour, and what a kill left half unpacked; gives its number."""
-    removed = 0
-    for place in root.iterdir() if root.is_dir() else ():
-        with suppress(OSError):  # another process was first
-            if time.time() - place.stat().st_mtime > UNUSED_S:
-                old = place.with_name(f".old-{place.name}")
-                place.rename(old)  # in one step: who comes now unpacks it anew
-                remove_tree(old)
-                removed += 1
-    return removed
 
 
 def _bad(field: str, reason: str) -> BadPackage:
