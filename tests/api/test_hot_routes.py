@@ -3,6 +3,7 @@
 A query string, which the route does not read, sends a request the framework's way.
 """
 
+import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,3 +138,13 @@ def test_a_request_that_changes_its_way_is_counted_once(settings: Settings, run:
     left = [int(each.headers["x-ratelimit-remaining"]) for each in hot]
 
     assert [left[0] - each for each in left] == [0, 2, 4]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/embeddings", "/v1/goals"])
+def test_an_encoded_body_is_refused_and_its_encoding_named(url: str, caller: Caller, path: str) -> None:
+    headers = caller.headers | {"content-encoding": "gzip", "content-type": "application/json"}
+
+    refused = httpx.post(url + path, content=gzip.compress(b"{}"), headers=headers)
+
+    assert refused.status_code == 415
+    assert "'gzip'" in refused.text

@@ -14,6 +14,7 @@ _FROM_THE_EDGE = {
     "invalid-request": (400, "The request is malformed; 'errors' names the fields by their path and says the remedy."),
     "not-found": (404, "There is nothing at this path, or not for your tenant."),
     "method-not-allowed": (405, "The path does not take this method; the Allow header lists those it takes."),
+    "unsupported-media-type": (415, "The body has a Content-Encoding, such as gzip; send it without."),
     "request-entity-too-large": (413, "The body is larger than the route accepts."),
     "internal-error": (500, "Something went wrong on our side; the log has it under the request id."),
 }

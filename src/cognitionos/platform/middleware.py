@@ -13,6 +13,7 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Counter, Histogram
@@ -110,6 +111,21 @@ class Authentication(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
+class PlainBody(ASGIMiddleware):
+    """Refuses a body in an encoding that nobody here undoes, in place of calling it unreadable."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Raise 415 naming the encoding."""
+        encoding = header(scope, b"content-encoding")
+        if encoding is not None and encoding.strip().lower() != "identity":
+            raise HTTPException(
+                status_code=415, detail=f"The body is encoded as '{encoding}'; send it without Content-Encoding."
+            )
+        await next_app(scope, receive, send)
+
+
 class RateLimit(ASGIMiddleware):
     """Lets each key make `per_minute` requests, and tells it where it stands (IETF RateLimit header fields)."""
 
@@ -158,7 +174,7 @@ def guarded(
     authenticate: Authenticate, rate: RateLimit, *, then: Sequence[ASGIMiddleware] = ()
 ) -> list[ASGIMiddleware]:
     """What surrounds each route, outermost first."""
-    return [Authentication(authenticate), rate, *then]
+    return [Authentication(authenticate), rate, PlainBody(), *then]
 
 
 def header(scope: Scope, name: bytes) -> str | None:
