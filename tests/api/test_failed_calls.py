@@ -1,6 +1,7 @@
 """What the error of a call that reached a provider says: which call it was, and never with which key of ours."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -60,6 +61,56 @@ async def test_errors_of_embeddings_each_name_their_own_call(url: str, caller: C
         assert answer.headers["x-cognitionos-provider"] == "openai"
         assert int(answer.headers["x-cognitionos-attempts"]) >= 1
         assert answer.headers["x-cognitionos-route"] == "reason=named, openai/m=refused"
+
+
+NOTHING = ("none", "0", "0")
+
+
+def spent(answer: httpx.Response) -> tuple[str, str, str]:
+    cache, attempts, cost = (answer.headers[f"x-cognitionos-{name}"] for name in ("cache", "attempts", "cost-usd"))
+    return cache, attempts, cost
+
+
+@pytest.mark.parametrize(("path", "streamed"), [*((path, False) for path in ROUTES), ("/v1/chat/completions", True)])
+async def test_an_error_says_what_the_answers_cost_that_were_lost(
+    url: str, caller: Caller, upstream: Upstream, *, path: str, streamed: bool
+) -> None:
+    upstream.reset()
+    upstream.then(*[Say(raw=b"{oops") for _ in range(3)])
+    body = asking(path, stream=streamed)
+    async with httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30) as client:
+        price = {"input_usd_per_million": "1000", "output_usd_per_million": "1000"}
+        (await client.put(f"/v1/prices/{body['model']}", json=price)).raise_for_status()
+        answer = await client.post(path, json=body)
+        (row,) = (await client.get("/v1/usage/calls")).json()["items"]
+
+    assert (answer.status_code, row["outcome"]) == (503, "error")
+    assert Decimal(row["cost_usd"]) > 0
+    assert spent(answer) == ("none", str(row["attempts"]), row["cost_usd"])
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/v1/embeddings"])
+async def test_a_refusal_that_reached_nobody_cost_nothing(
+    url: str, caller: Caller, upstream: Upstream, path: str
+) -> None:
+    upstream.reset()
+    body = asking(path) if path in ROUTES else {"model": f"m-{uuid4()}", "input": "hi"}
+    async with httpx.AsyncClient(base_url=url, headers=caller.headers, timeout=30) as client:
+        wrong = await client.post(path, json=[])
+        nowhere = await client.post(path, json=body | {"model": "nobody/x"})
+        limit = {"subject": f"tenant:{caller.tenant_id}", "limit_usd": "0.000001"}
+        (await client.post("/v1/budgets", json=limit)).raise_for_status()
+        price = {"input_usd_per_million": "100000", "output_usd_per_million": "1"}
+        (await client.put(f"/v1/prices/{body['model']}", json=price)).raise_for_status()
+        poor = await client.post(path, json=body)
+
+    answers = (wrong, nowhere, poor)
+    assert [answer.status_code for answer in answers] == [400, 404, 429]
+    assert [spent(answer) for answer in answers] == [NOTHING] * 3
+    assert not any("x-cognitionos-call-id" in answer.headers for answer in answers)
+    assert poor.headers["x-cognitionos-provider"] == "openai"
+    assert poor.headers["x-cognitionos-model"] == f"openai/{body['model']}"
+    assert upstream.calls == []
 
 
 async def test_a_request_that_reaches_nobody_names_no_call(url: str, caller: Caller) -> None:

@@ -62,17 +62,24 @@ class Started:
         """The way it took, for whoever wants to know: `reason=named, openai/m=circuit-open, second/m=answered`."""
         return ", ".join((f"reason={self.route.reason}", *trail, f"{candidate.name}={end}"))
 
-    def failed(self, error: Exception, *, attempts: int) -> None:
-        """Write into an error which call it ended."""
+    def failed(self, error: Exception, row: Call) -> None:
+        """Write into an error which call it ended, and what that cost."""
         if isinstance(error, OfACall):
             first = self.route.candidates[0]
             error.tried = Tried(
                 call_id=self.call_id,
                 provider=first.provider,
                 model=first.name,
-                attempts=attempts,
+                attempts=row.attempts,
                 route=", ".join((f"reason={self.route.reason}", *error.trail)),
+                cost_nanousd=row.cost_nanousd if row.priced else None,
             )
+
+    def refused(self, error: BaseException) -> None:
+        """Write into an error who would have been asked: it has no row."""
+        if isinstance(error, OfACall):
+            first = self.route.candidates[0]
+            error.tried = Tried(provider=first.provider, model=first.name)
 
     def row(
         self,

@@ -24,7 +24,7 @@ from cognitionos.llm_gateway.domain.answer import (
 )
 from cognitionos.llm_gateway.domain.cached import Kept, run_scope
 from cognitionos.llm_gateway.domain.chat import CACHE_NONE, Caller, ChatRequest, ChatResult, Usage
-from cognitionos.llm_gateway.domain.errors import AnswerLost
+from cognitionos.llm_gateway.domain.errors import AnswerLost, OfACall, Tried
 from cognitionos.llm_gateway.domain.fingerprint import Canonical, fingerprint
 from cognitionos.llm_gateway.domain.ledger import Call
 from cognitionos.llm_gateway.domain.prompt_bound import prompt_estimate
@@ -110,7 +110,11 @@ class Completion:
         self, caller: Caller, request: ChatRequest, *, streamed: bool = False
     ) -> tuple[Started, ChatRequest]:
         """The first steps: route, defaults, fingerprint. Gives the request as it is asked."""
-        route, request = await self.prepare(caller.tenant_id, request)
+        try:
+            route, request = await self.prepare(caller.tenant_id, request)
+        except OfACall as error:
+            error.tried = Tried(model=request.model or "")
+            raise
         first = route.candidates[0]
         key = None
         kept = request.use_cache and not request.has_state_elsewhere
@@ -200,8 +204,9 @@ class Completion:
         try:
             done = await self.attempts.run(call.route, ask, deadline_s=request.deadline_s)
         except Exception as error:
-            granted.call.failed(error, attempts=sent.count)
-            await self.budgets.settle(self.unanswered("error", granted, request, sent))
+            row = self.unanswered("error", granted, request, sent)
+            granted.call.failed(error, row)
+            await self.budgets.settle(row)
             raise
         except BaseException:
             self.budgets.settle_later(self.unanswered("aborted", granted, request, sent))

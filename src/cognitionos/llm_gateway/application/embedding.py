@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from cognitionos.kernel.errors import DomainError
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.call import Resolve, Started
@@ -53,7 +54,11 @@ class Embedding:
         first = call.route.candidates[0]
         price = await self.budgets.price(call.caller.tenant_id, first)
         amount = None if price is None else price.narrowed(None, words_only=True).upper_bound(most_tokens, 0)
-        return await self.budgets.hold_amount(call, amount, price=price, deadline_s=DEADLINE_S)
+        try:
+            return await self.budgets.hold_amount(call, amount, price=price, deadline_s=DEADLINE_S)
+        except DomainError as error:
+            call.refused(error)
+            raise
 
     async def _embed(
         self, granted: Granted, texts: Sequence[Text], extra: Mapping[str, Any], *, most: int
@@ -71,9 +76,9 @@ class Embedding:
         try:
             share = await self._batches.embed(wish)
         except Exception as error:
-            call.failed(error, attempts=wish.attempts)
-            row = call.row(outcome="error", usage=Usage(), attempts=wish.attempts)
-            await self.budgets.settle(_with_left(granted, row, wish))
+            row = _with_left(granted, call.row(outcome="error", usage=Usage(), attempts=wish.attempts), wish)
+            call.failed(error, row)
+            await self.budgets.settle(row)
             raise
         except BaseException:  # cancelled: what a provider has, it will bill
             usage = estimate(most) if wish.attempts else Usage()

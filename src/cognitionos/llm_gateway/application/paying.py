@@ -74,7 +74,8 @@ def _paid(granted: Granted, ticket: Ticket) -> Paid:
 async def _hold(budgets: Budgets, call: Started, request: ChatRequest, ticket: Ticket, aside: _Aside | None) -> Granted:
     try:
         return await budgets.hold(call, request, aside)
-    except BaseException:
+    except BaseException as error:
+        call.refused(error)
         ticket.close()
         raise
 

@@ -212,8 +212,9 @@ class Streaming:
         try:
             return await steps.attempts.run(granted.call.route, ask, deadline_s=request.deadline_s, keep_slot=True)
         except Exception as error:
-            granted.call.failed(error, attempts=sent.count)
-            await steps.budgets.settle(steps.unanswered("error", granted, request, sent))
+            row = steps.unanswered("error", granted, request, sent)
+            granted.call.failed(error, row)
+            await steps.budgets.settle(row)
             raise
         except BaseException:
             steps.budgets.settle_later(steps.unanswered("aborted", granted, request, sent))

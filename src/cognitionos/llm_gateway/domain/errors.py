@@ -11,13 +11,18 @@ from cognitionos.kernel.value import value
 
 @value
 class Tried:
-    """The call that an error ended: the one of its ledger row, who was asked first, and the way it took."""
+    """The call that an error ended: the one of its ledger row, who was asked first, the way it took, and what it cost.
 
-    call_id: UUID
-    provider: str
+    `call_id` None: it was refused before anybody was asked, and has no row; `provider` None: `model` as it was asked
+    for. `cost_nanousd` None: nobody knows.
+    """
+
+    call_id: UUID | None = None
+    provider: str | None = None
     model: str
-    attempts: int
-    route: str
+    attempts: int = 0
+    route: str | None = None
+    cost_nanousd: int | None = 0
 
 
 class OfACall(Exception):
@@ -31,7 +36,7 @@ class OfACall(Exception):
     details: Mapping[str, Any] | None = None
 
 
-class BudgetExhausted(LimitExceeded):
+class BudgetExhausted(OfACall, LimitExceeded):
     """A budget cannot cover the call's upper bound. `subject` names it, `resets_at` says when it starts anew."""
 
     def __init__(
@@ -46,7 +51,7 @@ class BudgetHalted(BudgetExhausted):
     """A budget is so near its end that it keeps the rest for critical runs and plain calls."""
 
 
-class PriceUnknown(Invalid):
+class PriceUnknown(OfACall, Invalid):
     """A call under a hard budget to a model whose price nobody told: set it with `PUT /v1/prices/{model}`."""
 
 
@@ -54,7 +59,7 @@ class ModelNotFound(OfACall, NotFound):
     """No configured provider has this model."""
 
 
-class CallUnbounded(Invalid):
+class CallUnbounded(OfACall, Invalid):
     """A call under a budget that nothing in it keeps from costing any amount; `fields` names what would."""
 
 
@@ -90,7 +95,7 @@ class SharesCrossed(Invalid):
     """A budget whose soft share is above its halt share: runs would halt before the cheaper model is asked."""
 
 
-class HoldLost(Unavailable):
+class HoldLost(OfACall, Unavailable):
     """A call queued for so long that its hold was closed; nothing was sent."""
 
 

@@ -8,13 +8,17 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation
 from cognitionos.kernel.money import usd_text
 from cognitionos.kernel.principal import Principal
 from cognitionos.llm_gateway.application.call import Started
-from cognitionos.llm_gateway.domain.chat import CACHE_PENDING
+from cognitionos.llm_gateway.domain.chat import CACHE_NONE, CACHE_PENDING
 from cognitionos.llm_gateway.domain.errors import OfACall
 from cognitionos.llm_gateway.facade import Caller, ChatResult, ChatStream, Embeddings
+from cognitionos.platform.http_problems import Problem
 
 JSON = "application/json"
 UNKNOWN = "unknown"
 """The cost of a call to a model without a price: unknown is not zero."""
+
+
+_NOBODY_ASKED = {"x-cognitionos-cache": CACHE_NONE, "x-cognitionos-attempts": "0", "x-cognitionos-cost-usd": "0"}
 
 
 @dataclass
@@ -63,17 +67,25 @@ def begun_headers(call: Started) -> dict[str, str]:
     return headers if call.cache_key is None else headers | {"x-cognitionos-cache-key": call.cache_key}
 
 
-def failed_headers(error: Exception | None) -> dict[str, str]:
-    """Which call an error ended, where one was made: its row in the ledger, who was asked and why nobody answered."""
-    tried = error.tried if isinstance(error, OfACall) else None
+def failed_headers(problem: Problem) -> dict[str, str]:
+    """What an error cost and which call it ended, where one was made: its row in the ledger, who was asked and why
+    nobody answered. Of an error that nobody expected nothing: it may have come after an answer."""
+    error = problem.error
+    if not isinstance(error, OfACall):
+        return dict(_NOBODY_ASKED) if problem.status < 500 else {}
+    tried = error.tried
     if tried is None:
-        return {}
-    return {
-        "x-cognitionos-call-id": str(tried.call_id),
+        return dict(_NOBODY_ASKED)
+    known = {
+        "x-cognitionos-call-id": None if tried.call_id is None else str(tried.call_id),
         "x-cognitionos-provider": tried.provider,
         "x-cognitionos-model": _ascii(tried.model),
+        "x-cognitionos-route": None if tried.route is None else _ascii(tried.route),
+    }
+    return {name: value for name, value in known.items() if value} | {
+        "x-cognitionos-cache": CACHE_NONE,
         "x-cognitionos-attempts": str(tried.attempts),
-        "x-cognitionos-route": _ascii(tried.route),
+        "x-cognitionos-cost-usd": UNKNOWN if tried.cost_nanousd is None else usd_text(tried.cost_nanousd),
     }
 
 

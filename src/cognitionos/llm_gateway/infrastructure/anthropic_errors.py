@@ -60,7 +60,7 @@ def render(problem: Problem, request_id: str) -> tuple[AnthropicErrorBody, Mappi
         resets_at=error.resets_at if isinstance(error, BudgetExhausted) else msgspec.UNSET,
         details=msgspec.UNSET if details is None else dict(details),
     )
-    headers = {"request-id": request_id} | failed_headers(error) | ({"x-should-retry": "false"} if for_money else {})
+    headers = {"request-id": request_id} | failed_headers(problem) | ({"x-should-retry": "false"} if for_money else {})
     return AnthropicErrorBody(error=detail, request_id=request_id), headers
 
 

@@ -47,7 +47,7 @@ def render(problem: Problem, _: str) -> tuple[OpenAIErrorBody, Mapping[str, str]
         budget=error.subject if isinstance(error, BudgetExhausted) else msgspec.UNSET,
         resets_at=error.resets_at if isinstance(error, BudgetExhausted) else msgspec.UNSET,
     )
-    headers = failed_headers(error) | ({"x-should-retry": "false"} if for_money else {})
+    headers = failed_headers(problem) | ({"x-should-retry": "false"} if for_money else {})
     return OpenAIErrorBody(error=detail), headers
 
 
