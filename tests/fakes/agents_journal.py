@@ -58,6 +58,7 @@ class JournalInMemory:
     runs: dict[tuple[UUID, UUID], _Run] = field(default_factory=dict)
     stored: dict[tuple[UUID, str], _File] = field(default_factory=dict)
     acts: list[_Act] = field(default_factory=list)
+    aside: set[tuple[UUID, UUID]] = field(default_factory=set)
 
     async def began_with(self, tenant_id: UUID, run_id: UUID, role: str, /) -> int | None:
         found = [run.state.definitions.get(role) for (run_of, _), run in self.runs.items() if run_of == run_id]
@@ -72,6 +73,7 @@ class JournalInMemory:
                 prompts=start.prompts,
                 opening=start.opening,
                 definitions=start.definitions,
+                anew=place in self.aside,
             )
             run = self.runs[place] = _Run(start.tenant_id, state, start.fence)
         if run.fence > start.fence:
@@ -161,6 +163,7 @@ class JournalInMemory:
             run = self.runs.get((run_id, task_id))
             if run is not None and run.fence <= fence:
                 run.fence += 1
+                self.aside.add((run_id, task_id))
                 self.runs[run_id, uuid4()] = self.runs.pop((run_id, task_id))
                 undone = [act for act in self.acts if (act.run_id, act.task_id) == (run_id, task_id)]
                 self.acts = [act for act in self.acts if act not in undone]

@@ -158,6 +158,7 @@ def _engine(
             recall=recall_the_latest,
             history=PlanHistory(database=base.database),
             own=agents.own,
+            is_again=store.is_again,
             now=base.now,
         ),
         "agent": AgentTasks(

@@ -11,7 +11,7 @@ from cognitionos.llm_gateway.application.embedding import Embedding
 from cognitionos.llm_gateway.application.listening import Hear, Listening
 from cognitionos.llm_gateway.application.streaming import Begun, ChatStream, Streaming
 from cognitionos.llm_gateway.domain.budget import OWN_TERMS, SILENT_TERMS, Period, Spend
-from cognitionos.llm_gateway.domain.cached import run_scope
+from cognitionos.llm_gateway.domain.cached import ANEW, USUAL, run_scope
 from cognitionos.llm_gateway.domain.chat import (
     Caller,
     ChatRequest,
@@ -43,7 +43,9 @@ COUNTERFACTUAL_MODEL = "gpt-4o-mini"
 """What a simulated run is priced as when someone asks what it would have cost."""
 
 __all__ = [
+    "ANEW",
     "COUNTERFACTUAL_MODEL",
+    "USUAL",
     "Begun",
     "BudgetExhausted",
     "BudgetHalted",

@@ -35,7 +35,7 @@ class Identity:
     the subjects of budgets (`run:ID`, `workflow:NAME`) of the runs that started it.
     `together`: a step and the event that tells of it share a commit; None: whoever watches has none to share.
     `approvals` are the decisions about this task's tool calls so far, by `ToolApproval.key`. With `hear` the answers of
-    its agents are asked for as streams.
+    its agents are asked for as streams. `anew`: no answer that another call has had, or is about to have, will do.
     """
 
     tenant_id: UUID
@@ -56,6 +56,7 @@ class Identity:
     critical: bool = False
     above: tuple[str, ...] = ()
     approvals: Mapping[str, ToolDecision] = field(default_factory=dict)
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

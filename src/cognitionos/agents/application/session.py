@@ -83,6 +83,11 @@ class Session:
             above=who.above,
         )
 
+    @property
+    def asks_anew(self) -> bool:
+        """Whether a kept answer would be the one that this performance is to do without."""
+        return self.identity.anew or self.state.anew
+
     def agent(self, role: str) -> AgentDefinition:
         """The agent of this role, in the version that the run began with."""
         return self.roles[role]

@@ -19,7 +19,16 @@ from cognitionos.agents.domain.structured import json_in
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.json_schema import faults_of
 from cognitionos.kernel.json_text import storable
-from cognitionos.llm_gateway.facade import ChatRequest, ChatResult, StreamBroken, assistant, json_schema, user
+from cognitionos.llm_gateway.facade import (
+    ANEW,
+    USUAL,
+    ChatRequest,
+    ChatResult,
+    StreamBroken,
+    assistant,
+    json_schema,
+    user,
+)
 from cognitionos.platform.crash_points import crash_point, declare
 
 AFTER_MODEL_ANSWER = declare("agents.after_model_answer")
@@ -181,6 +190,7 @@ def _request(
         temperature=definition.temperature,
         max_tokens=min(completion, left - asking),
         deadline_s=limits.seconds,
+        cache_wish=ANEW if session.asks_anew else USUAL,
         role=definition.role,
     )
 

@@ -111,7 +111,10 @@ class AgentRunStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRunState:
-    """An agent run as its journal has it. `ahead`: steps that a replay finds done when it comes to them."""
+    """An agent run as its journal has it. `ahead`: steps that a replay finds done when it comes to them.
+
+    `anew`: an earlier journal of its task was set aside.
+    """
 
     agent_run_id: UUID
     prompts: Mapping[str, str]
@@ -119,6 +122,7 @@ class AgentRunState:
     steps: Mapping[str, Step] = field(default_factory=dict)
     ahead: Mapping[str, Step] = field(default_factory=dict)
     definitions: Mapping[str, int] = field(default_factory=dict)
+    anew: bool = False
 
 
 def totals_of(steps: Mapping[str, Step], *, role: str | None = None) -> Totals:

@@ -34,7 +34,8 @@ VALUES (%(id)s, %(tenant)s, %(run)s, %(task)s, %(key)s, %(role)s, %(prompts)s, %
         'running', %(fence)s, %(at)s)
 ON CONFLICT (run_id, task_id) DO UPDATE SET fence = EXCLUDED.fence, status = 'running', ended_at = NULL, error = NULL
 WHERE agent_runs.fence <= EXCLUDED.fence
-RETURNING id, prompts, opening, steps, definitions
+RETURNING id, prompts, opening, steps, definitions,
+  EXISTS (SELECT FROM agent_runs b WHERE b.run_id = %(run)s AND b.set_aside_from = %(task)s)
 """
 _STEPS = """
 SELECT key, role, kind, content, model, simulated, cost_nanousd, prompt_tokens, completion_tokens, started_at, ended_at
@@ -91,7 +92,12 @@ class PostgresJournal:
                 raise _lost()
             steps = await _steps(connection, row[0]) if row[3] else {}
             return AgentRunState(
-                agent_run_id=row[0], prompts=row[1], opening=tuple(row[2]), steps=steps, definitions=row[4]
+                agent_run_id=row[0],
+                prompts=row[1],
+                opening=tuple(row[2]),
+                steps=steps,
+                definitions=row[4],
+                anew=row[5],
             )
 
     async def began_with(self, tenant_id: UUID, run_id: UUID, role: str, /) -> int | None:

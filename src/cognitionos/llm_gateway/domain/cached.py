@@ -34,6 +34,8 @@ class CacheWish:
 
 
 USUAL = CacheWish()
+ANEW = CacheWish(look=False)
+"""Ask the provider whatever is kept or under way, and keep its answer for others."""
 
 
 @value

@@ -44,13 +44,31 @@ class AgentTasks:
 
     async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
         """What the agent gave, or what it waits for. Its own errors pass through, to be weighed by the policy."""
+        assignment = await self._assignment(task, report)
+        if (budget_nanousd := task.spec.get("budget_nanousd")) is not None:
+            await self.open_budget(task.tenant_id, f"task:{task.id}", budget_nanousd)
+        try:
+            outcome = await self.perform(assignment)
+        except BudgetExhausted as error:
+            if budget_nanousd is None or error.subject != f"task:{task.id}":
+                raise
+            budget = f"The budget of task '{task.key}', ${usd_text(budget_nanousd)}, is used up"
+            raise TaskTooLarge(f"{budget}: {error.detail}") from error
+        except AgentLeaseLost as error:
+            raise LeaseLost(error.detail) from error
+        except NeedsApproval as needed:
+            return parked_for(needed.requests)
+        return Succeeded(output={"text": outcome.text, "artifacts": _artifacts(outcome)}, details=_details(outcome))
+
+    async def _assignment(self, task: ClaimedTask, report: Report) -> Assignment:
+        """What the agent is given."""
         before = await self.upstream(task)
         role = str(task.spec.get("agent") or task.spec.get("role") or "executor")
         instructions = str(task.spec.get("instructions", ""))
         memories: Sequence[str] = ()
         if role not in _FORGETTING:
             memories = await self.recall(task.tenant_id, task.project_id, instructions, MEMORIES)
-        assignment = Assignment(
+        return Assignment(
             tenant_id=task.tenant_id,
             project_id=task.project_id,
             api_key_id=task.api_key_id,
@@ -77,21 +95,8 @@ class AgentTasks:
             report=report,
             together=report,
             approvals=await self.decisions(task) if STATE in task.spec else {},
+            anew=task.failures > 0 or before.again,
         )
-        if (budget_nanousd := task.spec.get("budget_nanousd")) is not None:
-            await self.open_budget(task.tenant_id, f"task:{task.id}", budget_nanousd)
-        try:
-            outcome = await self.perform(assignment)
-        except BudgetExhausted as error:
-            if budget_nanousd is None or error.subject != f"task:{task.id}":
-                raise
-            budget = f"The budget of task '{task.key}', ${usd_text(budget_nanousd)}, is used up"
-            raise TaskTooLarge(f"{budget}: {error.detail}") from error
-        except AgentLeaseLost as error:
-            raise LeaseLost(error.detail) from error
-        except NeedsApproval as needed:
-            return parked_for(needed.requests)
-        return Succeeded(output={"text": outcome.text, "artifacts": _artifacts(outcome)}, details=_details(outcome))
 
 
 def parked_for(requests: Sequence[ToolApproval]) -> Postponed:

@@ -37,6 +37,8 @@ _MORE_TASKS = f"A goal's 'plan_tasks' lets its plans have up to {LARGEST_PLAN} t
 _REMEDY = "Another model may plan better: name it in COGNITIONOS_MODEL."
 
 Ask = Callable[[Question], Awaitable[Answer]]
+IsAgain = Callable[[ClaimedTask], Awaitable[bool]]
+"""Whether the task is done again, in a fork."""
 Own = Callable[[UUID], Awaitable[Sequence[OwnAgent]]]
 """The agents that a tenant wrote."""
 
@@ -46,6 +48,11 @@ async def no_agents(_tenant_id: UUID) -> Sequence[OwnAgent]:
     return ()
 
 
+async def never_again(_task: ClaimedTask) -> bool:
+    """Of a planner whose runs are no forks."""
+    return False
+
+
 async def no_history(task: ClaimedTask) -> History:
     """Of a planner that makes first plans only."""
     raise NothingToReplace(f"Nothing is known of what '{task.key}' was to replace.")
@@ -53,7 +60,7 @@ async def no_history(task: ClaimedTask) -> History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asking:
-    """One plan that is wanted: what is told, under which terms, and where the tasks go."""
+    """One plan that is wanted: what is told, under which terms, and where the tasks go; `anew`: not a kept one."""
 
     variables: dict[str, str]
     terms: Terms
@@ -61,6 +68,7 @@ class _Asking:
     graft: Graft | None = None
     team: tuple[Worker, ...] = ()
     most_tasks: int | None = None
+    anew: bool = False
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -94,6 +102,7 @@ class Planner:
     recall: Recall
     history: PlanAgain = no_history
     own: Own = no_agents
+    is_again: IsAgain = never_again
     now: Clock = utc_now
 
     async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
@@ -111,6 +120,7 @@ class Planner:
         asking = await self._with_team(
             task, await (self._anew(task) if REPLAN in task.spec else self._first(task, report))
         )
+        asking = replace(asking, anew=task.failures > 0 or await self.is_again(task))
         if asking.considered:
             await report("plan.considered", asking.considered)
         try:
@@ -197,6 +207,7 @@ class Planner:
             report=report,
             together=report,
             deadline_s=task.timeout_s,
+            anew=asking.anew,
             variables=asking.variables,
             schema=plan_schema(**asking.keys),
             previous=previous,

@@ -39,7 +39,8 @@ Recall = Callable[[UUID, UUID, str, int], Awaitable[Sequence[str]]]
 class Before:
     """What a task builds on: its run's goal, and the outputs of the tasks it depends on, by key.
 
-    Of its run also the workflow's name, whether it is critical, and the subjects of the runs `above`, which pay for it.
+    Of its run also the workflow's name, whether it is critical, the subjects of the runs `above`, which pay for it, and
+    whether it is done `again`: it or one above it is a fork.
     """
 
     statement: str | None
@@ -47,6 +48,7 @@ class Before:
     workflow: str | None = None
     critical: bool = False
     above: tuple[str, ...] = ()
+    again: bool = False
 
 
 PlanAgain = Callable[[ClaimedTask], Awaitable[History]]

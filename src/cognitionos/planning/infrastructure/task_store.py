@@ -46,8 +46,14 @@ WHERE t.id IN (
 """
 _WHAT_BECAME_OF = "SELECT pg_xact_status(%s::xid8)"
 _IS_LIMITED = "SELECT EXISTS (SELECT FROM task_shares WHERE most_running IS NOT NULL)"
-_RUN_AND_GOAL = """
-SELECT r.workflow, r.critical, g.statement, CASE WHEN r.parent_run_id IS NULL THEN '{}' ELSE ARRAY(
+_AGAIN = """CASE WHEN r.parent_run_id IS NULL THEN r.forked_from IS NOT NULL ELSE EXISTS (
+  WITH RECURSIVE line AS (
+    SELECT r.forked_from, r.parent_run_id
+    UNION ALL SELECT p.forked_from, p.parent_run_id FROM runs p JOIN line l ON p.id = l.parent_run_id
+  ) SELECT FROM line WHERE forked_from IS NOT NULL) END"""
+_IS_AGAIN = f"SELECT {_AGAIN} FROM runs r WHERE r.id = %s"  # noqa: S608 - a constant
+_RUN_AND_GOAL = f"""
+SELECT r.workflow, r.critical, g.statement, CASE WHEN r.parent_run_id IS NULL THEN '{{}}' ELSE ARRAY(
   WITH RECURSIVE above AS (
     SELECT p.id, p.workflow, p.parent_run_id FROM runs p WHERE p.id = r.parent_run_id
     UNION ALL SELECT p.id, p.workflow, p.parent_run_id FROM runs p JOIN above a ON p.id = a.parent_run_id
@@ -56,9 +62,9 @@ SELECT r.workflow, r.critical, g.statement, CASE WHEN r.parent_run_id IS NULL TH
   WHERE subject IS NOT NULL
 ) END, (
   SELECT sum(d.output_bytes) FROM tasks t JOIN tasks d ON d.id = ANY(t.dependencies) WHERE t.id = %s
-)
+), {_AGAIN}
 FROM runs r LEFT JOIN goals g ON g.id = r.goal_id WHERE r.id = %s
-"""
+"""  # noqa: S608 - a constant
 _OUTPUTS = """
 SELECT d.key, coalesce(p.body, d.output) FROM tasks t JOIN tasks d ON d.id = ANY(t.dependencies)
 LEFT JOIN payloads p ON p.id = d.output_payload WHERE t.id = %s AND d.status <> 'skipped' ORDER BY d.position
@@ -113,13 +119,24 @@ class PostgresTaskStore:
         """See `Upstream`."""
         async with self.database.transaction(task.tenant_id) as connection:
             run = await (await connection.execute(_RUN_AND_GOAL, (task.id, task.run_id))).fetchone()
-            workflow, critical, statement, above, size = run or (None, False, None, (), None)
+            workflow, critical, statement, above, size, again = run or (None, False, None, (), None, False)
             if (size or 0) > MOST_IN:
                 raise too_large("What the tasks before it gave")
             outputs = await (await connection.execute(_OUTPUTS, (task.id,))).fetchall()
         return Before(
-            statement=statement, outputs=dict(outputs), workflow=workflow, critical=critical, above=tuple(above)
+            statement=statement,
+            outputs=dict(outputs),
+            workflow=workflow,
+            critical=critical,
+            above=tuple(above),
+            again=again,
         )
+
+    async def is_again(self, task: ClaimedTask) -> bool:
+        """Whether its run, or one above it, is a fork."""
+        async with self.database.transaction(task.tenant_id) as connection:
+            row = await (await connection.execute(_IS_AGAIN, (task.run_id,))).fetchone()
+        return row is not None and bool(row[0])
 
     async def known(self, tenant_id: UUID, wanted: Mapping[UUID, Wanted]) -> dict[UUID, Known]:
         """See `TaskStore.known`."""
