@@ -109,6 +109,43 @@ async def test_a_retry_of_a_task_whose_critic_said_junk_asks_again(stage: Stage)
     assert await caches_of(stage.client, run["id"]) == {"none"}
 
 
+async def test_an_attempt_after_a_verdict_has_a_new_journal_and_asks_again(stage: Stage) -> None:
+    words = "Say what a critic reads at the second attempt."
+    accepted = Say(text=json.dumps({"accepted": True, "reasons": []}))
+    stage.upstream.then(Say(text="A draft."), JUNK, JUNK, Say(text="Another draft."), accepted)
+    policy = {"max_attempts": 3, "backoff_s": 0.05, "only": ["agent-failed"]}
+
+    run, [task] = await run_of(stage.client, "by-policy", an_agent(words, review=True, retry=policy))
+
+    assert (run["status"], task["output"]["text"], asked(stage, words)) == ("succeeded", "Another draft.", 5)
+    assert (await events_of(stage.client, run["id"])).count("task.retrying") == 1
+    replayed = (await stage.client.post(f"/v1/runs/{run['id']}/replay")).json()
+    assert (replayed["model_calls"], replayed["divergence"]) == (0, None)
+
+
+async def test_an_attempt_after_a_provider_was_away_goes_on_from_the_journal(stage: Stage) -> None:
+    words = "Look at the files, then say it."
+    looks = [{"id": "c1", "type": "function", "function": {"name": "list_files", "arguments": "{}"}}]
+    away = [Say(status=503)] * 3
+    stage.upstream.then(Say(tool_calls=looks), *away)
+
+    run, [task] = await run_of(stage.client, "away", an_agent(words, retry={"max_attempts": 9, "backoff_s": 0.05}))
+
+    assert (run["status"], task["output"]["text"]) == ("succeeded", "Done."), run["error"]
+    told = await events_of(stage.client, run["id"])
+    assert ("task.retrying" in told, told.count("agent.tool_called")) == (True, 1)
+
+
+async def test_code_that_failed_runs_again_where_the_policy_names_it(stage: Stage) -> None:
+    code = "import os\nassert 'seen.txt' in os.listdir()"
+    policy = {"max_attempts": 3, "backoff_s": 0.05, "only": ["agent-failed"]}
+
+    run, _ = await run_of(stage.client, "code-again", {"kind": "python", "input": {"code": code}, "retry": policy})
+
+    told = await events_of(stage.client, run["id"])
+    assert (run["status"], told.count("agent.tool_called"), told.count("task.retrying")) == ("failed", 3, 2)
+
+
 async def test_a_retry_of_a_goal_whose_planner_said_junk_asks_again(stage: Stage) -> None:
     words = "Plan what nobody can read."
     stage.upstream.then(JUNK, JUNK)

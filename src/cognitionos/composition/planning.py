@@ -14,8 +14,9 @@ from cognitionos.composition.telling import WebhookServices
 from cognitionos.llm_gateway.facade import COUNTERFACTUAL_MODEL, Gateway, Usage
 from cognitionos.llm_gateway.infrastructure.usage_queries import LedgerQueries
 from cognitionos.memory.facade import Memory
-from cognitionos.planning.application.agent_tasks import AgentTasks, Decisions
+from cognitionos.planning.application.agent_tasks import AgentTasks
 from cognitionos.planning.application.approvals import Approvals
+from cognitionos.planning.application.begun_anew import BegunAnew
 from cognitionos.planning.application.engine import Engine
 from cognitionos.planning.application.goals import Goals
 from cognitionos.planning.application.http_tasks import HttpTasks, SendHttp
@@ -91,7 +92,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
     queries = _queries(base, gateway=gateway, agents=agents)
     webhooks = telling.build(base)
     approvals = PostgresApprovals(database=base.database, wake_turn=wake_turn)
-    engine = _engine(base, gateway, memory=memory, agents=agents, send_http=send_http, decisions=approvals.decisions)
+    engine = _engine(base, gateway, memory=memory, agents=agents, send_http=send_http, approvals=approvals)
     feed = EventFeed(signals=base.signals, heads=queries.heads)
     return PlanningServices(
         goals=goals,
@@ -137,7 +138,7 @@ def _queries(base: Base, *, gateway: Gateway, agents: Agents) -> PlanningQueries
 
 
 def _engine(
-    base: Base, gateway: Gateway, *, memory: Memory, agents: Agents, send_http: SendHttp, decisions: Decisions
+    base: Base, gateway: Gateway, *, memory: Memory, agents: Agents, send_http: SendHttp, approvals: PostgresApprovals
 ) -> Engine:
     store = PostgresTaskStore(
         database=base.database, bus=base.bus, relay=base.outbox, pure=PURE, now=base.now, new_id=base.new_id
@@ -151,8 +152,11 @@ def _engine(
         await base.outbox.caught_up(tenant_id, CONSOLIDATION, within_s=MEMORY_WITHIN_S)
         return await recall(tenant_id, project_id, query, limit)
 
-    tools = ToolTasks(call=agents.call_tool, decisions=decisions)
-    handlers: dict[str, Handler] = {
+    def with_journal(handler: Handler) -> Handler:
+        return BegunAnew(handler=handler, forget=approvals.forget, set_aside=agents.set_aside)
+
+    tools = ToolTasks(call=agents.call_tool, decisions=approvals.decisions)
+    journaled: dict[str, Handler] = {
         "plan": Planner(
             ask=agents.ask,
             recall=recall_the_latest,
@@ -165,11 +169,14 @@ def _engine(
             perform=agents.perform,
             recall=recall,
             upstream=store.upstream,
-            decisions=decisions,
+            decisions=approvals.decisions,
             open_budget=gateway.open_budget,
         ),
         "tool": tools,
         "python": tools,
+    }
+    handlers: dict[str, Handler] = {
+        **{kind: with_journal(handler) for kind, handler in journaled.items()},
         "workflow": NestedTasks(
             runs=NestedQueries(database=base.database, new_id=base.new_id), copy_files=agents.copy_files
         ),

@@ -46,6 +46,10 @@ _PERSON_OF_LINK = "SELECT token_for FROM approvals WHERE id = %s AND token_hash 
 _EXPIRE = """
 UPDATE approvals SET status = 'expired' WHERE task_id = %s AND status = 'pending' AND deadline_at <= now()
 """
+_FORGET = """
+UPDATE approvals a SET key = a.key || '/' || a.id FROM tasks t
+WHERE a.task_id = %s AND a.status <> 'pending' AND t.id = a.task_id AND t.fence = %s
+"""
 _DECISIONS = "SELECT key, status, default_decision, decided_by, comment FROM approvals WHERE task_id = %s"
 
 
@@ -106,6 +110,11 @@ class PostgresApprovals:
             await connection.execute(_EXPIRE, (task.id,))
             rows = await (await connection.execute(_DECISIONS, (task.id,))).fetchall()
         return decided(rows)
+
+    async def forget(self, task: ClaimedTask) -> None:
+        """Let no decision so far count for the calls that the task makes from now on, while its worker holds it."""
+        async with self.database.transaction(task.tenant_id) as connection:
+            await connection.execute(_FORGET, (task.id, task.fence))
 
     async def _locked_place(self, connection: Connection, approval_id: UUID) -> Run | None:
         """The run that waits, locked; None: a turn of a conversation does, which is locked and may go on."""
