@@ -79,8 +79,9 @@ def world(settings: Settings, run: Run) -> Iterator[World]:
     run(stack.aclose())
 
 
-AN_AGENT = {"kind": "agent", "retry": {"max_attempts": 1}, "input": {"instructions": "Pay the bill."}}
+AN_AGENT: dict[str, Any] = {"kind": "agent", "retry": {"max_attempts": 1}, "input": {"instructions": "Pay the bill."}}
 REFUSES = Say(status=400)
+ACCEPTED = '{"accepted": true, "reasons": []}'
 
 
 async def test_a_call_that_an_agent_had_ended_is_made_again_under_its_key_after_a_retry(world: World) -> None:
@@ -98,32 +99,55 @@ async def test_a_call_that_an_agent_had_ended_is_made_again_under_its_key_after_
     assert await world.outcomes(run) == ["ok", "ok"]
 
 
+async def approved(world: World, href: str) -> None:
+    """Approve what the run's agent waits for."""
+
+    async def pending() -> list[dict[str, Any]]:
+        asked = {"status": "pending", "run_id": href.rsplit("/", 1)[1]}
+        found: list[dict[str, Any]] = (await world.client.get("/v1/approvals", params=asked)).json()["items"]
+        return found
+
+    [question] = await eventually(pending, timeout_s=30)
+    await world.asked(f"/v1/approvals/{question['id']}/approve")
+
+
 async def test_an_approval_that_a_retry_asks_for_anew_is_for_a_call_that_is_made(world: World) -> None:
     asks = {"allowed": True, "approval": "always", "deadline_s": 600, "default": "reject"}
     assert (await world.client.put("/v1/tools/rules/http_request", json=asks)).is_success
 
-    async def approved(href: str) -> None:
-        async def pending() -> list[dict[str, Any]]:
-            asked = {"status": "pending", "run_id": href.rsplit("/", 1)[1]}
-            found: list[dict[str, Any]] = (await world.client.get("/v1/approvals", params=asked)).json()["items"]
-            return found
-
-        [question] = await eventually(pending, timeout_s=30)
-        await world.asked(f"/v1/approvals/{question['id']}/approve")
-
     world.says(calls="/approved", then=REFUSES)
     href = await world.started("asking", pay=AN_AGENT)
-    await approved(href)
+    await approved(world, href)
     await world.until(href, "failed")
     world.says(calls="/approved", then=Say(text="Paid."))
     await world.asked(f"{href}/retry")
-    await approved(href)
+    await approved(world, href)
     run = await world.until(href, "succeeded", "failed")
     await world.client.delete("/v1/tools/rules/http_request")
 
     assert (run["status"], await world.outcomes(run)) == ("succeeded", ["ok", "ok"])
     assert len(world.outside.keys["/approved"]) == 2
     assert len(set(world.outside.keys["/approved"])) == 1
+
+
+async def test_an_approval_is_for_one_call_also_where_a_policy_grants_another_attempt(world: World) -> None:
+    asks = {"allowed": True, "approval": "always", "deadline_s": 600, "default": "reject"}
+    assert (await world.client.put("/v1/tools/rules/http_request", json=asks)).is_success
+    world.says(calls="/judged", then=Say(text="Paid."))
+    executes, verdicts = world.stage.upstream.speak, [Say(text="?"), Say(text="?"), Say(text=ACCEPTED)]
+    assert executes is not None
+    world.stage.upstream.speak = lambda body: verdicts.pop(0) if "response_format" in body else executes(body)
+    policy = {"max_attempts": 2, "backoff_s": 0.05, "only": ["agent-failed"]}
+    task = {**AN_AGENT, "retry": policy, "input": {**AN_AGENT["input"], "review": True}}
+
+    href = await world.started("judging", pay=task)
+    await approved(world, href)
+    await approved(world, href)
+    run = await world.until(href, "succeeded", "failed")
+    await world.client.delete("/v1/tools/rules/http_request")
+
+    assert (run["status"], len(world.outside.keys["/judged"])) == ("succeeded", 2), run["error"]
+    assert len(set(world.outside.keys["/judged"])) == 1
 
 
 async def test_a_call_that_was_cut_off_is_made_by_no_retry_however_many(world: World) -> None:

@@ -23,6 +23,7 @@ from cognitionos.planning.application.http_tasks import HttpTasks, SendHttp
 from cognitionos.planning.application.nested_tasks import NestedTasks
 from cognitionos.planning.application.planner import Planner
 from cognitionos.planning.application.ports import Handler
+from cognitionos.planning.application.run_control import RunControl
 from cognitionos.planning.application.run_signals import RunSignals
 from cognitionos.planning.application.runs import Runs
 from cognitionos.planning.application.tool_tasks import ToolTasks
@@ -92,12 +93,21 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
     queries = _queries(base, gateway=gateway, agents=agents)
     webhooks = telling.build(base)
     approvals = PostgresApprovals(database=base.database, wake_turn=wake_turn)
-    engine = _engine(base, gateway, memory=memory, agents=agents, send_http=send_http, approvals=approvals)
+    control = run_control.build(base, begin=begin, gateway=gateway, agents=agents)
+    engine = _engine(
+        base,
+        gateway,
+        memory=memory,
+        agents=agents,
+        send_http=send_http,
+        approvals=approvals,
+        control=control.run_control,
+    )
     feed = EventFeed(signals=base.signals, heads=queries.heads)
     return PlanningServices(
         goals=goals,
         runs=runs,
-        control=run_control.build(base, begin=begin, gateway=gateway, agents=agents),
+        control=control,
         workflows=Workflows(begin=begin, runs=runs, strangers=agents.strangers, now=base.now, new_id=base.new_id),
         approvals=Approvals(store=approvals, signals=base.signals, now=base.now),
         approval_queries=ApprovalQueries(database=base.database),
@@ -138,7 +148,14 @@ def _queries(base: Base, *, gateway: Gateway, agents: Agents) -> PlanningQueries
 
 
 def _engine(
-    base: Base, gateway: Gateway, *, memory: Memory, agents: Agents, send_http: SendHttp, approvals: PostgresApprovals
+    base: Base,
+    gateway: Gateway,
+    *,
+    memory: Memory,
+    agents: Agents,
+    send_http: SendHttp,
+    approvals: PostgresApprovals,
+    control: RunControl,
 ) -> Engine:
     store = PostgresTaskStore(
         database=base.database, bus=base.bus, relay=base.outbox, pure=PURE, now=base.now, new_id=base.new_id
@@ -178,7 +195,9 @@ def _engine(
     handlers: dict[str, Handler] = {
         **{kind: with_journal(handler) for kind, handler in journaled.items()},
         "workflow": NestedTasks(
-            runs=NestedQueries(database=base.database, new_id=base.new_id), copy_files=agents.copy_files
+            runs=NestedQueries(database=base.database, new_id=base.new_id),
+            copy_files=agents.copy_files,
+            retry=control.retry_below,
         ),
         "http": HttpTasks(send=send_http),
     }

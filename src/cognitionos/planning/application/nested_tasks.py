@@ -1,6 +1,8 @@
 """The kind `workflow`: starts a run of a workflow, waits for it without a slot, and ends as it ended."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -10,13 +12,31 @@ from cognitionos.planning.application.ports import Report
 from cognitionos.planning.application.values import FOREVER_S
 from cognitionos.planning.application.workflows import checked_run_input
 from cognitionos.planning.domain.reference import STATE
-from cognitionos.planning.domain.run import RunStatus
-from cognitionos.planning.domain.task import ClaimedTask, Failed, NestedRun, Outcome, Postponed, Problem, Succeeded
+from cognitionos.planning.domain.run import RunNotFailed, RunStatus
+from cognitionos.planning.domain.task import (
+    ClaimedTask,
+    Failed,
+    NestedRun,
+    Outcome,
+    Postponed,
+    Problem,
+    Retrying,
+    Succeeded,
+)
 from cognitionos.planning.domain.workflow import Workflow
 
 DEEPEST_NESTING = 20
 LOOK_AGAIN_S = 30.0
+LOOK_SOON_S = 1.0
+"""After a retry: the run may end again before this task is parked, and its end then wakes nobody."""
 _CANCELLED = {"type": "/problems/nested-run-cancelled", "title": "Nested run cancelled"}
+
+
+TRIED = "tried"
+"""In the task's state: how many of its failures the nested run has been retried after."""
+
+RetryBelow = Callable[[ClaimedTask, UUID], Awaitable[None]]
+"""Take up the run that the task waits for from what failed in it. Raises `RunNotFailed`, `LeaseLost`."""
 
 
 class NestedTooDeeply(Invalid):
@@ -60,6 +80,7 @@ class NestedTasks:
 
     runs: NestedRuns
     copy_files: CopyFiles
+    retry: RetryBelow
 
     async def __call__(self, task: ClaimedTask, report: Report) -> Outcome:
         """First the run, started in the commit that parks this task; when it has ended, its end."""
@@ -69,11 +90,21 @@ class NestedTasks:
             return await self._start(task) if continues is None else await self._continue(task, UUID(continues))
         end = await self.runs.end(task.tenant_id, UUID(started))
         if not end.status.is_final:
-            return Postponed(state={"run_id": started}, after_s=LOOK_AGAIN_S)
+            return Postponed(state={"run_id": started, TRIED: task.failures}, after_s=LOOK_AGAIN_S)
         if end.status is RunStatus.SUCCEEDED:
             return Succeeded(output=end.output, details={"run_id": started})
         error = end.error or {**_CANCELLED, "detail": f"The run {started} was cancelled."}
-        return Failed(problem=Problem(**error))
+        return await self._ended_badly(task, UUID(started), Problem(**error))
+
+    async def _ended_badly(self, task: ClaimedTask, started: UUID, problem: Problem) -> Outcome:
+        """After the wait that the task's policy grants for this problem, the run goes on from what failed in it."""
+        slug = problem.type.removeprefix("/problems/")
+        if slug in task.retry.only and task.failures > task.spec[STATE].get(TRIED, 0):
+            with suppress(RunNotFailed):  # somebody has retried it by hand
+                await self.retry(task, started)
+            return Postponed(state={"run_id": str(started), TRIED: task.failures}, after_s=LOOK_SOON_S)
+        wait_s = task.retry.wait_named_s(slug, failures=task.failures + 1, jitter=random.random())
+        return Failed(problem=problem) if wait_s is None else Retrying(problem=problem, after_s=wait_s)
 
     async def _continue(self, task: ClaimedTask, earlier: UUID) -> Outcome:
         """A fork has come to this task: what the run of the task it is forked from had done is not done again."""

@@ -9,6 +9,7 @@ from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.engine import TASKS, run_channel
 from cognitionos.planning.application.runs import Begin, Work
 from cognitionos.planning.domain.run import Run, RunStatus
+from cognitionos.planning.domain.task import ClaimedTask, LeaseLost
 from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.signals import Signals
@@ -66,18 +67,33 @@ class RunControl:
         The journals go aside first: agents must not go on from answers that led to the failure. What a journal is set
         aside for is named by fencing numbers, so that a second retry cannot reach what the first one started.
         """
-        async with self.begin(who.tenant_id) as work:
+        await self._retry(who.tenant_id, run_id, above=None)
+
+    async def retry_below(self, task: ClaimedTask, run_id: UUID) -> None:
+        """The same for a run that a task has started and waits for again. Held with the run that the task is of.
+
+        Raises `RunNotFailed`, and `LeaseLost` when the run that the task is of has ended.
+        """
+        await self._retry(task.tenant_id, run_id, above=task.run_id)
+
+    async def _retry(self, tenant_id: UUID, run_id: UUID, *, above: UUID | None) -> None:
+        async with self.begin(tenant_id) as work:
             (await work.runs.locked(run_id)).must_have_failed()
             runs = [run_id, *await work.runs.failed_below(run_id)]
             tasks = {each: await work.runs.ended_badly(each) for each in runs}
         for each, ended in tasks.items():
-            await self.set_aside(who.tenant_id, each, ended)
+            await self.set_aside(tenant_id, each, ended)
         crash_point(JOURNALS_SET_ASIDE)
-        async with self.begin(who.tenant_id) as work:
+        async with self.begin(tenant_id) as work:
+            parent = None if above is None else await work.runs.locked(above)
+            if parent is not None and parent.status.is_final:
+                raise LeaseLost(f"The run {parent.id} is {parent.status}: what it started ends with it.")
             run, *nested = [await work.runs.locked(each) for each in runs]
             below = [each for each in nested if each.status.has_failed]  # nobody has retried it by itself meanwhile
             for going_on in (run, *below):
                 await work.runs.retry(going_on, self.now(), below=[each.id for each in below])
+                if parent is not None and parent.status is RunStatus.PAUSED:
+                    await work.runs.pause(going_on, stops_now=parent.stops_now, now=self.now())
             await _goal_follows(work, run)
         log.info("run_retried", run_id=str(run_id), tasks=sum(map(len, tasks.values())), runs=len(runs))
         await self._go_on(*runs)

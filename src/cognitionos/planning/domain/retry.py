@@ -36,14 +36,21 @@ class RetryPolicy:
         """
         if not self._is_for(error) or failures >= self.max_attempts:
             return None
-        doubled = min(self.backoff_s * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF_S)
-        asked_for = getattr(error, "retry_after_s", None) or 0.0
-        return max(doubled * (0.5 + jitter / 2), float(asked_for))
+        return max(self._backoff_s(failures, jitter), float(getattr(error, "retry_after_s", None) or 0.0))
+
+    def wait_named_s(self, slug: str, *, failures: int, jitter: float) -> float | None:
+        """The same after a problem of which only the type is known: that has to be named in `only`."""
+        if slug not in self.only or failures >= self.max_attempts:
+            return None
+        return self._backoff_s(failures, jitter)
 
     def as_json(self) -> dict[str, Any]:
         """As stored with the task."""
         policy: dict[str, Any] = {"max_attempts": self.max_attempts, "backoff_s": self.backoff_s}
         return policy | ({"only": list(self.only)} if self.only else {})
+
+    def _backoff_s(self, failures: int, jitter: float) -> float:
+        return min(self.backoff_s * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF_S) * (0.5 + jitter / 2)
 
     def _is_for(self, error: BaseException) -> bool:
         if self.only:

@@ -31,6 +31,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 
 
+_NAMES_NOTHING = (
+    "of a nested run must name in 'only' the types of problem after which it goes on from what failed; "
+    "what may pass by itself its own tasks try again"
+)
+
+
 class InvalidWorkflow(Invalid):
     """The workflow cannot be taken as it is; `fields` names every fault."""
 
@@ -168,6 +174,7 @@ def check_tasks(tasks: Mapping[str, DeclaredTask]) -> None:
         faults |= _dependency_faults(key, task, tasks)
         faults |= _input_faults(key, task)
         faults |= _branch_faults(key, task, tasks)
+        faults |= _retry_faults(key, task)
         if task.kind != "agent":
             terms = (name.replace("nanousd", "usd") for name in task.terms if name != WITHIN)
             faults |= {f"tasks.{key}.{name}": "is for tasks of the kind 'agent'" for name in terms}
@@ -205,6 +212,19 @@ def _branch_faults(key: str, task: DeclaredTask, tasks: Mapping[str, DeclaredTas
             if not isinstance(other, str) or other not in tasks or key not in tasks[other].depends_on:
                 faults[f"tasks.{key}.input.{branch}"] = f"{_quoted([str(other)])} does not depend on '{key}'"
     return faults
+
+
+def _retry_faults(key: str, task: DeclaredTask) -> dict[str, str]:
+    """A policy that would never count: what is tried again there is the items, or the tasks of the nested run."""
+    at = f"tasks.{key}"
+    if task.kind == "map":
+        faults = {f"{at}.retry": f"is for the items: give 'retry' to {at}.input.{MAP_TASK}"} if task.retry else {}
+        item = task.input.get(MAP_TASK) if isinstance(task.input, Mapping) else None
+        retry = item.get("retry") if isinstance(item, Mapping) and item.get("kind") == "workflow" else None
+        silent = isinstance(retry, Mapping) and not retry.get("only")
+        return faults | ({f"{at}.input.{MAP_TASK}.retry": _NAMES_NOTHING} if silent else {})
+    silent = task.kind == "workflow" and task.retry is not None and not task.retry.only
+    return {f"{at}.retry": _NAMES_NOTHING} if silent else {}
 
 
 def _references(at: str, task: DeclaredTask, faults: dict[str, str]) -> list[tuple[str, Reference]]:
