@@ -73,13 +73,13 @@ async def caches_of(client: httpx.AsyncClient, run_id: str) -> set[str]:
 async def test_an_attempt_after_one_that_hung_asks_on_its_own(stage: Stage, limit: str) -> None:
     words, never = f"Hang for {limit}.", asyncio.Event()
     stage.upstream.then(Say(text="Late.", gates={0: never}))
-    retry = {"max_attempts": 5, "backoff_s": 0.05}
+    retry = {"max_attempts": 20, "backoff_s": 0.05}
 
     run, [task] = await run_of(stage.client, f"hangs-{limit[0]}", an_agent(words, retry=retry, **{limit: 2}))
 
     assert (run["status"], task["output"]["text"]) == ("succeeded", "Done."), run["error"]
     attempts = (await events_of(stage.client, run["id"])).count("task.started")
-    assert asked(stage, words) == attempts >= 2
+    assert 2 <= asked(stage, words) <= attempts  # one may have timed out before it asked
     never.set()
 
 

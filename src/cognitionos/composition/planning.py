@@ -1,5 +1,6 @@
 """Planning, wired."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from cognitionos.planning.application.goals import Goals
 from cognitionos.planning.application.http_tasks import HttpTasks, SendHttp
 from cognitionos.planning.application.nested_tasks import NestedTasks
 from cognitionos.planning.application.planner import Planner
-from cognitionos.planning.application.ports import Handler
+from cognitionos.planning.application.ports import Handler, Recall
 from cognitionos.planning.application.run_control import RunControl
 from cognitionos.planning.application.run_signals import RunSignals
 from cognitionos.planning.application.runs import Runs
@@ -161,11 +162,36 @@ def _engine(
         database=base.database, bus=base.bus, relay=base.outbox, pure=PURE, now=base.now, new_id=base.new_id
     )
 
-    async def recall(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> tuple[str, ...]:
-        found = await memory.recall(tenant_id, project_id, query, limit)
-        return tuple(each.content for each in found)
+    handlers = _handlers(
+        base, gateway, store, memory=memory, agents=agents, send_http=send_http, approvals=approvals, control=control
+    )
+    return Engine(
+        store=store,
+        signals=base.signals,
+        handlers=handlers,
+        pure=PURE,
+        worker=str(base.new_id()),
+        slots=base.settings.task_slots,
+        lease_s=base.settings.lease_s,
+        now=base.now,
+        sweep_s=base.settings.sweep_s,
+    )
 
-    async def recall_the_latest(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> tuple[str, ...]:
+
+def _handlers(
+    base: Base,
+    gateway: Gateway,
+    store: PostgresTaskStore,
+    *,
+    memory: Memory,
+    agents: Agents,
+    send_http: SendHttp,
+    approvals: PostgresApprovals,
+    control: RunControl,
+) -> dict[str, Handler]:
+    recall = _recall_from(memory)
+
+    async def recall_the_latest(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> Sequence[str]:
         await base.outbox.caught_up(tenant_id, CONSOLIDATION, within_s=MEMORY_WITHIN_S)
         return await recall(tenant_id, project_id, query, limit)
 
@@ -192,7 +218,7 @@ def _engine(
         "tool": tools,
         "python": tools,
     }
-    handlers: dict[str, Handler] = {
+    return {
         **{kind: with_journal(handler) for kind, handler in journaled.items()},
         "workflow": NestedTasks(
             runs=NestedQueries(database=base.database, new_id=base.new_id),
@@ -201,14 +227,11 @@ def _engine(
         ),
         "http": HttpTasks(send=send_http),
     }
-    return Engine(
-        store=store,
-        signals=base.signals,
-        handlers=handlers,
-        pure=PURE,
-        worker=str(base.new_id()),
-        slots=base.settings.task_slots,
-        lease_s=base.settings.lease_s,
-        now=base.now,
-        sweep_s=base.settings.sweep_s,
-    )
+
+
+def _recall_from(memory: Memory) -> Recall:
+    async def recall(tenant_id: UUID, project_id: UUID, query: str, limit: int) -> tuple[str, ...]:
+        found = await memory.recall(tenant_id, project_id, query, limit)
+        return tuple(each.content for each in found)
+
+    return recall
