@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import openai
@@ -166,6 +167,27 @@ async def test_an_answer_cut_short_is_incomplete(client: AsyncOpenAI, upstream: 
     assert events[-1].type == "response.incomplete"
 
 
+async def test_what_a_coding_agent_sends_with_each_request_is_taken(client: AsyncOpenAI, upstream: Upstream) -> None:
+    asked: dict[str, Any] = {
+        "reasoning": {"effort": "medium", "summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "store": False,
+        "parallel_tool_calls": False,
+        "prompt_cache_key": f"session {uuid4()}",
+        "truncation": "auto",
+    }
+
+    answer = await client.responses.create(model=MODEL, input="x", **asked)
+
+    assert (answer.status, answer.truncation, answer.reasoning and answer.reasoning.summary) == (
+        "completed",
+        "auto",
+        "auto",
+    )
+    assert (upstream.calls[0]["reasoning_effort"], upstream.calls[0]["parallel_tool_calls"]) == ("medium", False)
+    assert not upstream.calls[0].keys() & {"reasoning", "truncation", "include", "store"}
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
@@ -173,7 +195,8 @@ async def test_an_answer_cut_short_is_incomplete(client: AsyncOpenAI, upstream: 
         ({"store": True}, "store"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
-        ({"truncation": "auto"}, "truncation"),
+        ({"truncation": "middle"}, "truncation"),
+        ({"reasoning": {"summary": "long"}}, "reasoning.summary"),
         ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"include": ["file_search_call.results"]}, "include"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input.0.type"),

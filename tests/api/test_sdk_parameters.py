@@ -116,7 +116,7 @@ RESPONSES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "tools": ({"tools": [{"type": "web_search"}]}, None),
     "top_logprobs": ({"top_logprobs": 2}, None),
     "top_p": ({"top_p": 0.9}, {"top_p": 0.9}),
-    "truncation": ({"truncation": "auto"}, None),
+    "truncation": ({"truncation": "auto"}, {}),
     "user": ({"user": "somebody"}, {"user": "somebody"}),
 }  # fmt: skip
 """What is sent, and what the provider gets of it in the words of chat completions; None: refused."""

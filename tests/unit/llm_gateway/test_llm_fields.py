@@ -138,7 +138,7 @@ RESPONSES = [
     Case("prompt_cache_options", {"mode": "explicit"}, SAME, REFUSED),
     Case("prompt_cache_retention", "24h", SAME, REFUSED),
     Case("reasoning", {"effort": "low"}, sent(reasoning_effort="low"), sent(output_config={"effort": "low"})),
-    Case("reasoning", {"summary": "auto"}, REFUSED, REFUSED),
+    Case("reasoning", {"summary": "auto"}, OURS, OURS),
     Case("safety_identifier", "a", SAME, sent(metadata={"user_id": "a"})),
     Case("service_tier", "default", SAME, sent(service_tier="standard_only")),
     Case("store", True, REFUSED, REFUSED),
@@ -159,7 +159,7 @@ RESPONSES = [
     ),
     Case("top_logprobs", 2, REFUSED, REFUSED),
     Case("top_p", 0.5, SAME, SAME),
-    Case("truncation", "auto", REFUSED, REFUSED),
+    Case("truncation", "auto", OURS, OURS),
     Case("user", "a", SAME, sent(metadata={"user_id": "a"})),
 ]
 TOOL = {"name": "f", "input_schema": {"type": "object"}, "eager_input_streaming": True}

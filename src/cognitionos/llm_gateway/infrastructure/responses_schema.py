@@ -22,6 +22,8 @@ _NEEDS_STATE: Mapping[str, str] = {
     "top_logprobs": "this format carries no log probabilities here; ask /v1/chat/completions for them",
     "max_tool_calls": "only functions are called, and by yourself; leave it out",
 }
+_SUMMARIES = (None, "auto", "concise", "detailed", "none")
+"""Of the model's thoughts, where it tells them: nobody is asked for one."""
 _OWN_ITEMS = frozenset({"message", "function_call", "function_call_output"})
 _ROLES = frozenset({"user", "assistant", "system", "developer"})
 _TAKEN = {
@@ -75,10 +77,12 @@ def _check(body: Mapping[str, Any]) -> None:
     for each in _list(body.get("include"), "include"):
         if each != "reasoning.encrypted_content":
             raise _invalid("include", f"'{each}' cannot be included")
-    if body.get("truncation") not in (None, "disabled"):
-        raise _invalid("truncation", "input is never cut; leave it out or send 'disabled'")
+    if body.get("truncation") not in (None, "disabled", "auto"):
+        raise _invalid("truncation", "'auto' or 'disabled'; input is never cut, what is too long is refused")
+    if _mapping(body.get("reasoning"), "reasoning").get("summary") not in _SUMMARIES:
+        raise _invalid("reasoning.summary", "'auto', 'concise', 'detailed' or 'none'")
     _check_taken(_mapping(body.get("stream_options"), "stream_options"), _OF_OPTIONS, "stream_options")
-    for field, known in (("reasoning", {"effort"}), ("text", {"format", "verbosity"})):
+    for field, known in (("reasoning", {"effort", "summary"}), ("text", {"format", "verbosity"})):
         for name, value in _mapping(body.get(field), field).items():
             if name not in known and value is not None:
                 raise _invalid(f"{field}.{name}", "there is no such setting here; leave it out")
