@@ -101,3 +101,16 @@ def test_a_path_or_method_that_a_vendor_has_and_we_have_not_is_refused_in_its_sh
 
     code = "not-found" if status == 404 else "method-not-allowed"
     assert (answer.status_code, error_of(answer, path)["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/files/file-1/content", "/v1/audio/speech", "/v1/batches"])
+def test_what_a_vendor_has_and_we_have_not_is_a_404_in_the_shape_of_who_asks(
+    url: str, caller: Caller, path: str
+) -> None:
+    openai = httpx.post(url + path, headers=caller.headers, json={}, timeout=30)
+    anthropic = httpx.get(url + path, headers=caller.headers | {"anthropic-version": "2023-06-01"}, timeout=30)
+    ours = httpx.get(url + "/v1/nothing", headers=caller.headers, timeout=30)
+
+    assert (openai.status_code, error_of(openai, path)["type"]) == (404, "invalid_request_error")
+    assert (anthropic.status_code, anthropic.json()["error"]["type"]) == (404, "not_found_error")
+    assert ours.headers["content-type"] == "application/problem+json"

@@ -95,12 +95,14 @@ class VendorErrors:
 
     `statuses` maps ours to the vendor's where they differ; a refusal with a `status` of its own keeps that one. On a
     path that two vendors share, `instead` names the header by which the other's clients are known, and their errors.
+    `also` begin the paths below `/v1` that a vendor has and we have not.
     """
 
     schema: type[msgspec.Struct]
     render: Callable[[Problem, str], tuple[Any, Mapping[str, str]]]
     statuses: Mapping[int, int] = field(default_factory=dict)
     instead: "tuple[bytes, VendorErrors] | None" = None
+    also: frozenset[str] = frozenset()
 
 
 def vendor_errors(vendor: VendorErrors) -> dict[str, Any]:
@@ -186,10 +188,19 @@ def _vendor_of(request: Request[Any, Any, Any], error: Exception) -> VendorError
 
 
 def _neighbour(app: Litestar, path: str) -> Any:
-    """A handler of the same path, else of one that begins alike (`/v1/chat/...`); None where there is none."""
+    """A handler of the same path, else of one that begins alike (`/v1/chat/...`), else one of the vendor who has such
+    paths; None where there is none.
+    """
     alike = [route for route in app.routes if route.path.split("/")[:3] == path.split("/")[:3]]
     alike.sort(key=lambda route: route.path != path)
-    return next((each for route in alike for each in getattr(route, "route_handlers", ())), None)
+    ours = next((each for route in alike for each in getattr(route, "route_handlers", ())), None)
+    return ours or next((each for route in app.routes for each in _having(route, path)), None)
+
+
+def _having(route: Any, path: str) -> list[Any]:
+    _, version, first, *_ = (*path.split("/"), "", "")
+    handlers = getattr(route, "route_handlers", ())
+    return [each for each in handlers if version == "v1" and VENDOR in each.opt and first in each.opt[VENDOR].also]
 
 
 def _from_domain(error: DomainError) -> Problem:

@@ -46,7 +46,11 @@ MOST_INPUTS = 2048
 Token = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 MOST_TOKENS = 2**17
 Tokens = Annotated[list[Token], msgspec.Meta(min_length=1, max_length=MOST_TOKENS)]
-_BY_HEADER = vendor_errors(replace(OPENAI_ERRORS, instead=(VERSION_HEADER.encode(), ANTHROPIC_ERRORS)))
+_OLD = frozenset({"assistants", "complete", "completions", "threads"})
+_OF_MEDIA = frozenset({"audio", "images", "realtime", "videos"})
+_OF_WORK = frozenset({"batches", "containers", "evals", "files", "fine_tuning", "moderations", "skills", "uploads"})
+_NOT_HERE = _OLD | _OF_MEDIA | _OF_WORK | {"vector_stores"}
+_BY_HEADER = vendor_errors(replace(OPENAI_ERRORS, instead=(VERSION_HEADER.encode(), ANTHROPIC_ERRORS), also=_NOT_HERE))
 """What is asked for by clients of both vendors."""
 
 
