@@ -73,7 +73,7 @@ async def ended(client: httpx.AsyncClient, href: str) -> dict[str, Any]:
 async def waiting(client: httpx.AsyncClient, name: str) -> dict[str, Any]:
     async def look() -> dict[str, Any] | None:
         found = (await client.get("/v1/approvals")).json()["items"]
-        return next((each for each in found if name in str(each["details"])), None)
+        return next((each for each in found if name in str(each["details"]) and each["status"] == "pending"), None)
 
     answer: dict[str, Any] = await eventually(look, timeout_s=30)
     return answer
@@ -127,6 +127,21 @@ async def test_a_call_that_nobody_decides_on_is_rejected_after_its_deadline(clie
     told = await outcome(client, href)
     assert run["status"] == "failed"
     assert "nobody approved it in time" in told
+
+
+async def test_after_a_retry_the_question_that_had_expired_counts_no_longer(client: httpx.AsyncClient) -> None:
+    href = await an_order(client, "sofas", amount=50, deadline_s=1, default="fail")
+    failed = await ended(client, href)
+
+    await client.put("/v1/tools/rules/shop.order", json={"allowed": True, "approval": "always"})
+    retried = await client.post(f"{href}/retry")
+    asked = await waiting(client, "sofas")
+    await client.post(f"/v1/approvals/{asked['id']}/approve", json={})
+    run = await ended(client, href)
+
+    assert (failed["status"], failed["error"]["type"]) == ("failed", "/problems/approval-expired")
+    assert retried.status_code == 200, retried.text
+    assert run["status"] == "succeeded", await outcome(client, href)
 
 
 async def test_an_approval_is_for_the_tool_as_it_was_offered_then(client: httpx.AsyncClient) -> None:

@@ -50,7 +50,11 @@ _FORGET = """
 UPDATE approvals a SET key = a.key || '/' || a.id FROM tasks t
 WHERE a.task_id = %s AND a.status <> 'pending' AND t.id = a.task_id AND t.fence = %s
 """
-_DECISIONS = "SELECT key, status, default_decision, decided_by, comment FROM approvals WHERE task_id = %s"
+# not those that a retry has set aside: their keys end with their ids
+_DECISIONS = """
+SELECT key, status, default_decision, decided_by, comment FROM approvals
+WHERE task_id = %s AND right(key, 37) <> '/' || id
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
