@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from tests.api.spending import budget
 from tests.api_process import Served, served_api
 from tests.conftest import Run
 from tests.edge import Caller
@@ -64,8 +65,8 @@ async def the_rows(settings: Settings, environment: dict[str, str], caller: Call
         with served_api(settings, environment) as other, httpx.Client(base_url=other.url) as asking:
             asking.headers.update(caller.headers)
             rows: list[dict[str, Any]] = asking.get("/v1/usage/calls").raise_for_status().json()["items"]
-            (budget,) = asking.get("/v1/budgets").raise_for_status().json()["budgets"]
-            assert budget["held_usd"] == "0"
+            (its_budget,) = asking.get("/v1/budgets").raise_for_status().json()["budgets"]
+            assert its_budget["held_usd"] == "0"
             return rows
 
     return await asyncio.to_thread(read)
@@ -81,8 +82,7 @@ async def test_a_stream_that_outlasts_the_drain_ends_with_an_error_and_is_booked
     caller: Caller,
     path: str,
 ) -> None:
-    budget = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": "100"}
-    (await client.post("/v1/budgets", json=budget)).raise_for_status()
+    await budget(client, caller, "100")
     upstream.then(Say(text=MANY, pause_s=0.2))
     lines: list[str] = []
     stopping: asyncio.Task[int] | None = None
@@ -115,8 +115,7 @@ async def test_a_whole_answer_under_way_is_a_503_in_its_callers_format_and_booke
     caller: Caller,
     path: str,
 ) -> None:
-    budget = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": "100"}
-    (await client.post("/v1/budgets", json=budget)).raise_for_status()
+    await budget(client, caller, "100")
     upstream.then(Say(text="never", gates={0: asyncio.Event()}))
     asked = asyncio.create_task(client.post(path, json=asking(path)))
     await eventually(lambda: len(upstream.calls) == 1)

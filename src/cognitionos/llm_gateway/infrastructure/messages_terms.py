@@ -56,8 +56,10 @@ _TAKEN = {
 }
 """Of blocks that are told in other words; any other goes on as it is."""
 _THREAD = "thread"
-_NO_THREADS: Mapping[str, Any] = {"error_code": "thread_unsupported_request", "unsupported": ["model"]}
-"""How Anthropic says that a request goes without a thread: its SDK sends the whole conversation then."""
+_DETAILS: Mapping[str, Mapping[str, Any]] = {
+    _THREAD: {"error_code": "thread_unsupported_request", "unsupported": ["model"]},
+}
+"""What Anthropic says beside a refusal's words: told so, its SDK sends the whole conversation instead of a thread."""
 _OF_A_CHOICE = frozenset({"type", "name", "disable_parallel_tool_use"})
 _DIRECT = {"type": "direct"}
 _REMEDIES = {
@@ -74,9 +76,8 @@ _REMEDIES = {
 def check_words(native: Mapping[str, Any]) -> None:
     """Raise `RequestRefused` naming the first thing in a body of `/v1/messages` that OpenAI's format cannot say."""
     for name, nothing in NOTHING_ASKED.items():
-        if name != _THREAD and native.get(name) not in (None, *nothing):
+        if native.get(name) not in (None, *nothing):
             raise _refused(name, _REMEDIES.get(name, _ELSEWHERE))
-    check_thread(native)
     _check_output(native.get("output_config") or {})
     for index, tool in enumerate(native.get("tools") or ()):
         _check_tool(tool, f"tools.{index}")
@@ -90,9 +91,7 @@ def check_words(native: Mapping[str, Any]) -> None:
 def check_thread(native: Mapping[str, Any]) -> None:
     """Raise `RequestRefused` for a body that leaves its conversation to the provider."""
     if native.get(_THREAD) is not None:
-        refusal = _refused(_THREAD, _REMEDIES[_THREAD])
-        refusal.details = _NO_THREADS
-        raise refusal
+        raise _refused(_THREAD, _REMEDIES[_THREAD])
 
 
 def _check_output(config: Mapping[str, Any]) -> None:
@@ -164,4 +163,6 @@ def _check_document(block: Mapping[str, Any], where: str) -> None:
 
 def _refused(field: str, remedy: str) -> RequestRefused:
     told = f"The provider of this model cannot take '{field}', which is Anthropic's alone: {remedy}."
-    return RequestRefused(told, fields={field: remedy})
+    refusal = RequestRefused(told, fields={field: remedy})
+    refusal.details = _DETAILS.get(field)
+    return refusal

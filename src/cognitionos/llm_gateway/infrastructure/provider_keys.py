@@ -43,22 +43,19 @@ class UnreadableProvider:
         self._why = why
 
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
-        """Never asked."""
+        """Raise `ProviderFailure`."""
         raise self._failure()
 
-    async def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
-        """Never asked."""
-        nothing: tuple[Chunk, ...] = ()
-        for each in nothing:
-            yield each
+    def stream(self, request: ChatRequest, *, model: str) -> AsyncGenerator[Chunk, None]:
+        """Raise `ProviderFailure`."""
         raise self._failure()
 
     async def embed(self, texts: Sequence[Text], *, model: str, extra: Mapping[str, Any]) -> Vectors:
-        """Never asked."""
+        """Raise `ProviderFailure`."""
         raise self._failure()
 
     async def models(self) -> Sequence[str]:
-        """Never asked."""
+        """Raise `ProviderFailure`."""
         raise self._failure()
 
     def _failure(self) -> ProviderFailure:

@@ -29,12 +29,9 @@ DEEPEST_NESTING = 20
 LOOK_AGAIN_S = 30.0
 LOOK_SOON_S = 1.0
 """After a retry: the run may end again before this task is parked, and its end then wakes nobody."""
-_CANCELLED = {"type": "/problems/nested-run-cancelled", "title": "Nested run cancelled"}
-
-
 TRIED = "tried"
 """In the task's state: how many of its failures the nested run has been retried after."""
-
+_CANCELLED = {"type": "/problems/nested-run-cancelled", "title": "Nested run cancelled"}
 RetryBelow = Callable[[ClaimedTask, UUID], Awaitable[None]]
 """Take up the run that the task waits for from what failed in it. Raises `RunNotFailed`, `LeaseLost`."""
 

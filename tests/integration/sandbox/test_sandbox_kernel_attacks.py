@@ -9,13 +9,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import pytest
-from tests.sandboxes import BACKENDS, a_sandbox, runners_of
+from tests.sandboxes import runners_of
 from tests.waiting import eventually
 
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox
@@ -112,20 +110,6 @@ FILES = {
     "print('REACHED' if os.stat('f').st_mode & 0o4000 else '')",
     "packets in a pair": "import socket; socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET); print('REACHED')",
 }
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def sandbox(request: pytest.FixtureRequest, run: Any) -> Iterator[PythonSandbox]:
-    opened = a_sandbox(request.param)
-    run(opened.open())
-    yield opened
-    run(opened.close())
-
-
-@pytest.fixture
-def workspace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as place:
-        yield Path(place)
 
 
 @asynccontextmanager

@@ -109,12 +109,6 @@ def canary() -> Iterator[Canary]:
     shutil.rmtree(place)
 
 
-@pytest.fixture
-def workspace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as place:
-        yield Path(place)
-
-
 @pytest.fixture(scope="module", params=BACKENDS)
 def sandbox(request: pytest.FixtureRequest, run: Any) -> Iterator[PythonSandbox]:
     opened = a_sandbox(request.param, workspace_bytes=100 * 2**20)

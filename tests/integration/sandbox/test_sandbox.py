@@ -5,10 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.sandboxes import BACKENDS, a_sandbox, children_of, is_alive, runners_of
@@ -45,20 +42,6 @@ async def everything():
     return [task.result() for task in tasks] + await asyncio.gather(one(3), one(4))
 print(asyncio.run(everything()))
 """
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def sandbox(request: pytest.FixtureRequest, run: Any) -> Iterator[PythonSandbox]:
-    opened = a_sandbox(request.param)
-    run(opened.open())
-    yield opened
-    run(opened.close())
-
-
-@pytest.fixture
-def workspace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as place:
-        yield Path(place)
 
 
 async def test_a_program_uses_the_library_and_its_workspace(sandbox: PythonSandbox, workspace: Path) -> None:
