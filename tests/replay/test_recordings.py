@@ -159,6 +159,19 @@ async def test_a_pure_task_is_computed_again(replay: Replay) -> None:
     assert (found.task, found.field) == ("list", "output")
 
 
+async def test_a_plan_that_earlier_versions_asked_for_twice_within_a_round_is_replayed(replay: Replay) -> None:
+    recording = recorded("one_task_goal")
+    [first, *_] = steps(recording, "plan")
+    again = {**copy.deepcopy(first), "key": "planner/0/1"}
+    again["content"]["request"]["messages"] += ["the answer", "that it is no JSON"]
+    first["content"]["text"] = "I would look it up."
+    steps(recording, "plan").append(again)
+
+    report = await replay.run(recording, tenant_id=NOBODY)
+
+    assert report.divergence is None
+
+
 async def test_a_format_that_nobody_knows_is_refused(replay: Replay) -> None:
     with pytest.raises(UnknownRecording, match="format 99"):
         await replay.run({"format": 99}, tenant_id=NOBODY)

@@ -74,7 +74,10 @@ class Agents:
         return await self.runs.perform(assignment)
 
     async def ask(self, question: Question) -> Answer:
-        """One structured answer, journaled under (run_id, task_id, number of objections). Raises as `perform`."""
+        """One structured answer, journaled under (run_id, task_id, number of objections). Raises as `perform`.
+
+        The model is asked once: an answer that is no JSON is given with its `fault`, for the next objection.
+        """
         return await self.runs.ask(question)
 
     async def call_tool(self, call: DirectCall) -> DirectResult:

@@ -120,11 +120,14 @@ async def test_an_objection_is_a_repair_round_that_shows_the_earlier_answer() ->
     assert second.cost_nanousd == 14
 
 
-async def test_an_answer_that_is_no_json_twice_fails() -> None:
-    bench = Bench.of(says("I will think about it"), says("Still thinking"))
+async def test_an_answer_that_is_no_json_is_given_with_its_fault_and_asked_for_once() -> None:
+    bench = Bench.of(says("I will think about it"))
 
-    with pytest.raises(AgentFailed, match=r"planner did not answer as asked: .* The model was \w+"):
-        await bench.agents.ask(a_question())
+    answer = await bench.agents.ask(a_question())
+
+    assert (answer.value, answer.text) == (None, "I will think about it")
+    assert answer.fault == "it is not JSON (there is no JSON in the answer)"
+    assert len(bench.gateway.requests) == 1
 
 
 async def test_asking_again_answers_from_the_journal() -> None:

@@ -133,7 +133,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A structured answer: `value` is parsed JSON that nobody has checked against the schema."""
+    """A structured answer: `value` is parsed JSON that nobody has checked against the schema.
+
+    `fault` says what is wrong with one that is no JSON; its `value` is None.
+    """
 
     value: Any
     text: str
@@ -143,6 +146,7 @@ class Answer:
     cost_nanousd: int
     prompt_tokens: int
     completion_tokens: int
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ _MOST_VARIABLE_CHARACTERS = 24_000
 _MOST_EVIDENCE = 4
 _MOST_EVIDENCE_CHARACTERS = 1_500
 _MOST_FILES = 50
+NOTHING = "(nothing)"
+"""What an empty answer is shown as: some providers refuse a message without words."""
 
 Messages = list[dict[str, Any]]
 
@@ -49,7 +51,7 @@ def asked(prompt: str, question: Question, *, characters: int | None = None) -> 
 
 def objections(question: Question) -> Messages:
     """What follows: the earlier answers, each with what was wrong with it."""
-    return [said for answer, fault in question.previous for said in (assistant(answer), user(fault))]
+    return [said for answer, fault in question.previous for said in (assistant(answer or NOTHING), user(fault))]
 
 
 def judged_by(

@@ -55,16 +55,23 @@ class RecordedAgentRun:
 
 @dataclass(kw_only=True)
 class _Replayed:
-    """Stands where models, journal, files and metrics are; `left` are the answers that nobody has asked for yet."""
+    """Stands where models, journal, files and metrics are; `left` are the answers that nobody has asked for yet.
+
+    `unasked` is the key of one that earlier versions asked for within a round of questions, and this one does not.
+    """
 
     recorded: RecordedAgentRun
     agent_run_id: UUID
+    unasked: str = ""
     left: list[Step] = field(init=False)
     served: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Every answer is there, none has been asked for."""
-        self.left = [step for step in self.recorded.steps if step.kind not in _AHEAD and not self._is_settled(step)]
+        self.left = [step for step in self.recorded.steps if not self._is_ahead(step) and not self._is_settled(step)]
+
+    def _is_ahead(self, step: Step) -> bool:
+        return step.kind in _AHEAD or step.key == self.unasked
 
     def _is_settled(self, step: Step) -> bool:
         """Whether it is a vote (`critic/0.2/0`) of critics whose consensus (`consensus/0`) was recorded."""
@@ -97,8 +104,8 @@ class _Replayed:
         """Nothing is paid."""
 
     async def open(self, start: AgentRunStart) -> AgentRunState:
-        """As it began, with what its tools answered ahead."""
-        ahead = {step.key: step for step in self.recorded.steps if step.kind in _AHEAD}
+        """As it began, with what its tools answered ahead, and what is not asked for any more."""
+        ahead = {step.key: step for step in self.recorded.steps if self._is_ahead(step)}
         opening = self.recorded.opening or start.opening
         return AgentRunState(
             agent_run_id=self.agent_run_id,
@@ -215,7 +222,8 @@ class AgentReplay:
         if found is None:
             raise Diverged("before the first step", "journal", expected=None, actual="an agent at work")
         steps = tuple(step for step in found.steps if step.key.startswith(prefix) or step.kind in _AHEAD)
-        stand_in = _Replayed(recorded=replace(found, steps=steps), agent_run_id=task_id)
+        unasked = f"{prefix}1" if prefix else ""
+        stand_in = _Replayed(recorded=replace(found, steps=steps), agent_run_id=task_id, unasked=unasked)
         thinking = replace(self.runs.thinking, models=stand_in)
         return replace(
             self.runs,

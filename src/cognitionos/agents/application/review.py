@@ -105,7 +105,7 @@ class Review:
     ) -> Verdict:
         prompt = await self.roster.prompt(assignment.tenant_id, session.prompts[critic.role])
         files = await self.files.of_agent_run(assignment.tenant_id, session.state.agent_run_id)
-        answer, _ = await self.thinking.structured(
+        answer = await self.thinking.structured(
             session,
             place,
             definition=critic,

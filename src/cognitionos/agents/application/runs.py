@@ -25,7 +25,7 @@ from cognitionos.agents.application.loop import Loop
 from cognitionos.agents.application.ports import Files, Journal, Models, Observer, Roster
 from cognitionos.agents.application.review import Review
 from cognitionos.agents.application.session import Session
-from cognitionos.agents.application.thinking import Thinking
+from cognitionos.agents.application.thinking import Thinking, json_read
 from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus
 from cognitionos.agents.domain.conversation import opening_of_turn
 from cognitionos.agents.domain.role import BUILT_IN_VERSION, AgentDefinition, AgentNotFound
@@ -81,22 +81,25 @@ class AgentRuns:
             return await self._outcome(session, draft, rounds=0)
 
     async def ask(self, question: Question) -> Answer:
-        """One structured answer. The facade names what it raises."""
+        """One answer that is to be JSON. The facade names what it raises."""
         [definition] = await self._roles(question, [question.role])
         prompt = await self.roster.prompt(question.tenant_id, definition.prompt)
         opening = asked(prompt.text, question, characters=await self._characters(question, definition))
         async with self._session(question, [definition], opening) as session:
-            value, step = await self.thinking.structured(
+            key = f"{definition.role}/{len(question.previous)}"
+            step = await self.thinking.json_said(
                 session,
-                f"{definition.role}/{len(question.previous)}",
+                f"{key}/0",
                 definition=definition,
                 messages=[*session.state.opening, *objections(question)],
                 schema=question.schema,
-                check=False,
             )
+            step = session.done(f"{key}/1") or step  # earlier versions asked again by themselves for what was no JSON
+            value, fault = json_read(step.content["text"])
             totals = session.totals
             return Answer(
                 value=value,
+                fault=fault,
                 text=step.content["text"],
                 model=step.model,
                 simulated=step.simulated,

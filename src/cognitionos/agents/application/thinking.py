@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cognitionos.agents.application.assignment import HearWords
+from cognitionos.agents.application.conversation import NOTHING
 from cognitionos.agents.application.ports import Models
 from cognitionos.agents.application.request_digest import request_digest
 from cognitionos.agents.application.session import Session
@@ -95,27 +96,42 @@ class Thinking:
         messages: Sequence[Message],
         schema: Mapping[str, Any],
         kind: StepKind = StepKind.MODEL,
-        check: bool = True,
-    ) -> tuple[Any, Step]:
-        """A JSON answer and its step. One that is not JSON (or, with `check`, does not fit) is asked for once more.
+    ) -> Any:
+        """A JSON answer that fits. One that does not is asked for once more, with its faults named.
 
         Raises `AgentFailed` when the second is no better.
         """
         asked = list(messages)
         fault, model = "", None
         for attempt in range(ATTEMPTS_AT_JSON):
-            step = session.done(f"{key}/{attempt}")
-            if step is None:
-                room = await self.room(session, definition, beside=[schema])
-                request = _request(session, definition, asked[:2], asked[2:], room=room)
-                request = replace(request, response_format=json_schema(definition.role, schema))
-                step = await self._ask(session, f"{key}/{attempt}", definition=definition, request=request, kind=kind)
+            step = await self.json_said(
+                session, f"{key}/{attempt}", definition=definition, messages=asked, schema=schema, kind=kind
+            )
             text, model = step.content["text"], step.model
-            value, fault = _read(text, schema if check else {})
+            value, fault = json_read(text, schema)
             if not fault:
-                return value, step
-            asked += [assistant(text or "(nothing)"), user(f"That does not fit: {fault}. Answer with JSON only.")]
+                return value
+            asked += [assistant(text or NOTHING), user(f"That does not fit: {fault}. Answer with JSON only.")]
         raise AgentFailed(f"The {definition.role} did not answer as asked: {fault}. The model was {model}.")
+
+    async def json_said(
+        self,
+        session: Session,
+        key: str,
+        *,
+        definition: AgentDefinition,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any],
+        kind: StepKind = StepKind.MODEL,
+    ) -> Step:
+        """What the model says when it is asked for JSON of this schema, whatever that is; asked once."""
+        done = session.done(key)
+        if done is not None:
+            return done
+        room = await self.room(session, definition, beside=[schema])
+        request = _request(session, definition, messages[:2], messages[2:], room=room)
+        request = replace(request, response_format=json_schema(definition.role, schema))
+        return await self._ask(session, key, definition=definition, request=request, kind=kind)
 
     async def _ask(
         self,
@@ -210,8 +226,8 @@ def _content(result: ChatResult) -> dict[str, Any]:
     }
 
 
-def _read(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
-    """The JSON in `text` and what is wrong with it."""
+def json_read(text: str, schema: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, str]:
+    """The JSON in `text` and what is wrong with it; nothing where it is JSON and fits."""
     try:
         value = json_in(text)
     except ValueError as error:

@@ -175,17 +175,18 @@ class Planner:
         answer = await self.ask(self._question(task, asking, report))
         crash_point(AFTER_ANSWER)
         try:
-            plan = plan_of(answer.value, **asking.keys)
+            plan = _plan_in(answer, asking)
         except InvalidPlan as fault:
             await report("plan.rejected", {"errors": fault.fields})
             log.info("plan_rejected", run_id=str(task.run_id), faults=len(fault.fields))
-            answer = await self.ask(self._question(task, asking, report, (answer.text, fault.detail)))
+            objection = f"That does not fit: {fault.detail}. Answer with JSON only." if answer.fault else fault.detail
+            answer = await self.ask(self._question(task, asking, report, (answer.text, objection)))
             plan = self._last(asking, answer)
         return plan, _details(answer)
 
     def _last(self, asking: _Asking, answer: Answer) -> Plan:
         try:
-            return plan_of(answer.value, **asking.keys)
+            return _plan_in(answer, asking)
         except InvalidPlan as fault:
             remedy = f"{_MORE_TASKS} {_REMEDY}" if fault.is_too_long and asking.may_be_longer else _REMEDY
             detail = f"The plan of the model {answer.model} cannot be run: {fault.detail.rstrip('.')}. {remedy}"
@@ -212,6 +213,13 @@ class Planner:
             schema=plan_schema(**asking.keys),
             previous=previous,
         )
+
+
+def _plan_in(answer: Answer, asking: _Asking) -> Plan:
+    """The plan that was answered; `InvalidPlan` names everything that is wrong with it, that it is no JSON too."""
+    if answer.fault:
+        raise InvalidPlan(answer.fault, fields={"$": answer.fault})
+    return plan_of(answer.value, **asking.keys)
 
 
 def _asking(goal: Mapping[str, Any], variables: dict[str, str], graft: Graft | None = None) -> _Asking:
