@@ -118,6 +118,9 @@ class MemoryBudgetStore:
         budget.limit, budget.terms = limit_nanousd, changed
         return budget.id
 
+    async def names_cheaper(self, tenant_id: UUID) -> bool:
+        return any(each.terms.downgrade_to for each in self.budgets[tenant_id].values())
+
     async def spend(self, tenant_id: UUID, subject: str) -> Spend:
         mine = [each for each in self.budgets[tenant_id].values() if each.subject == subject]
         if mine:

@@ -13,6 +13,7 @@ from cognitionos.composition.semantic_cache import SemanticServices
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.cache import AnswerCaches
+from cognitionos.llm_gateway.application.cheaper_models import CheaperModels
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.deployments import Crowd, Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
@@ -135,8 +136,10 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     circuits = RedisCircuitStore(base.redis, base.signals, history)
     attempts = _attempts(base.settings, catalogue, circuits, backoff or Backoff())
     budgets = _budgets(base, store, prices, catalogue, attempts)
+    book = BudgetBook(base.database, owns=KeyStore(base.database).owns, raised=alerts.look)
+    cheaper = CheaperModels(book.names_cheaper, time.monotonic)
     caches = build_caches(base, local=providers.by_name[wordllama_provider.NAME])
-    gateway = _gateway(base, providers, catalogue, budgets, attempts, table, caches.answers)
+    gateway = _gateway(base, providers, catalogue, budgets, cheaper, attempts, table, caches.answers)
     return LlmGatewayServices(
         gateway=gateway,
         providers=providers,
@@ -144,7 +147,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
         budgets=budgets,
         usage=LedgerQueries(base.database),
         sweeper=HoldSweeper(store, every_s=base.settings.hold_sweep_s, dead_after_s=base.settings.hold_dead_s),
-        budget_book=BudgetBook(base.database, owns=KeyStore(base.database).owns, raised=alerts.look),
+        budget_book=book,
         budget_queries=BudgetQueries(base.database),
         alerts=alerts,
         circuits=circuits,
@@ -229,6 +232,7 @@ def _gateway(
     providers: Providers,
     catalogue: Catalogue,
     budgets: Budgets,
+    cheaper: CheaperModels,
     attempts: Attempts,
     table: PriceTable,
     caches: AnswerCaches,
@@ -238,6 +242,7 @@ def _gateway(
         providers=catalogue.providers,
         attempts=attempts,
         budgets=budgets,
+        cheaper=cheaper,
         caches=caches,
         server=catalogue.server,
         canonical=canonical,

@@ -19,6 +19,7 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.llm_gateway.application.attempts import Attempts
 from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.cache import AnswerCaches
+from cognitionos.llm_gateway.application.cheaper_models import CheaperModels
 from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.deployments import Deployments
 from cognitionos.llm_gateway.application.embedding import Embedding
@@ -106,6 +107,7 @@ class Bench:
             providers=providers,
             attempts=attempts,
             budgets=self.budgets,
+            cheaper=CheaperModels(self.store.names_cheaper, monotonic),
             caches=self.caches,
             server=lambda _: "",
             canonical=canonical,

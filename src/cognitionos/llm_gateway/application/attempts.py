@@ -141,6 +141,16 @@ class Attempts:
             await self.sleep(wait_s)
         raise _nobody_answered(tries.failures, tuple(tries.trail))
 
+    def no_room(self, route: Route) -> ProviderUnavailable | ModelNotFound | None:
+        """What `run` would raise at once where every deployment of the route is full; None where one may have room."""
+        for candidate in route.candidates:
+            if candidate.home not in self.providers or not self.deployments.is_full(candidate.deployment):
+                return None
+        tries = _Tries(route)
+        for candidate in route.candidates:
+            tries.failed(candidate, DeploymentFull())
+        return _nobody_answered(tries.failures, tuple(tries.trail))
+
     async def _attempt(self, candidate: Candidate, ask: Ask[T], limit_s: float) -> tuple[T, Provider, Slot]:
         """One answer of one deployment, whose slot is then the caller's; `ProviderFailure` says why there is none."""
         provider = self.providers.get(candidate.home)

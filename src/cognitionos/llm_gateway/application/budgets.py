@@ -121,6 +121,13 @@ class Budgets:
         self.observe(call)
         self._freed.set()
 
+    def turned_away(self, call: Started, error: DomainError) -> DomainError:
+        """`error`, of a call that ends before anything is held or sent, with its name; its row is written later."""
+        row = call.row(outcome="error", usage=Usage())
+        call.failed(error, row)
+        self.settle_later(row)
+        return error
+
     def settle_later(self, call: Call) -> None:
         """Book a call whose caller is gone: runs to its end in the background."""
         self._spawn(self.settle(call))

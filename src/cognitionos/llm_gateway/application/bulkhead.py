@@ -28,6 +28,11 @@ class Bulkhead:
         """How many wait for a place."""
         return len(self._waiting)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is neither a place nor room in the queue."""
+        return self.taken >= self.places and self.waiting >= self.queue
+
     def enter_now(self) -> bool:
         """Take a place if one is free. Nothing to wait for, nothing to await."""
         if self.taken >= self.places:

@@ -11,9 +11,11 @@ from cognitionos.llm_gateway.application.budgets import Budgets
 from cognitionos.llm_gateway.application.cache import NOT_CACHED, AnswerCaches, Ticket
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.application.call import Prepare, Sent, Started
+from cognitionos.llm_gateway.application.cheaper_models import CheaperModels
 from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.paying import Paid, pay
 from cognitionos.llm_gateway.application.ports import Answer, Encode, Monotonic, Provider
+from cognitionos.llm_gateway.application.single_flight import Feed
 from cognitionos.llm_gateway.domain.answer import (
     BYTES_OF_A_TOKEN,
     bytes_said,
@@ -48,6 +50,7 @@ class Completion:
     providers: Mapping[str, Provider]
     attempts: Attempts
     budgets: Budgets
+    cheaper: CheaperModels
     caches: AnswerCaches
     server: Callable[[str], str]
     canonical: Canonical
@@ -93,7 +96,7 @@ class Completion:
         with tracer.start_as_current_span("llm.call") as span:
             call, request = await self.start(caller, request)
             found = await self.find(call, request)
-            paid = found if isinstance(found, Kept) else await pay(self.budgets, self.caches, call, request, found)
+            paid = found if isinstance(found, Kept) else await self.paid(call, request, found)
             if isinstance(paid, Kept):
                 result = await self.from_cache(call, paid)
             elif isinstance(paid, Paid):
@@ -136,6 +139,20 @@ class Completion:
         """The kept answer to an identical request, or leave to ask the provider, to be closed."""
         ask = self.ask(call, request)
         return NOT_CACHED if ask is None else await self.caches.find(ask)
+
+    async def paid(self, call: Started, request: ChatRequest, ticket: Ticket) -> Paid | Kept | Feed:
+        """`pay`, unless nobody has room for the call: then it is refused before anything is held. A budget may have a
+        cheaper model answer, though, and that one have room.
+        """
+        full = self.attempts.no_room(call.route)
+        if full is not None:
+            try:
+                if not await self.cheaper.may_answer(call.caller.tenant_id):
+                    raise self.budgets.turned_away(call, full)
+            except BaseException:
+                ticket.close()
+                raise
+        return await pay(self.budgets, self.caches, call, request, ticket)
 
     def ask(self, call: Started, request: ChatRequest) -> CacheAsk | None:
         """The call as the caches see it; None where they have no part in it."""

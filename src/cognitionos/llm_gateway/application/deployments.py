@@ -53,6 +53,12 @@ class Deployments:
         bulkhead = self._bulkheads.get(deployment)
         return bulkhead is None or bulkhead.taken < bulkhead.places
 
+    def is_full(self, deployment: str) -> bool:
+        """Whether a call would be turned away at once for want of a place, as far as this process knows."""
+        known, bulkhead = self.circuits.known.get(deployment), self._bulkheads.get(deployment)
+        is_whole = known is None or known.state is CircuitState.CLOSED
+        return is_whole and bulkhead is not None and bulkhead.is_full
+
     async def settled(self) -> None:
         """Wait for what goes on in the background."""
         while self._background:

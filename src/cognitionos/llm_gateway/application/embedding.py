@@ -51,6 +51,8 @@ class Embedding:
             return await self._embed(await self._hold(call, most), texts, extra or {}, most=most)
 
     async def _hold(self, call: Started, most_tokens: int) -> Granted:
+        if (full := self.attempts.no_room(call.route)) is not None:
+            raise self.budgets.turned_away(call, full)
         first = call.route.candidates[0]
         price = await self.budgets.price(call.caller.tenant_id, first)
         amount = None if price is None else price.narrowed(None, words_only=True).upper_bound(most_tokens, 0)

@@ -14,7 +14,7 @@ from cognitionos.llm_gateway.application.completion import Completion
 from cognitionos.llm_gateway.application.flow import Ended, Flow, Opened
 from cognitionos.llm_gateway.application.following import Following
 from cognitionos.llm_gateway.application.granted import Granted
-from cognitionos.llm_gateway.application.paying import Paid, pay
+from cognitionos.llm_gateway.application.paying import Paid
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight
 from cognitionos.llm_gateway.domain.cached import Kept
@@ -103,7 +103,7 @@ class Streaming:
             first = call.route.candidates[0]
             way = call.way(first, end="followed")
             return self._stream(call, first, events, way=way, cache=CACHE_COALESCED, cost_nanousd=0)
-        paid = await pay(self.completion.budgets, self.completion.caches, call, request, found)
+        paid = await self.completion.paid(call, request, found)
         if not isinstance(paid, Paid):
             return await self._open(call, request, paid)
         try:

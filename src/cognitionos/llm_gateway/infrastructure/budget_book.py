@@ -26,6 +26,10 @@ WHERE id = %(id)s
 RETURNING soft, halt
 """
 _SETTINGS = "SELECT time_zone, downgrade_to FROM budget_settings"
+_NAMES_CHEAPER = """
+SELECT EXISTS (SELECT FROM budget_settings WHERE downgrade_to IS NOT NULL)
+  OR EXISTS (SELECT FROM budgets WHERE downgrade_to IS NOT NULL)
+"""
 _PUT_SETTINGS = """
 INSERT INTO budget_settings (tenant_id, time_zone, downgrade_to) VALUES (%(tenant_id)s, %(time_zone)s, %(downgrade_to)s)
 ON CONFLICT (tenant_id) DO UPDATE SET time_zone = excluded.time_zone, downgrade_to = excluded.downgrade_to,
@@ -99,6 +103,12 @@ class BudgetBook:
         async with self._database.transaction(tenant_id) as connection:
             cursor = connection.cursor(row_factory=class_row(BudgetSettings))
             return await (await cursor.execute(_SETTINGS)).fetchone() or BudgetSettings()
+
+    async def names_cheaper(self, tenant_id: UUID) -> bool:
+        """Whether one of its budgets, or what it wants of all of them, has a cheaper model answer near the end."""
+        async with self._database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_NAMES_CHEAPER)).fetchone()
+        return bool(row and row[0])
 
     async def put_settings(self, tenant_id: UUID, settings: BudgetSettings) -> None:
         """Say it anew; budgets without a time zone of their own follow at once. Raises `TimeZoneUnknown`."""
