@@ -4,15 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from cognitionos.cli.note import SECRET_FILE, running_stack
 from cognitionos.cli.settings import read_settings
+from cognitionos.kernel.errors import NotFound
 
 if TYPE_CHECKING:
     from cognitionos.composition.base import Base
+    from cognitionos.composition.tenancy import TenancyServices
     from cognitionos.platform.config import Settings
 
 _REMEDY = "Set DATABASE_URL, or start the local stack ('cognitionos up') and name its directory with --data"
+
+
+class NoSuchTenant(NotFound):
+    """No tenant has that name."""
 
 
 def operator_settings(data_dir: Path) -> "Settings":
@@ -46,3 +53,11 @@ async def operator_base(data_dir: Path) -> "AsyncIterator[Base]":
     finally:
         await base.database.close()
         await base.redis.aclose()
+
+
+async def find_tenant(services: "TenancyServices", name: str) -> tuple[UUID, UUID]:
+    """The ids of a tenant and of its first project. Raises `NoSuchTenant`."""
+    found = await services.key_store.find_tenant(name)
+    if found is None:
+        raise NoSuchTenant(f"There is no tenant '{name}'; 'cognitionos tenants create {name}' makes it.")
+    return found

@@ -6,7 +6,7 @@ One process, because most of the time goes into imports that both steps share.
 import argparse
 from pathlib import Path
 
-from cognitionos.cli import keys, migrate
+from cognitionos.cli import migrate, tenants
 from cognitionos.cli.arguments import Commands, add_command
 
 
@@ -27,7 +27,7 @@ def register(commands: Commands) -> None:
 def preload() -> None:
     """Import what both steps need."""
     migrate.preload()
-    keys.preload()
+    tenants.preload()
 
 
 def run(args: argparse.Namespace) -> int:

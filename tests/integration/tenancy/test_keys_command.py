@@ -72,3 +72,15 @@ def test_keys_are_created_listed_and_revoked(cognitionos: Command) -> None:
     assert [(each["name"], each["revoked_at"] is not None) for each in listed] == [("ci", True), ("first key", False)]
     assert listed[0]["scopes"] == ["goals:read"]
     assert made["key"] not in json.dumps(listed)
+
+
+def test_a_file_that_holds_a_key_is_not_written_over(cognitionos: Command, tmp_path: Path) -> None:
+    key_file = tmp_path / "key"
+    cognitionos("tenants", "create", "kept", "--key-file", str(key_file))
+    before = key_file.read_text()
+
+    again = cognitionos("keys", "create", "ci", "--tenant", "kept", "--key-file", str(key_file))
+
+    assert (again.status, key_file.read_text()) == (1, before)
+    assert again.err.splitlines()[-1].startswith(f"cognitionos: {key_file} exists; name another file")
+    assert len(json.loads(cognitionos("keys", "list", "--tenant", "kept", "--json").out)) == 1
