@@ -1,15 +1,24 @@
 """Secrets sealed under another key than the process has: nothing is done in their place, and whoever asks is told."""
 
+import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+from pydantic import SecretStr
 from tests.conftest import Run, TestDatabase
 from tests.edge import Caller
+from tests.stacks import clean_environment, command
 from tests.upstream import Upstream, running_upstream
+
+from cognitionos.composition.sealed_secrets import examine_secrets
+from cognitionos.platform.config import Settings
 
 CHAT = "/v1/chat/completions"
 
@@ -73,3 +82,46 @@ async def test_a_tool_servers_secrets_that_cannot_be_read_are_named(
     assert told.status_code == 503
     assert "the secrets of the server 'far'" in told.json()["detail"]
     assert "Set it again" in told.json()["detail"]
+
+
+async def test_doctor_counts_what_the_present_key_does_not_open(
+    client: httpx.AsyncClient, settings: Settings, own: Upstream
+) -> None:
+    mine = {"base_url": own.base_url, "api_key": "own-key", "models": ["m"]}
+    server = {"name": "near", "transport": "http", "url": "http://127.0.0.1:9/mcp", "headers": {"authorization": "s"}}
+    (await client.put("/v1/providers/mine", json=mine)).raise_for_status()
+    (await client.post("/v1/tools/servers", json=server)).raise_for_status()
+    (
+        await client.post("/v1/webhooks", json={"url": "https://example.com/", "events": ["run.failed"]})
+    ).raise_for_status()
+    other = settings.model_copy(update={"secret_key": SecretStr("another key")})
+    no_owner = settings.model_copy(update={"migration_database_url": None})
+
+    before, blind = [await asyncio.to_thread(examine_secrets, each) for each in (settings, no_owner)]
+    after = await asyncio.to_thread(doctors_word, other)
+
+    assert "secrets of webhooks" not in before.detail  # what others of these tests left does not open
+    assert (after["ok"], after["required"]) == (False, False)
+    for kind in ("keys of providers", "secrets of tool servers", "1 of 1 secrets of webhooks"):
+        assert kind in after["detail"]
+    assert "set the former key again" in after["remedy"]
+    assert (blind.ok, blind.required) == (False, False)
+    assert "MIGRATION_DATABASE_URL" in blind.remedy
+
+
+def doctors_word(settings: Settings) -> dict[str, Any]:
+    """What the command line says of sealed secrets."""
+    owner = settings.migration_database_url
+    assert owner is not None
+    environment = clean_environment(
+        DATABASE_URL=settings.database_url.get_secret_value(),
+        MIGRATION_DATABASE_URL=owner.get_secret_value(),
+        REDIS_URL=settings.redis_url.get_secret_value(),
+        COGNITIONOS_SECRET_KEY=settings.secret_key.get_secret_value(),
+    )
+    done = subprocess.run(
+        command("doctor", "--json"), env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    found = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+    word: dict[str, Any] = found["sealed secrets"]
+    return word

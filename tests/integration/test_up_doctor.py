@@ -14,6 +14,7 @@ from tests.servers import TestDatabase, TestServers, create_database, drop_datab
 from tests.stacks import clean_environment, command
 
 from cognitionos.composition import base as platform
+from cognitionos.composition.sealed_secrets import examine_secrets
 from cognitionos.platform import health
 from cognitionos.platform.config import Settings
 from cognitionos.platform.database_url import DatabaseUnfit, require_database
@@ -32,6 +33,12 @@ def test_a_migrated_database_has_nothing_to_complain_about(database: TestDatabas
 
     assert [finding for finding in findings if not finding.ok] == []
     assert len(findings) == 6
+
+
+def test_where_nothing_is_sealed_nothing_is_unreadable(settings: Settings) -> None:
+    found = examine_secrets(settings)
+
+    assert (found.ok, found.detail) == (True, "0 kept, none unreadable")
 
 
 def test_an_unmigrated_database_is_told_to_migrate(unmigrated: TestDatabase) -> None:

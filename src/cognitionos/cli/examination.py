@@ -14,6 +14,7 @@ from cognitionos.cli.listening import PortTaken, free_port
 from cognitionos.cli.model_server import examine_model_server, examine_running
 from cognitionos.cli.note import KEY_FILE, running_stack
 from cognitionos.cli.stack import LOCK_FILE
+from cognitionos.composition.sealed_secrets import examine_secrets
 from cognitionos.kernel.errors import DomainError
 from cognitionos.platform.config import Settings
 from cognitionos.platform.diagnosis import Finding, examine_database, examine_redis
@@ -32,7 +33,10 @@ def examine(settings: Settings, data_dir: Path) -> Iterator[Finding]:
     yield _python()
     if "database_url" in given:
         owner = settings.migration_database_url or settings.database_url
-        yield from examine_database(settings.database_url.get_secret_value(), owner.get_secret_value())
+        found = examine_database(settings.database_url.get_secret_value(), owner.get_secret_value())
+        yield from found
+        if all(finding.ok for finding in found):
+            yield examine_secrets(settings)
     else:
         yield _binary("embedded PostgreSQL", lambda: find_postgres().postgres, remedy_variable="DATABASE_URL")
     if "redis_url" in given:

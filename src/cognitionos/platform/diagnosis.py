@@ -1,6 +1,7 @@
 """What is missing or broken in the servers we were given, each finding with its remedy. Changes nothing."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import psycopg
 import redis
@@ -53,6 +54,14 @@ def examine_redis(url: str) -> Finding:
         remedy = "check REDIS_URL and that the server runs; until then there is no cache and progress is by sweeps"
         return Finding(name="redis", ok=False, detail=str(error), remedy=remedy, required=False)
     return Finding(name="redis", ok=True, detail="answers")
+
+
+def tenants_of(owner_url: str) -> list[UUID]:
+    """Every tenant, newest first. Raises `psycopg.Error`, also where the role is not the owner's."""
+    with psycopg.connect(owner_url, connect_timeout=_CONNECT_WITHIN_S) as connection:
+        connection.execute("SET ROLE cognitionos_dispatch")
+        rows = connection.execute("SELECT tenant_id FROM tenants ORDER BY tenant_id DESC").fetchall()
+    return [row[0] for row in rows]
 
 
 def _encoding(connection: psycopg.Connection) -> Finding:

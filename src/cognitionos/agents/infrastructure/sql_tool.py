@@ -156,13 +156,8 @@ class SqlDatabases:
             pass
 
     def _opened(self, row: DatabaseRow) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
-        sealed = unseal(
-            self.sealing_key,
-            row.sealed,
-            about=sealed_about(row.name, row.tenant_id),
-            named=f"the database '{row.name}'",
-        )
-        return self._transaction(DatabaseAddress.parse(sealed), name=row.name, timeout_s=row.timeout_s)
+        address = DatabaseAddress.parse(opened_address(self.sealing_key, row))
+        return self._transaction(address, name=row.name, timeout_s=row.timeout_s)
 
     async def _row(self, context: ToolContext, name: str) -> DatabaseRow:
         rows = await self.store.databases(context.tenant_id, name)
@@ -200,6 +195,11 @@ class SqlDatabases:
 def sealed_about(row_name: str, tenant_id: Any) -> str:
     """What an address is bound to: elsewhere it does not open."""
     return f"tool-database:{tenant_id}:{row_name}"
+
+
+def opened_address(key: bytes, row: DatabaseRow) -> str:
+    """Its address, with the password. Raises `SecretUnreadable`."""
+    return unseal(key, row.sealed, about=sealed_about(row.name, row.tenant_id), named=f"the database '{row.name}'")
 
 
 async def _require_a_modest_account(connection: AsyncConnection[Any]) -> None:

@@ -33,6 +33,13 @@ def key_named(name: str) -> str:
     return f"the api_key of the provider '{name}' (PUT /v1/providers/{name})"
 
 
+def opened_key(sealing_key: bytes, row: ProviderRow) -> str | None:
+    """The key that is kept, if one is. Raises `SecretUnreadable`."""
+    if row.sealed_key is None:
+        return None
+    return unseal(sealing_key, row.sealed_key, about=own_home(row.tenant_id, row.name), named=key_named(row.name))
+
+
 class UnreadableProvider:
     """Stands where a tenant's provider would whose key cannot be read: whoever asks it is told `why`."""
 
@@ -71,10 +78,8 @@ class ProviderKeys:
 
     def can_read(self, row: ProviderRow) -> bool:
         """Whether the key that is kept opens, if one is."""
-        if row.sealed_key is None:
-            return True
         try:
-            unseal(self.sealing_key, row.sealed_key, about=own_home(row.tenant_id, row.name), named=key_named(row.name))
+            opened_key(self.sealing_key, row)
         except SecretUnreadable:
             return False
         return True

@@ -31,6 +31,7 @@ from cognitionos.platform.database import Database
 Connection = AsyncConnection[Any]
 
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('webhooks:' || %s, 0))"
+_SEALED = "SELECT id, sealed FROM webhooks"
 _COUNT = "SELECT count(*) FROM webhooks"
 _ADD = """
 INSERT INTO webhooks (id, tenant_id, url, description, events, sealed) VALUES (%s, %s, %s, %s, %s, %s)
@@ -138,6 +139,11 @@ class PostgresWebhooks:
         """See `WebhookStore.renew_secret`."""
         async with self.database.transaction(tenant_id) as connection:
             _must_be_one(await connection.execute(_RENEW_SECRET, (sealed, before_until, webhook_id)), webhook_id)
+
+    async def sealed(self, tenant_id: UUID) -> dict[UUID, bytes]:
+        """The secret that each webhook of the tenant signs with, as it is kept."""
+        async with self.database.transaction(tenant_id) as connection:
+            return dict(await (await connection.execute(_SEALED)).fetchall())
 
     async def enqueue(self, tenant_id: UUID, webhook_id: UUID, event: str, data: dict[str, str]) -> UUID:
         """See `WebhookStore.enqueue`."""
