@@ -34,7 +34,6 @@ from cognitionos.planning.infrastructure import (
     http_schedules,
     http_webhooks,
 )
-from cognitionos.planning.infrastructure.queries import ReadFile
 from cognitionos.platform import (
     health,
     http_api,
@@ -165,12 +164,12 @@ def _routes(services: Services) -> list[ControllerRouterHandler]:
             remember=services.memory.remember, recall=services.memory.recall, queries=services.memory.queries
         ),
         *_agent_routes(services),
-        *_planning_routes(services.planning, services.agents.agents.read_file),
+        *_planning_routes(services.planning),
         http_explain.routes(explaining.build(services.base.database)),
     ]
 
 
-def _planning_routes(planning: PlanningServices, read_file: ReadFile) -> list[ControllerRouterHandler]:
+def _planning_routes(planning: PlanningServices) -> list[ControllerRouterHandler]:
     """Goals, workflows, runs, and what people decide about them."""
     return [
         http_approvals.routes(
@@ -185,7 +184,7 @@ def _planning_routes(planning: PlanningServices, read_file: ReadFile) -> list[Co
             workflow_queries=planning.workflow_queries,
             queries=planning.queries,
             event_streams=planning.event_streams,
-            read_file=read_file,
+            run_files=planning.run_files,
         ),
         http_run_control.routes(planning.control, planning.queries),
         http_schedules.routes(planning.scheduling.schedules, planning.scheduling.queries),

@@ -217,6 +217,7 @@ class JournalInMemory:
                 bytes=len(new.content),
                 sha256=sha256(new.content).hexdigest(),
                 origin="output",
+                task_id=place.task_id,
             )
             file = _File(place.tenant_id, artifact, new.content, place.agent_run_id, place.task_id)
             self.stored[place.run_id, name] = file

@@ -73,7 +73,7 @@ async def planning_app(settings: Settings) -> AsyncIterator[PlanningApp]:
                 workflow_queries=services.workflow_queries,
                 queries=services.queries,
                 event_streams=services.event_streams,
-                read_file=agents.read_file,
+                run_files=services.run_files,
             ),
             http_approvals.routes(
                 approvals=services.approvals, queries=services.approval_queries, signals=services.run_signals

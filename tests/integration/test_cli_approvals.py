@@ -84,7 +84,9 @@ def test_a_file_without_a_name_gives_the_workflow_its_own(tmp_path: Path) -> Non
 def test_a_workflow_s_run_is_followed_inspected_listed_and_cancelled_like_a_goal(
     stack: RunningStack, tmp_path: Path
 ) -> None:
-    (tmp_path / "short.yaml").write_text("tasks: {say: {kind: value, input: {text: short and sweet}}}\n")
+    keep = "{kind: tool, input: {tool: write_file, arguments: {name: sea.md, text: Sea.}}}"
+    say = "{kind: value, depends_on: [keep], input: {text: short and sweet}}"
+    (tmp_path / "short.yaml").write_text(f"tasks: {{keep: {keep}, say: {say}}}\n")
     (tmp_path / "long.yaml").write_text("tasks: {wait: {kind: wait, input: {signal: never}}}\n")
     for name in ("short", "long"):
         stack.as_json("workflow", "put", str(tmp_path / f"{name}.yaml"))
@@ -100,6 +102,7 @@ def test_a_workflow_s_run_is_followed_inspected_listed_and_cancelled_like_a_goal
     assert followed.returncode == 0, followed.stderr
     assert "short and sweet" in followed.stdout
     assert f"{run['id']}  succeeded" in listed.stdout
-    assert (inspected["goal"], [task["key"] for task in inspected["tasks"]]) == (None, ["say"])
+    assert (inspected["goal"], [task["key"] for task in inspected["tasks"]]) == (None, ["keep", "say"])
+    assert [(file["name"], file["task"]) for file in inspected["files"]] == [("sea.md", "keep")]
     assert cancelled.stdout == f"run {endless['id']} is cancelled\n"
     assert (ended.returncode, "cancelled" in ended.stdout) == (1, True)

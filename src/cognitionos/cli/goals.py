@@ -84,14 +84,21 @@ def runs(args: argparse.Namespace) -> int:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    """Print everything known about a goal or a run: the run, its tasks and steps, and its goal, as JSON."""
+    """Print everything known about a goal or a run: the run, its tasks, steps and files, and its goal, as JSON."""
     api = server_of(args)
     subject = subject_of(api, args.id)
     run_id, goal = subject.run_id, subject.goal_id and api.get(f"/v1/goals/{subject.goal_id}")
     tasks = [_whole(api, run_id, task) for task in _all_pages(api, f"/v1/runs/{run_id}/tasks")]
     steps = _all_pages(api, f"/v1/runs/{run_id}/steps")
-    run, path = api.get(f"/v1/runs/{run_id}"), api.get(f"/v1/runs/{run_id}/critical-path")
-    print(json.dumps({"goal": goal, "run": run, "critical_path": path, "tasks": tasks, "steps": steps}, indent=2))
+    found = {
+        "goal": goal,
+        "run": api.get(f"/v1/runs/{run_id}"),
+        "critical_path": api.get(f"/v1/runs/{run_id}/critical-path"),
+        "tasks": tasks,
+        "steps": steps,
+        "files": _all_pages(api, f"/v1/runs/{run_id}/files"),
+    }
+    print(json.dumps(found, indent=2))
     return 0
 
 

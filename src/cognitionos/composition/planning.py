@@ -39,6 +39,7 @@ from cognitionos.planning.infrastructure.nested_queries import NestedQueries
 from cognitionos.planning.infrastructure.plan_history import PlanHistory
 from cognitionos.planning.infrastructure.queries import PlanningQueries
 from cognitionos.planning.infrastructure.repository import PlanningWork
+from cognitionos.planning.infrastructure.run_files import RunFiles
 from cognitionos.planning.infrastructure.signal_store import PostgresSignals
 from cognitionos.planning.infrastructure.task_store import PostgresTaskStore
 from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
@@ -61,6 +62,7 @@ class PlanningServices:
     approval_queries: ApprovalQueries
     run_signals: RunSignals
     queries: PlanningQueries
+    run_files: RunFiles
     workflow_queries: WorkflowQueries
     scheduling: SchedulingServices
     telling: WebhookServices
@@ -116,6 +118,7 @@ def build(base: Base, *, gateway: Gateway, memory: Memory, agents: Agents, send_
             store=PostgresSignals(database=base.database), signals=base.signals, now=base.now, new_id=base.new_id
         ),
         queries=queries,
+        run_files=RunFiles(database=base.database, of_run=agents.files, read=agents.read_file),
         workflow_queries=WorkflowQueries(database=base.database),
         scheduling=scheduling.build(base, runs=runs, goals=goals),
         telling=webhooks,

@@ -2,8 +2,10 @@
 
 import mimetypes
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from typing import Literal
+from uuid import UUID
 
 from cognitionos.kernel.errors import Conflict, Invalid, LimitExceeded, NotFound
 
@@ -40,13 +42,15 @@ class WorkspaceLimit(LimitExceeded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A file of a run, without its content."""
+    """A file of a run, without its content; as stored also which task wrote it last (none: an input), and when."""
 
     name: str
     media_type: str
     bytes: int
     sha256: str
     origin: Origin
+    task_id: UUID | None = None
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

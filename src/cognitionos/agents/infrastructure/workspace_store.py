@@ -14,6 +14,7 @@ from cognitionos.agents.domain.workspace import (
     FileNotFound,
     InputIsReadOnly,
     NewFile,
+    Origin,
     check_sizes,
     file_name,
     media_type_of,
@@ -21,7 +22,7 @@ from cognitionos.agents.domain.workspace import (
 from cognitionos.agents.infrastructure.workspace_versions import keep_earlier, mark_removed, take_turns
 from cognitionos.platform.database import Database
 
-_COLUMNS = "name, media_type, bytes, sha256, origin"
+_COLUMNS = "name, media_type, bytes, sha256, origin, task_id, changed_at"
 _LIST = f"SELECT {_COLUMNS} FROM workspace_files WHERE run_id = %s ORDER BY name"  # noqa: S608 - a constant
 _OF_AGENT_RUN = f"SELECT {_COLUMNS} FROM workspace_files WHERE agent_run_id = %s ORDER BY name"  # noqa: S608 - a constant
 _READ = f"SELECT {_COLUMNS}, content FROM workspace_files WHERE run_id = %s AND name = %s"  # noqa: S608 - a constant
@@ -64,13 +65,13 @@ class PostgresFiles:
             row = await (await connection.execute(_READ, (run_id, name))).fetchone()
         if row is None:
             raise FileNotFound(f"There is no file '{name}' in this run.", fields={"name": "not found"})
-        return _artifact(row), bytes(row[5])
+        return _artifact(row[:-1]), bytes(row[-1])
 
     async def read_all(self, tenant_id: UUID, run_id: UUID) -> list[tuple[Artifact, bytes]]:
         """Every file of the run with its content."""
         async with self.database.transaction(tenant_id) as connection:
             rows = await (await connection.execute(_READ_ALL, (run_id,))).fetchall()
-        return [(_artifact(row), bytes(row[5])) for row in rows]
+        return [(_artifact(row[:-1]), bytes(row[-1])) for row in rows]
 
     async def put_input(self, tenant_id: UUID, run_id: UUID, *, name: str, media_type: str, content: bytes) -> Artifact:
         """See `Files.put_input`."""
@@ -122,7 +123,7 @@ async def _sizes(connection: AsyncConnection[Any], run_id: UUID) -> dict[str, _K
 async def _put(
     connection: AsyncConnection[Any], tenant_id: UUID, run_id: UUID, new: NewFile, *, writer: Place | None
 ) -> Artifact:
-    origin = "input" if writer is None else "output"
+    origin: Origin = "input" if writer is None else "output"
     values = {
         "tenant": tenant_id,
         "run": run_id,
@@ -136,8 +137,17 @@ async def _put(
         "task": None if writer is None else writer.task_id,
     }
     await connection.execute(_PUT, values)
-    return _artifact((new.name, values["media_type"], values["bytes"], values["sha256"], origin))
+    return replace(new.artifact, origin=origin)
 
 
 def _artifact(row: tuple[Any, ...]) -> Artifact:
-    return Artifact(name=row[0], media_type=row[1], bytes=row[2], sha256=row[3], origin=row[4])
+    name, media_type, size, digest, origin, task_id, changed_at = row
+    return Artifact(
+        name=name,
+        media_type=media_type,
+        bytes=size,
+        sha256=digest,
+        origin=origin,
+        task_id=task_id,
+        changed_at=changed_at,
+    )

@@ -2,7 +2,6 @@
 
 from pathlib import PurePosixPath
 from typing import Annotated
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -26,10 +25,12 @@ from cognitionos.planning.domain.goal import (
 from cognitionos.planning.domain.replan import DEFAULT_REPLANS, MOST_REPLANS
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.infrastructure.http_events import EventStreams, run_events
+from cognitionos.planning.infrastructure.http_run_files import RunFileRoutes, saved
 from cognitionos.planning.infrastructure.http_runs import RunRoutes
 from cognitionos.planning.infrastructure.http_workflows import WorkflowRoutes, start_run
 from cognitionos.planning.infrastructure.plan_queries import InPlan, PlanQueries, PlanView
-from cognitionos.planning.infrastructure.queries import NewestFirst, PlanningQueries, ReadFile
+from cognitionos.planning.infrastructure.queries import NewestFirst, PlanningQueries
+from cognitionos.planning.infrastructure.run_files import RunFiles
 from cognitionos.planning.infrastructure.views import GoalSummary, GoalView
 from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
 from cognitionos.platform.http_api import Who, instance, problems, requires
@@ -177,19 +178,12 @@ class GoalRoutes(Controller):
         goal_id: FromPath[UUID],
         name: FromPath[PurePosixPath],
         planning_queries: NamedDependency[PlanningQueries],
-        read_file: NamedDependency[ReadFile],
+        run_files: NamedDependency[RunFiles],
         who: Who,
     ) -> Response[bytes]:
         """The bytes, to be saved: a browser is told not to show them."""
         run_id = await planning_queries.run_of_goal(who.tenant_id, goal_id)
-        file, content = await read_file(who.tenant_id, run_id, str(name).lstrip("/"))
-        headers = {
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(PurePosixPath(file.name).name, safe='')}",
-            "x-content-type-options": "nosniff",
-            "content-security-policy": "sandbox; default-src 'none'",
-            "content-type": file.media_type,
-        }
-        return Response(content, headers=headers)
+        return await saved(run_files, who.tenant_id, run_id, name)
 
 
 def routes(
@@ -200,12 +194,12 @@ def routes(
     queries: PlanningQueries,
     workflow_queries: WorkflowQueries,
     event_streams: EventStreams,
-    read_file: ReadFile,
+    run_files: RunFiles,
 ) -> Router:
     """Everything of planning."""
     return Router(
         "/",
-        route_handlers=[GoalRoutes, RunRoutes, WorkflowRoutes, start_run, run_events],
+        route_handlers=[GoalRoutes, RunRoutes, RunFileRoutes, WorkflowRoutes, start_run, run_events],
         dependencies={
             "goals": instance(goals),
             "runs": instance(runs),
@@ -214,6 +208,6 @@ def routes(
             "planning_queries": instance(queries),
             "plan_queries": instance(PlanQueries(database=queries.database)),
             "event_streams": instance(event_streams),
-            "read_file": instance(read_file),
+            "run_files": instance(run_files),
         },
     )

@@ -15,6 +15,7 @@ from cognitionos.planning.domain.goal import GoalNotFound
 from cognitionos.planning.domain.run import RunNotFound, RunStatus
 from cognitionos.planning.domain.task import TaskNotFound
 from cognitionos.planning.infrastructure.control_rows import nested
+from cognitionos.planning.infrastructure.run_files import Files, StoredFile, Writer, writers
 from cognitionos.planning.infrastructure.shown_status import shown_status
 from cognitionos.planning.infrastructure.views import (
     ArtifactView,
@@ -126,23 +127,6 @@ class RunHead(NamedTuple):
     last_seq: int
 
 
-class StoredFile(Protocol):
-    """A file of a run, as `Agents.files` lists it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def media_type(self) -> str: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def origin(self) -> str: ...
-
-
-Files = Callable[[UUID, UUID], Awaitable[Sequence[StoredFile]]]
-ReadFile = Callable[[UUID, UUID, str], Awaitable[tuple[StoredFile, bytes]]]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningQueries:
     """A tenant's own view of its goals and runs."""
@@ -171,12 +155,20 @@ class PlanningQueries:
                 raise GoalNotFound(f"There is no goal {goal_id}.")
             plan = await _rows(connection, _PLAN, (found[0]["run_id"],))
             below = await nested(connection, found[0]["run_id"])
-        files = await self.files(tenant_id, found[0]["run_id"])
+        files = await self._artifacts(tenant_id, goal_id, found[0]["run_id"])
         cost = await self._cost(tenant_id, goal_id, below)
         models = await self.answered(tenant_id, found[0]["run_id"])
         would = self.priced_as(models.prompt_tokens, models.completion_tokens) if models.simulated else None
         priced = would and PricedAsView(model=would[0], cost_usd=usd_text(would[1]))
         return _goal_view(found[0], plan[0]["tasks"] if plan else None, models, files, cost, priced)
+
+    async def _artifacts(self, tenant_id: UUID, goal_id: UUID, run_id: UUID) -> list[tuple[StoredFile, ArtifactView]]:
+        files = await self.files(tenant_id, run_id)
+        if not files:
+            return []
+        async with self.database.transaction(tenant_id) as connection:
+            wrote = await writers(connection, run_id, files)
+        return [(file, _artifact(goal_id, file, wrote.get(file.task_id))) for file in files]
 
     async def runs(
         self, tenant_id: UUID, *, limit: int, after: NewestFirst | None, status: RunStatus | None
@@ -272,12 +264,12 @@ def _goal_view(
     row: dict[str, Any],
     plan: Any,
     models: Answered,
-    files: Sequence[StoredFile],
+    files: Sequence[tuple[StoredFile, ArtifactView]],
     cost_nanousd: int,
     priced: PricedAsView | None,
 ) -> GoalView:
     base = f"/v1/goals/{row['id']}"
-    made = [_artifact(base, file) for file in files if file.origin == "output"]
+    made = [shown for file, shown in files if file.origin == "output"]
     return GoalView(
         id=row["id"],
         status=RunStatus(row["shown"]),
@@ -295,7 +287,7 @@ def _goal_view(
         models=models.models,
         simulated=models.simulated,
         priced_as=priced,
-        inputs=[_artifact(base, file) for file in files if file.origin == "input"],
+        inputs=[shown for file, shown in files if file.origin == "input"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
     )
@@ -320,6 +312,7 @@ def _run_view(
         href=base,
         events_href=f"{base}/events",
         tasks_href=f"{base}/tasks",
+        files_href=f"{base}/files",
         total_tasks=row["total_tasks"],
         tasks=TaskCounts(**{each["status"]: each["number"] for each in counts}),
         result_text=row["result_text"],
@@ -341,9 +334,15 @@ def _workflow(name: str | None, version: int) -> WorkflowRef | None:
     return WorkflowRef(name=name, version=version, href=f"/v1/workflows/{name}?version={version}")
 
 
-def _artifact(base: str, file: StoredFile) -> ArtifactView:
-    href = f"{base}/artifacts/{quote(file.name)}"
-    return ArtifactView(name=file.name, media_type=file.media_type, bytes=file.bytes, href=href)
+def _artifact(goal_id: UUID, file: StoredFile, writer: Writer | None) -> ArtifactView:
+    return ArtifactView(
+        name=file.name,
+        media_type=file.media_type,
+        bytes=file.bytes,
+        task=writer and writer.key,
+        task_status=writer and writer.status,
+        href=f"/v1/goals/{goal_id}/artifacts/{quote(file.name)}",
+    )
 
 
 def _problem(error: Any) -> ProblemView | None:

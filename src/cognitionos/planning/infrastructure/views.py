@@ -30,11 +30,16 @@ class PlannedTaskView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactView(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that the run made; `href` gives its bytes."""
+    """A file that the run made, or an input (`task` null); `href` gives its bytes.
+
+    `task` wrote it last. Where its `task_status` is `failed`, a new plan took that task's place and left the file.
+    """
 
     name: str
     media_type: str
     bytes: int
+    task: str | None
+    task_status: TaskStatus | None
     href: str
 
 
@@ -146,6 +151,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     href: str
     events_href: str
     tasks_href: str
+    files_href: str
     total_tasks: int
     tasks: TaskCounts
     result_text: str | None
