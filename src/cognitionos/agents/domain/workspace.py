@@ -49,8 +49,8 @@ class Artifact:
     bytes: int
     sha256: str
     origin: Origin
-    task_id: UUID | None = None
-    changed_at: datetime | None = None
+    task_id: UUID | None = field(default=None, compare=False)
+    changed_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
