@@ -17,9 +17,12 @@ from tests.servers import scratch_dir
 from tests.upstream import Say, Upstream
 from tests.waiting import eventually
 
+from cognitionos.llm_gateway.infrastructure.exact_cache import REST_S
 from cognitionos.llm_gateway.infrastructure.prices import FRESH_S
 from cognitionos.platform.config import Settings
 from cognitionos.platform.embedded import EmbeddedServers
+from cognitionos.platform.rate_limit import RETRY_REDIS_AFTER_S
+from cognitionos.platform.redis import ANSWER_TIMEOUT_S
 
 CHAT = "/v1/chat/completions"
 USAGE = {"prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1}
@@ -109,3 +112,15 @@ async def test_prices_providers_and_routes_reach_the_other_process_long_before_a
         took[model] = time.monotonic() - answered
 
     assert all(each < FRESH_S - 2 for each in took.values()), took
+
+
+async def test_calls_wait_for_it_once_and_then_go_on_without_it(clients: list[httpx.AsyncClient], hung: None) -> None:
+    one, _ = clients
+    (await ask(one, "m")).raise_for_status()
+    began, waited = time.monotonic(), 0
+    while time.monotonic() - began < RETRY_REDIS_AFTER_S + 2 * REST_S:
+        answer = await ask(one, "m")
+        answer.raise_for_status()
+        waited += answer.elapsed.total_seconds() >= ANSWER_TIMEOUT_S
+
+    assert waited <= 1, "and that one because the machine is busy"

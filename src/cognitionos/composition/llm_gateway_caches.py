@@ -38,7 +38,7 @@ class CacheServices:
 def build_caches(base: Base, *, local: Provider) -> CacheServices:
     """Redis, PostgreSQL, then meaning by the `local` embedder. No I/O."""
     exact_s, durable_s = base.settings.cache_exact_s, base.settings.cache_durable_s
-    exact = ExactCache(base.redis, base.scripts, kept_s=exact_s, durable_s=durable_s)
+    exact = ExactCache(base.scripts, kept_s=exact_s, durable_s=durable_s)
     flights = Flights()
     far = FarFlights(base.redis, base.signals, exact, flights)
     durable = DurableCache(base.database, kept_s=durable_s)

@@ -19,11 +19,15 @@ class Once(Generic[Key, Value]):
 
     async def __call__(self, key: Key, load: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
         """The value of `key`."""
+        return await asyncio.shield(self.begin(key, load))
+
+    def begin(self, key: Key, load: Callable[[], Coroutine[Any, Any, Value]]) -> "asyncio.Task[Value]":
+        """Its load under way, be it begun just now; whoever does not wait for it need not."""
         loading = self._loading.get(key)
         if loading is None:
             loading = self._loading[key] = asyncio.get_running_loop().create_task(load())
             loading.add_done_callback(lambda done: self._ended(key, done))
-        return await asyncio.shield(loading)
+        return loading
 
     def forget(self) -> None:
         """Join no load that has begun: what it reads may be older than what changed just now."""

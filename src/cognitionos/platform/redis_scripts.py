@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cognitionos.platform.once import Once
-from cognitionos.platform.redis import ANSWER_TIMEOUT_S
+from cognitionos.platform.redis import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, REDIS_ERRORS
 
 _MORE = object()
 Word = bytes | str | int | float
@@ -35,18 +35,33 @@ class Script:
 
 
 class RedisScripts:
-    """Runs scripts. Connects at first use, and again at the next one after the connection was lost."""
+    """Runs scripts. Connects at first use, and again at the next one after the connection was lost.
+
+    Where Redis let somebody wait in vain it hangs, and nobody else waits: until it can be connected to, which each use
+    tries anew behind it, they fail at once.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._pool = redis.connection_pool
         self._line: _Line | None = None
         self._connects: Once[None, _Line] = Once()
+        self._hangs = False
 
     async def run(self, script: Script, *, keys: Sequence[bytes | str], args: Sequence[Word]) -> Any:
         """What the script gives, texts as bytes. Raises `REDIS_ERRORS`."""
+        try:
+            return await self._run(script, keys, args)
+        except RedisTimeoutError:
+            self._hangs = True
+            raise
+
+    async def _run(self, script: Script, keys: Sequence[bytes | str], args: Sequence[Word]) -> Any:
         line = self._line
         if line is None or line.is_lost:
-            line = await self._connects(None, self._connect)
+            connecting = self._connects.begin(None, self._connect)
+            if self._hangs:
+                raise RedisTimeoutError("Redis hangs")
+            line = await asyncio.shield(connecting)
         reply = await line.ask(("EVALSHA", script.sha, len(keys), *keys, *args))
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
             reply = await line.ask(("EVAL", script.text, len(keys), *keys, *args))
@@ -61,8 +76,14 @@ class RedisScripts:
 
     async def _connect(self) -> "_Line":
         connection: Connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        await connection.connect()  # type: ignore[no-untyped-call]
-        self._line = _Line(connection)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except REDIS_ERRORS:
+            self._hangs = loop.time() - began >= CONNECT_TIMEOUT_S  # redis-py has no one name for a time-out
+            raise
+        self._line, self._hangs = _Line(connection), False
         return self._line
 
 

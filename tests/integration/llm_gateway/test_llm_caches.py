@@ -41,7 +41,7 @@ class Shared:
 async def a_process(url: str) -> AsyncIterator[ExactCache]:
     client = open_redis(url)
     scripts = RedisScripts(client)
-    cache = ExactCache(client, scripts, durable_s=3600)
+    cache = ExactCache(scripts, durable_s=3600)
     yield cache
     await cache.close()
     await scripts.close()

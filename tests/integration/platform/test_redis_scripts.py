@@ -1,13 +1,15 @@
 """Scripts on a connection of their own: answers in their order, and whatever goes wrong an error of Redis's client."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from tests.waiting import eventually
 
 from cognitionos.platform import redis_scripts
 from cognitionos.platform.redis import REDIS_ERRORS, open_redis
@@ -145,8 +147,31 @@ async def test_a_redis_that_does_not_answer_is_given_up(redis_url: str, monkeypa
             said = await asyncio.gather(*(echo(scripts, "never") for _ in range(3)), return_exceptions=True)
 
         assert all(isinstance(each, REDIS_ERRORS) for each in said)
+
+
+async def test_where_redis_hangs_nobody_waits_for_it_twice_and_it_is_found_when_it_is_back(redis_url: str) -> None:
+    async with scripts_between(redis_url) as (scripts, between):
+        await echo(scripts, "before")
+        between.silent = True
+        first_s, *others_s = [await _fails_within(scripts) for _ in range(20)]
         between.silent = False
-        assert await echo(scripts, "after") == b"after"
+
+        async def answers() -> bool:
+            with suppress(*REDIS_ERRORS):
+                return await echo(scripts, "after") == b"after"
+            return False
+
+        assert await eventually(answers)
+        assert await echo(scripts, "at once") == b"at once"
+    assert first_s >= redis_scripts.ANSWER_TIMEOUT_S - 0.05
+    assert sum(others_s) < redis_scripts.ANSWER_TIMEOUT_S
+
+
+async def _fails_within(scripts: RedisScripts) -> float:
+    asked = time.monotonic()
+    with pytest.raises(REDIS_ERRORS):
+        await echo(scripts, "never")
+    return time.monotonic() - asked
 
 
 async def test_without_redis_asking_fails_at_once() -> None:

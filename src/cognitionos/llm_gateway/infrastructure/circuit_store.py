@@ -79,7 +79,7 @@ class RedisCircuitStore:
         return time.time() + self._clock_ahead_s
 
     async def change(self, deployment: str, step: CircuitStep) -> Circuit | None:
-        """One step, against what Redis holds; against our own copy while it does not answer."""
+        """One step, against what Redis holds; against our own copy from when it does not answer until it does."""
         async with self._one_at_a_time:
             while True:
                 before = self._known.get(deployment, CLOSED)
@@ -95,8 +95,7 @@ class RedisCircuitStore:
 
     async def refresh(self) -> None:
         """Take over what Redis holds. Where Redis had been gone, tell it first what was opened meanwhile."""
-        asked = time.monotonic()
-        if asked < self._rest_until:
+        if time.monotonic() < self._rest_until or (self._alone and not await self._answers()):
             return
         async with self._one_at_a_time:
             try:
@@ -113,10 +112,19 @@ class RedisCircuitStore:
             self._alone = False
             self._take(held)
 
+    async def _answers(self) -> bool:
+        """Whether Redis does again. No step waits meanwhile."""
+        try:
+            await self._redis.ping()
+        except REDIS_ERRORS as error:
+            self._go_alone(error)
+            return False
+        return True
+
     async def _stored(self, deployment: str, after: Circuit) -> bool:
         """Whether `after` is in place; if not, our copy is now what another process had put there."""
         text = b"" if after == CLOSED else msgspec.json.encode(after)
-        if time.monotonic() >= self._rest_until:
+        if not self._alone:
             try:
                 done, current = await self._script(keys=[KEY], args=[deployment, self._raw.get(deployment, b""), text])
             except REDIS_ERRORS as error:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from redis.asyncio import Redis
-
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.cache_ports import Look, Turn
 from cognitionos.llm_gateway.application.single_flight import NotShared
@@ -100,6 +98,7 @@ for i = 1, #KEYS do
   if flight and string.match(flight, '^%d+:([^+]+)') == ARGV[i + 1] then redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
 end
 """)
+_FORGET = Script("for _, key in ipairs(KEYS) do redis.call('DEL', key) end")
 # KEYS: voids. ARGV: epoch, since when every answer has a mark, life.
 _TELL = Script("""
 local known = redis.call('GET', KEYS[1])
@@ -141,8 +140,7 @@ class ExactCache:
     `kept_s` is how long answers live here (0: they do not), `durable_s` how long they live in PostgreSQL.
     """
 
-    def __init__(self, redis: Redis, scripts: RedisScripts, *, kept_s: float = KEPT_S, durable_s: float = 0.0) -> None:
-        self._redis = redis
+    def __init__(self, scripts: RedisScripts, *, kept_s: float = KEPT_S, durable_s: float = 0.0) -> None:
         self._kept_s = kept_s
         self._durable_s = durable_s
         self._rest_until = 0.0
@@ -270,7 +268,7 @@ class ExactCache:
         """Answers went to PostgreSQL without a mark while Redis was away: nobody may rely on marks from before."""
         tenants, self._unmarked = self._unmarked, set()
         try:
-            await self._redis.delete(*(_voids(each) for each in tenants))
+            await self._scripts.run(_FORGET, keys=[_voids(each) for each in tenants], args=[])
         except REDIS_ERRORS:
             self._unmarked |= tenants
             raise
