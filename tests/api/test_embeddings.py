@@ -208,3 +208,23 @@ async def test_callers_at_once_wait_for_each_others_holds_as_chats_do(
     assert {answer.status_code for answer in answers} == {200}
     (spent,) = (await client.get("/v1/budgets")).json()["budgets"]
     assert (spent["spent_usd"], spent["held_usd"]) == ("0.06", "0")
+
+
+async def test_texts_that_share_calls_never_cost_the_dearer_rate_of_a_long_prompt(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream
+) -> None:
+    """Each is held at 0.016 and costs 0.003; eight in one call would be 24 tokens, at ten times the rate."""
+    dearer = [{"prompt_tokens": 20, "input_usd_per_million": "10000", "output_usd_per_million": "0"}]
+    sheet = PRICE | {"input_usd_per_million": "1000", "above": dearer}
+    (await client.put("/v1/prices/e", json=sheet)).raise_for_status()
+    budget = {"subject": f"api_key:{caller.api_key_id}", "limit_usd": "0.3", "period": "total"}
+    (await client.post("/v1/budgets", json=budget)).raise_for_status()
+    upstream.delay_embeddings_s = 0.2
+
+    answers = await asyncio.gather(*(embed(client, f"text {number:03}") for number in range(20)))
+    upstream.delay_embeddings_s = 0.0
+
+    assert {answer.status_code for answer in answers} == {200}
+    (spent,) = (await client.get("/v1/budgets")).json()["budgets"]
+    assert (spent["spent_usd"], spent["held_usd"]) == ("0.06", "0")
+    assert {answer.headers["x-cognitionos-cost-usd"] for answer in answers} == {"0.003"}

@@ -15,6 +15,7 @@ from cognitionos.llm_gateway.application.granted import Granted
 from cognitionos.llm_gateway.application.ports import Monotonic, Provider
 from cognitionos.llm_gateway.domain.chat import Caller, Embeddings, Text, Usage
 from cognitionos.llm_gateway.domain.ledger import EMBEDDING, Call
+from cognitionos.llm_gateway.domain.price import Price, dearest_tier_of
 from cognitionos.platform.telemetry import tracer
 
 
@@ -48,14 +49,15 @@ class Embedding:
                 monotonic=self.monotonic,
             )
             most = sum(_length(text) + 8 for text in texts)
-            return await self._embed(await self._hold(call, most), texts, extra or {}, most=most)
+            extra = extra or {}
+            return await self._embed(await self._hold(call, most, extra), texts, extra, most=most)
 
-    async def _hold(self, call: Started, most_tokens: int) -> Granted:
+    async def _hold(self, call: Started, most_tokens: int, extra: Mapping[str, Any]) -> Granted:
         if (full := self.attempts.no_room(call.route)) is not None:
             raise self.budgets.turned_away(call, full)
         first = call.route.candidates[0]
         price = await self.budgets.price(call.caller.tenant_id, first)
-        amount = None if price is None else price.narrowed(None, words_only=True).upper_bound(most_tokens, 0)
+        amount = None if price is None else _held_at(price, extra).upper_bound(most_tokens, 0)
         try:
             return await self.budgets.hold_amount(call, amount, price=price, deadline_s=DEADLINE_S)
         except DomainError as error:
@@ -65,14 +67,15 @@ class Embedding:
     async def _embed(
         self, granted: Granted, texts: Sequence[Text], extra: Mapping[str, Any], *, most: int
     ) -> Embeddings:
-        call = granted.call
+        call, price = granted.call, granted.prices[0]
         wish = Wish(
             tenant_id=call.caller.tenant_id,
             route=call.route,
             texts=texts,
             extra=extra,
             most=most,
-            price=granted.prices[0],
+            price=price,
+            until=None if price is None else _held_at(price, extra).same_until(most),
             share=asyncio.get_running_loop().create_future(),
         )
         try:
@@ -114,6 +117,11 @@ class Embedding:
             attempts=done.attempts,
             route=call.way(done.candidate, trail=done.trail),
         )
+
+
+def _held_at(price: Price, extra: Mapping[str, Any]) -> Price:
+    """What bounds texts at whichever service tier they are asked for."""
+    return price.narrowed(dearest_tier_of(extra), words_only=True)
 
 
 def _with_left(granted: Granted, row: Call, wish: Wish) -> Call:

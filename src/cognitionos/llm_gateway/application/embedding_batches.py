@@ -2,8 +2,9 @@
 
 A caller that comes alone goes at once. While a call is under way, others gather for at most `WINDOW_S`, or until a call
 ends; while `MOST_AT_ONCE` are, until one ends. What a call used and cost is split over its callers by the bytes of
-their texts, exactly: the parts add up. A call that is refused is made again in halves, so that one bad text fails
-nobody but the caller that sent it. So is one over which the server itself fails (500 and above, but not 503 and 529,
+their texts, exactly: the parts add up. Where longer prompts cost more, no call grows beyond the rate
+that its callers' texts were held at. A call that is refused is made again in halves, so that one bad text fails nobody
+but the caller that sent it. So is one over which the server itself fails (500 and above, but not 503 and 529,
 which say that it is busy), once its tries are used up and the server has shown by one of two callers' texts alone that
 it lives: one that is down is asked twice more and no oftener.
 """
@@ -63,7 +64,8 @@ class Wish:
     """One caller's texts, waiting. `most` is the most tokens they can have; `attempts`: how often they were sent,
     `left`: how often nothing came of that which its provider will bill.
 
-    `price` is what the model cost when the call was held.
+    `price` is what the model cost when the call was held; above `until` tokens in one call each costs more than was held
+    (None: never).
     """
 
     tenant_id: UUID
@@ -72,6 +74,7 @@ class Wish:
     extra: Mapping[str, Any]
     most: int
     price: Price | None
+    until: int | None
     share: "asyncio.Future[Share]"
     attempts: int = 0
     left: int = 0
@@ -143,8 +146,7 @@ class EmbeddingBatches:
             queue.timer.cancel()
             queue.timer = None
         while queue.waiting and queue.running < MOST_AT_ONCE:
-            batch = _first(queue.waiting)
-            del queue.waiting[: len(batch)]
+            batch, queue.waiting = _first(queue.waiting)
             queue.running += 1
             task = asyncio.get_running_loop().create_task(self._run(key, queue, batch))
             self._tasks.add(task)
@@ -307,14 +309,20 @@ def _costs(told: Usage | None, usages: Sequence[Usage], wishes: Sequence[Wish]) 
     return costs
 
 
-def _first(waiting: Sequence[Wish]) -> list[Wish]:
-    """As many of the first wishes as one call takes: at least one."""
-    texts = size = 0
-    for count, wish in enumerate(waiting):
-        texts, size = texts + len(wish.texts), size + wish.most
-        if count and (texts > MOST_TEXTS or size > MOST_BYTES):
-            return list(waiting[:count])
-    return list(waiting)
+def _first(waiting: Sequence[Wish]) -> tuple[list[Wish], list[Wish]]:
+    """The first wish with as many of the others as one call takes at the rates that all were held at, and the rest."""
+    batch, rest = [waiting[0]], []
+    texts, size, until = len(waiting[0].texts), waiting[0].most, waiting[0].until
+    for place, wish in enumerate(waiting[1:], start=1):
+        if texts + len(wish.texts) > MOST_TEXTS or size + wish.most > MOST_BYTES:
+            return batch, [*rest, *waiting[place:]]
+        lowest = min((each for each in (until, wish.until) if each is not None), default=None)
+        if lowest is not None and size + wish.most > lowest:
+            rest.append(wish)
+            continue
+        batch.append(wish)
+        texts, size, until = texts + len(wish.texts), size + wish.most, lowest
+    return batch, rest
 
 
 def _fail(wishes: Sequence[Wish], error: BaseException) -> None:

@@ -190,6 +190,11 @@ class Price:
         rate = self._dearest_output(prompt)
         return max(int(left / rate), 0) if rate and left > 0 else 0
 
+    def same_until(self, prompt: int) -> int | None:
+        """The longest prompt whose tokens are bounded by the rate of one of `prompt` tokens; None: any is."""
+        rate = self._dearest_input(prompt)
+        return next((step for step, rates in self.above if step >= prompt and rates.dearest_input > rate), None)
+
     def rates_for(self, prompt: int) -> Rates:
         """The rates of a prompt of so many tokens."""
         chosen = self.rates
