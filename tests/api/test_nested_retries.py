@@ -95,6 +95,22 @@ async def test_a_policy_that_would_never_count_is_refused_with_the_remedy(world:
     assert "give 'retry' to tasks.m.input.task" in faults["tasks.m.retry"]
 
 
+async def test_what_waits_is_not_tried_again_and_says_what_to_do_instead(world: World) -> None:
+    policy = {"max_attempts": 3, "only": ["signal-timed-out", "approval-expired"]}
+    tasks: dict[str, Any] = {
+        "w": {"kind": "wait", "input": {"signal": "go", "timeout_s": 60}, "retry": policy},
+        "a": {"kind": "approval", "input": {"prompt": "Go on?"}, "retry": {"max_attempts": 3}},
+    }
+    tasks["m"] = {"kind": "map", "input": {"over": [1], "task": tasks["w"]}}
+
+    answer = await world.client.post("/v1/workflows", json={"name": "waiting", "tasks": tasks})
+
+    faults = {each["field"]: each["message"] for each in answer.json()["errors"]}
+    assert (answer.status_code, faults.keys()) == (422, {"tasks.w.retry", "tasks.a.retry", "tasks.m.input.task.retry"})
+    assert "'timeout_s' of a 'signal'" in faults["tasks.w.retry"]
+    assert "'deadline_s'" in faults["tasks.a.retry"]
+
+
 async def test_a_workflow_that_was_declared_with_such_a_policy_still_runs(world: World, database: TestDatabase) -> None:
     await declared(world, "old", m={"kind": "map", "input": {"over": [1, 2], "task": {"kind": "value", "input": 1}}})
     policy = '{"max_attempts": 3, "backoff_s": 1.0}'

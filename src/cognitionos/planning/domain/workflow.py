@@ -35,6 +35,16 @@ _NAMES_NOTHING = (
     "of a nested run must name in 'only' the types of problem after which it goes on from what failed; "
     "what may pass by itself its own tasks try again"
 )
+_NEVER_AGAIN = {
+    "wait": (
+        "is not for a 'wait': what did not come is not waited for again; its input says how long "
+        "('timeout_s' of a 'signal') and what counts then ('default')"
+    ),
+    "approval": (
+        "is not for an 'approval': a decision is not asked for again; its input says how long ('deadline_s'), what "
+        "counts then ('default') and whether a no is the end ('on_reject'); a retry of the run asks anew"
+    ),
+}
 
 
 class InvalidWorkflow(Invalid):
@@ -215,16 +225,23 @@ def _branch_faults(key: str, task: DeclaredTask, tasks: Mapping[str, DeclaredTas
 
 
 def _retry_faults(key: str, task: DeclaredTask) -> dict[str, str]:
-    """A policy that would never count: what is tried again there is the items, or the tasks of the nested run."""
+    """A policy that would never count: what is tried again there is the items, the tasks of the nested run, nothing."""
     at = f"tasks.{key}"
-    if task.kind == "map":
-        faults = {f"{at}.retry": f"is for the items: give 'retry' to {at}.input.{MAP_TASK}"} if task.retry else {}
-        item = task.input.get(MAP_TASK) if isinstance(task.input, Mapping) else None
-        retry = item.get("retry") if isinstance(item, Mapping) and item.get("kind") == "workflow" else None
-        silent = isinstance(retry, Mapping) and not retry.get("only")
-        return faults | ({f"{at}.input.{MAP_TASK}.retry": _NAMES_NOTHING} if silent else {})
-    silent = task.kind == "workflow" and task.retry is not None and not task.retry.only
-    return {f"{at}.retry": _NAMES_NOTHING} if silent else {}
+    if task.kind != "map":
+        return _useless(f"{at}.retry", task.kind, task.retry.as_json() if task.retry else None)
+    faults = {f"{at}.retry": f"is for the items: give 'retry' to {at}.input.{MAP_TASK}"} if task.retry else {}
+    item = task.input.get(MAP_TASK) if isinstance(task.input, Mapping) else None
+    told = item if isinstance(item, Mapping) else {}
+    return faults | _useless(f"{at}.input.{MAP_TASK}.retry", told.get("kind"), told.get("retry"))
+
+
+def _useless(at: str, kind: Any, retry: Any) -> dict[str, str]:
+    """What is wrong with a policy of this kind, where it is one."""
+    if not isinstance(retry, Mapping):
+        return {}
+    if kind == "workflow":
+        return {} if retry.get("only") else {at: _NAMES_NOTHING}
+    return {at: _NEVER_AGAIN[kind]} if isinstance(kind, str) and kind in _NEVER_AGAIN else {}
 
 
 def _references(at: str, task: DeclaredTask, faults: dict[str, str]) -> list[tuple[str, Reference]]:
