@@ -64,8 +64,8 @@ class Wish:
     """One caller's texts, waiting. `most` is the most tokens they can have; `attempts`: how often they were sent,
     `left`: how often nothing came of that which its provider will bill.
 
-    `price` is what the model cost when the call was held; above `until` tokens in one call each costs more than was held
-    (None: never).
+    `price` is what the model cost when the call was held; in a call of more than `until` tokens each costs more than
+    was held (None: in none).
     """
 
     tenant_id: UUID
@@ -311,7 +311,7 @@ def _costs(told: Usage | None, usages: Sequence[Usage], wishes: Sequence[Wish]) 
 
 def _first(waiting: Sequence[Wish]) -> tuple[list[Wish], list[Wish]]:
     """The first wish with as many of the others as one call takes at the rates that all were held at, and the rest."""
-    batch, rest = [waiting[0]], []
+    batch, rest = [waiting[0]], list[Wish]()
     texts, size, until = len(waiting[0].texts), waiting[0].most, waiting[0].until
     for place, wish in enumerate(waiting[1:], start=1):
         if texts + len(wish.texts) > MOST_TEXTS or size + wish.most > MOST_BYTES:
