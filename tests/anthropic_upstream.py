@@ -239,7 +239,9 @@ async def _stream(
                 request.transport.close()
                 return response
             if count == tell.error_after:
-                await _send(response, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
+                error: dict[str, Any] = {"type": "overloaded_error", "message": "Overloaded"}
+                details = {} if tell.details is None else {"details": tell.details}
+                await _send(response, {"type": "error", "error": error | details})
                 return response
             if count in tell.gates:
                 await tell.gates[count].wait()

@@ -162,6 +162,26 @@ async def test_a_failure_of_the_one_provider_keeps_what_it_says_for_programs(
     assert (failed.value.status_code, failed.value.error_code) == (503, details["error_code"])
 
 
+@pytest.mark.parametrize("secret", [False, True])
+async def test_a_stream_that_breaks_off_says_it_too_but_never_our_key(
+    sdk: AsyncAnthropic, claude: AnthropicUpstream, *, secret: bool
+) -> None:
+    words = ""
+    details = {"error_code": "enforced_spend_limit_reached"} | ({"key": claude.api_key} if secret else {})
+    claude.then(Tell(text="one two three", error_after=4, details=details))
+
+    with pytest.raises(anthropic.APIStatusError) as broken:
+        async with sdk.messages.stream(
+            model=CLAUDE, max_tokens=9, messages=[{"role": "user", "content": f"hi {uuid4()}"}]
+        ) as stream:
+            async for text in stream.text_stream:
+                words += text
+
+    assert words.startswith("one")
+    assert broken.value.error_code == (None if secret else "enforced_spend_limit_reached")
+    assert claude.api_key not in str(broken.value.body)
+
+
 async def test_details_that_carry_our_key_are_nobodys(sdk: AsyncAnthropic, claude: AnthropicUpstream) -> None:
     claude.then(Tell(status=400, details={"error_code": "odd", "key": claude.api_key}))
 

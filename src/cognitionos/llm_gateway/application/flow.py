@@ -302,7 +302,9 @@ class Flow:
         """Raise `StreamBroken`: the provider stopped, or what it said cannot be told on."""
         if isinstance(failure, ProviderFailure):
             await self.done.slot.failed()
-            raise StreamBroken(self._broken_by(failure)) from failure
+            broken = StreamBroken(self._broken_by(failure))
+            broken.details = failure.details
+            raise broken from failure
         if self._own is None:
             await self._rest.aclose()
         raise failure

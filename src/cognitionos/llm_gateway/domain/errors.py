@@ -172,4 +172,8 @@ class ModelMissing(ProviderFailure):
 
 
 class StreamBroken(Unavailable):
-    """The provider stopped in the middle of a stream; what it sent is billed, nothing is tried again."""
+    """The provider stopped in the middle of a stream; what it sent is billed, nothing is tried again. `details` as
+    those of `OfACall`.
+    """
+
+    details: Mapping[str, Any] | None = None

@@ -14,7 +14,13 @@ from cognitionos.llm_gateway.application.ports import Chunk
 from cognitionos.llm_gateway.domain.chat import Usage
 from cognitionos.llm_gateway.domain.errors import AnswerLost, ProviderFailure
 from cognitionos.llm_gateway.domain.price import tier_of
-from cognitionos.llm_gateway.infrastructure.openai_schema import encode, error_text, is_count, write_usage
+from cognitionos.llm_gateway.infrastructure.openai_schema import (
+    encode,
+    error_details,
+    error_text,
+    is_count,
+    write_usage,
+)
 
 NATIVE = "anthropic"
 """The field of an answer, and of a stream's first chunk, that holds Anthropic's own words."""
@@ -151,7 +157,9 @@ class StreamReader:
             case "message_stop":
                 return self._end(data)
             case "error":
-                raise ProviderFailure(f"the stream ended with an error: {error_text(event.error)}")
+                failure = ProviderFailure(f"the stream ended with an error: {error_text(event.error)}")
+                failure.details = error_details(event.error)
+                raise failure
         return Chunk(data=data, plain=False) if self._native and event.type != "ping" else None
 
     def _start(self, event: _Event, data: bytes) -> Chunk:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cognitionos.llm_gateway.domain.errors import BudgetExhausted, OfACall, RequestRefused
+from cognitionos.llm_gateway.domain.errors import BudgetExhausted, OfACall, RequestRefused, StreamBroken
 from cognitionos.llm_gateway.infrastructure.answers import failed_headers
 from cognitionos.platform.http_problems import Problem, VendorErrors
 
@@ -50,7 +50,7 @@ def render(problem: Problem, request_id: str) -> tuple[AnthropicErrorBody, Mappi
     for_money = isinstance(error, BudgetExhausted)
     status = (error.status if isinstance(error, RequestRefused) else None) or problem.status
     usual = "invalid_request_error" if problem.status < 500 else "api_error"
-    details = error.details if isinstance(error, OfACall) else None
+    details = error.details if isinstance(error, OfACall | StreamBroken) else None
     detail = AnthropicErrorDetail(
         type="billing_error" if for_money else _TYPES.get(status, usual),
         message=problem.detail,

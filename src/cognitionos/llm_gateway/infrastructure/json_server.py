@@ -13,7 +13,7 @@ import msgspec
 
 from cognitionos.llm_gateway.domain.errors import AnswerLost, ModelMissing, ProviderFailure, RequestRefused
 from cognitionos.llm_gateway.infrastructure.arriving_events import ArrivingEvents, Silent
-from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_text
+from cognitionos.llm_gateway.infrastructure.openai_schema import decode_object, encode, error_details, error_text
 from cognitionos.llm_gateway.infrastructure.redaction import Redaction
 from cognitionos.platform.http import HttpClient
 from cognitionos.platform.http_exchange import Exchange
@@ -127,6 +127,7 @@ class _Sent:
             raise _no_answer(error) from error
         if isinstance(error, ProviderFailure):  # what it said in the middle of a stream
             error.args = (self._redacted(str(error)),)
+            error.details = _without_key(error.details, self._redacted)
 
 
 def _no_answer(error: aiohttp.ClientError) -> ProviderFailure:
@@ -154,7 +155,7 @@ async def _refusal(response: Response, redacted: Redaction) -> ProviderFailure |
     except (msgspec.DecodeError, RecursionError):
         body = text
     said = redacted(error_text(body)) or f"status {status}"
-    details = _details(body, redacted)
+    details = _without_key(error_details(body), redacted)
     error = _meaning(status, body, said, details, response.headers)
     error.details = details
     return error
@@ -193,13 +194,9 @@ def _refused(status: int, body: Any, said: str) -> RequestRefused:
     return refusal
 
 
-def _details(body: Any, redacted: Redaction) -> dict[str, Any] | None:
-    """What an error of Anthropic's says for programs to read, of which our key is no part."""
-    inner = body.get("error") if isinstance(body, dict) else None
-    details = inner.get("details") if isinstance(inner, dict) else None
-    if not isinstance(details, dict) or not details:
-        return None
-    text = msgspec.json.encode(details).decode()
+def _without_key(details: Mapping[str, Any] | None, redacted: Redaction) -> Mapping[str, Any] | None:
+    """The details, unless our key is a part of them."""
+    text = "" if details is None else msgspec.json.encode(details).decode()
     return details if redacted(text) == text else None
 
 

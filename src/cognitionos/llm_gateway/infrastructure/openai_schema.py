@@ -283,6 +283,13 @@ def error_text(error: object) -> str:
     return str(error)[:500]
 
 
+def error_details(error: object) -> dict[str, Any] | None:
+    """What an error object of Anthropic's says for programs to read."""
+    inner = error.get("error", error) if isinstance(error, dict) else None
+    details = inner.get("details") if isinstance(inner, dict) else None
+    return details if isinstance(details, dict) and details else None
+
+
 def _without_usage(data: bytes, wire: _ChunkWire) -> bytes:
     if wire.usage is None:
         return data.replace(_NO_USAGE, b"", 1)
