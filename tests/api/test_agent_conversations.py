@@ -183,7 +183,7 @@ async def test_a_turn_goes_on_where_its_journal_ends_after_the_process_was_kille
                 busy = await client.post(f"{href}/messages", json={"content": "I am Ada."})
 
                 async def resumed() -> dict[str, Any]:
-                    answer = await client.post(f"{href}/resume", json={})
+                    answer = await client.post(f"{href}/resume")
                     found: dict[str, Any] = answer.json()
                     return found if answer.status_code == 200 else {}
 

@@ -108,6 +108,27 @@ async def test_what_a_route_refuses_is_an_error_of_the_tool(url: str, caller: Ca
     assert "There is no tool" in str(unknown.content)
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments", "fault"),
+    [
+        ("follow_run", {}, "run_id is missing"),
+        ("follow_run", {"run_id": ""}, "run_id must be at least 1 characters"),
+        ("follow_run", {"run_id": "x", "after": 1}, "after is not known; known are run_id, wait_s"),
+        ("follow_run", {"run_id": "x", "wait_s": "long"}, "wait_s must be of type number"),
+        ("get_goal", {"goal_id": 7}, "goal_id must be of type string"),
+        ("list_goals", {"limit": 0}, "limit must be at least 1"),
+    ],
+)
+async def test_arguments_are_checked_against_the_tool_s_schema(
+    url: str, caller: Caller, tool: str, arguments: dict[str, Any], fault: str
+) -> None:
+    async with a_client(url, caller) as client:
+        answer = await client.call_tool(tool, arguments)
+
+    assert answer.is_error
+    assert fault in str(answer.structured_content)
+
+
 async def test_another_tenant_sees_nothing(url: str, caller: Caller, settings: Settings) -> None:
     async with a_client(url, caller) as client:
         made = await told(client, "start_goal", statement="mine alone")

@@ -5,9 +5,10 @@ leads elsewhere is not looked at: patterns, references, uniqueness. `schema_faul
 """
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from jsonschema_specifications import REGISTRY
 
@@ -38,9 +39,19 @@ def _is_whole(_: Any, value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _multiple(_: Any, of: float, value: Any, __: Any) -> Iterator[ValidationError]:
+    """As the numbers are written: 0.07 is seven times 0.01, whatever binary fractions say."""
+    if _Checker.TYPE_CHECKER.is_type(value, "number") and (_written(value) / _written(of)).denominator != 1:
+        yield ValidationError(f"must be a multiple of {of}")
+
+
+def _written(number: float) -> Fraction:
+    return Fraction(number) if isinstance(number, int) else Fraction(repr(number))
+
+
 _Checker: Any = extend(
     Draft202012Validator,
-    dict.fromkeys(_LEFT_OUT),
+    {**dict.fromkeys(_LEFT_OUT), "multipleOf": _multiple},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole),
 )
 _CHECKED = {word for word, check in _Checker.VALIDATORS.items() if check} | {"then", "else"}

@@ -84,6 +84,9 @@ def test_packing_never_parts_an_answer_from_its_call_and_keeps_roles_alternating
         ({"a": {"b": 1}}, {"additionalProperties": {"required": ["c"]}}, {"a.c": "is missing"}),
         (1.0, {"type": "integer"}, {"$": "must be of type integer"}),
         ({"b": 1}, {"properties": {"a": {}}, "additionalProperties": False}, {"b": "is not known; known are a"}),
+        ([0.07, 0.29, 4.35, 19.99, 100, -0.1], {"items": {"multipleOf": 0.01}}, {}),
+        ([0.075, 10**400 + 1], {"items": {"multipleOf": 0.25}}, {"0": "must be a multiple of 0.25"}),
+        ([True, 1e300, 3], {"items": {"multipleOf": 2}}, {"2": "must be a multiple of 2"}),
     ],
 )  # fmt: skip
 def test_a_value_is_checked_against_its_schema(value: Any, schema: dict[str, Any], faults: dict[str, str]) -> None:

@@ -211,15 +211,15 @@ class MessageRoutes(Controller):
     async def resume(
         self,
         conversation_id: FromPath[UUID],
-        data: JSONBody[ResumeTurn],
         conversations: NamedDependency[Conversations],
         streams: NamedDependency[TurnStreams],
         who: Who,
+        data: JSONBody[ResumeTurn | None] = None,
     ) -> Response[TurnView]:
         """After a crash: what the agent had done is not done again. 409 while its process may be alive (10 s)."""
         ear = streams.feed.listen(conversation_id)
         underway = await conversations.resume(who, conversation_id)
-        return await _answer(streams, who.tenant_id, underway, ear, stream=data.stream)
+        return await _answer(streams, who.tenant_id, underway, ear, stream=data is not None and data.stream)
 
     @post(
         "/cancel",

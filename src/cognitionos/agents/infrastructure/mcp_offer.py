@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from cognitionos.kernel.json_schema import faults_of
+
 LONGEST_WAIT_S = 25.0
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.1, 1.0
 _ENDED = frozenset({"succeeded", "failed", "cancelled"})
@@ -162,24 +164,20 @@ async def call(name: str, arguments: Mapping[str, Any], send: Send) -> tuple[boo
     offer = _BY_NAME.get(name)
     if offer is None:
         raise UnknownTool(f"There is no tool {name[:100]!r}; there are {', '.join(_BY_NAME)}.")
+    faults = faults_of(arguments, offer.schema)
+    if faults:
+        told = "; ".join(f"{at} {fault}" for at, fault in faults.items())
+        return False, {"error": f"The arguments do not fit: {told}."}
     if name == FOLLOW:
         return await _follow(offer, arguments, send)
-    unknown = [key for key in arguments if key not in offer.properties]
-    missing = [key for key in offer.required if not arguments.get(key)]
-    if unknown or missing:
-        return False, {"error": f"unknown: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}"}
     status, answer = await send(*offer.request(arguments))
     return status < 400, answer
 
 
 async def _follow(offer: Offer, arguments: Mapping[str, Any], send: Send) -> tuple[bool, Any]:
-    try:
-        wait_s = min(LONGEST_WAIT_S, max(0.0, float(arguments.get("wait_s", LONGEST_WAIT_S))))
-    except (TypeError, ValueError):
-        return False, {"error": "wait_s must be a number of seconds"}
-    until, pause_s = time.monotonic() + wait_s, _FIRST_LOOK_S
+    until, pause_s = time.monotonic() + arguments.get("wait_s", LONGEST_WAIT_S), _FIRST_LOOK_S
     while True:
-        status, answer = await send("GET", offer.request({"run_id": arguments.get("run_id", "")})[1], None)
+        status, answer = await send(*offer.request({"run_id": arguments["run_id"]}))
         if status >= 400 or answer.get("status") in _ENDED or time.monotonic() + pause_s > until:
             return status < 400, answer
         await asyncio.sleep(pause_s)

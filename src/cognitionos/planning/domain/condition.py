@@ -1,4 +1,4 @@
-"""What a condition may ask. Numbers compare with numbers and texts with texts, as JSON: true is not 1."""
+"""What a condition may ask. Numbers compare with numbers and texts with texts, as JSON: true is not 1, however deep."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +19,10 @@ def holds(op: str, left: Any, right: Any) -> bool:
 
 
 def _equal(left: Any, right: Any) -> bool:
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
