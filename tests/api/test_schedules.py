@@ -170,6 +170,33 @@ async def test_a_goal_is_submitted_on_schedule(app: PlanningApp) -> None:
     assert (goal["statement"], goal["budget_usd"]) == ("Say hello", "0.5")
 
 
+async def test_a_goal_on_schedule_has_the_terms_of_a_goal(app: PlanningApp) -> None:
+    app.script([{"tasks": [{"key": "t1", "title": "Say", "instructions": "Say hello."}]}])
+    terms = {"statement": "Say hello", "title": "Hello", "approve_plan": True, "plan_deadline_s": 900, "replans": 0}
+    schedule = await created(app, name="careful", every_s=3600, goal=terms)
+    triggered = (await app.client.post(f"{schedule['href']}/trigger")).json()
+
+    async def asked() -> list[dict[str, Any]]:
+        open_ones = (await app.client.get("/v1/approvals?status=pending")).json()["items"]
+        return [each for each in open_ones if each["run_id"] == triggered["run_id"]]
+
+    (question,) = await eventually(asked)
+    run = (await app.client.get(f"/v1/runs/{triggered['run_id']}")).json()
+    plan = (await app.client.get(f"/v1/goals/{run['goal_id']}/plan")).json()
+    assert question["prompt"] == "May this plan of 1 task run?"
+    assert (plan["approve_plan"], plan["most_replans"]) == (True, 0)
+    assert schedule["goal"] == terms | {"budget_usd": None, "critical": False, "plan_tasks": None}
+
+
+async def test_a_schedule_that_an_earlier_version_stored_is_read(app: PlanningApp) -> None:
+    schedule = await created(app, name="older", every_s=3600, goal={"statement": "Say hello", "budget_usd": "0.5"})
+    stored = '{"workflow": null, "version": null, "input": null, "statement": "Say hello", "budget_usd": "0.5"}'
+    async with app.base.database.transaction(app.who.tenant_id) as connection:
+        await connection.execute("UPDATE schedules SET target = %s::jsonb WHERE id = %s", (stored, schedule["id"]))
+
+    assert (await app.client.get(schedule["href"])).json() == schedule
+
+
 async def test_a_change_is_effective_and_what_is_left_out_stays(app: PlanningApp) -> None:
     schedule = await created(app, name="changes", cron="0 9 * * *", workflow=GREET)
 
@@ -197,6 +224,7 @@ async def test_a_deleted_schedule_is_gone(app: PlanningApp) -> None:
         ({"every_s": 60, "workflow": {"name": "greet"}}, 422, "input.greeting"),
         ({"every_s": 60, "workflow": {"name": "absent"}}, 404, None),
         ({"every_s": 60, "goal": {"statement": " "}}, 422, "statement"),
+        ({"every_s": 60, "goal": {"statement": "Say hello", "inputs": []}}, 400, "goal.inputs"),
     ],
 )
 async def test_a_schedule_that_cannot_be_is_refused_by_its_field(

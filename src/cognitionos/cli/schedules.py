@@ -61,7 +61,7 @@ def create(args: argparse.Namespace) -> int:
         "overlap": args.overlap,
     }
     if args.goal is not None:
-        body["goal"] = {"statement": args.goal, "budget_usd": args.budget}
+        body["goal"] = {"statement": args.goal, "budget_usd": args.budget, "approve_plan": args.approve_plan}
     else:
         body["workflow"] = {"name": args.workflow, "version": args.version, "input": _input(args.input)}
     schedule = server_of(args).post("/v1/schedules", body)
@@ -138,6 +138,7 @@ def _register_create(acts: Commands) -> None:
     parser.add_argument("--version", type=int, help="of the workflow (default: the latest then)")
     parser.add_argument("--input", metavar="JSON", help="of the workflow's run")
     parser.add_argument("--budget", metavar="USD", help="of the goal")
+    parser.add_argument("--approve-plan", action="store_true", help="of the goal: each of its plans waits for a person")
     parser.add_argument("--catch-up", choices=("skip", "latest", "all"), default="latest", help="default: %(default)s")
     parser.add_argument(
         "--overlap", choices=("allow", "skip", "queue", "cancel"), default="skip", help="default: %(default)s"

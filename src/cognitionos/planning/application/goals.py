@@ -8,11 +8,11 @@ from uuid import UUID
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.engine import TASKS
-from cognitionos.planning.application.plan_approval import DEADLINE_S
 from cognitionos.planning.application.runs import Begin, Runs, Work
 from cognitionos.planning.domain.goal import (
     Goal,
     GoalAlreadyFinished,
+    GoalTerms,
     InputFile,
     check_terms,
     checked_budget,
@@ -20,7 +20,7 @@ from cognitionos.planning.domain.goal import (
     checked_statement,
     title_of,
 )
-from cognitionos.planning.domain.replan import DEFAULT_REPLANS, PLAN_TASKS, REPLANS
+from cognitionos.planning.domain.replan import PLAN_TASKS, REPLANS
 from cognitionos.planning.domain.run import Run, RunAlreadyFinished, RunEvent
 from cognitionos.planning.domain.task import TaskSpec
 from cognitionos.platform.crash_points import crash_point, declare
@@ -44,23 +44,10 @@ class PutFile(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What somebody asks for. `inputs` are `(name, media type, base64 content)`.
+class Submission(GoalTerms):
+    """What somebody asks for. `inputs` are `(name, media type, base64 content)`."""
 
-    `critical`: it goes on where a budget near its end halts other runs. `approve_plan`: no plan of it runs before
-    somebody has approved it, within `plan_deadline_s`. `replans`: how often it may be planned again when a task fails.
-    `plan_tasks`: how many tasks each of its plans may have; None: as many as suit any model.
-    """
-
-    statement: str
-    budget_usd: str | float | None = None
-    title: str | None = None
     inputs: Sequence[tuple[str, str, str]] = ()
-    critical: bool = False
-    approve_plan: bool = False
-    plan_deadline_s: float = DEADLINE_S
-    replans: int = DEFAULT_REPLANS
-    plan_tasks: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +111,7 @@ class Goals:
 
     def _goal(self, who: Principal, submission: Submission) -> Goal:
         statement = checked_statement(submission.statement)
-        check_terms(
-            replans=submission.replans,
-            plan_deadline_s=submission.plan_deadline_s,
-            plan_tasks=submission.plan_tasks,
-        )
+        check_terms(submission)
         budget = self.default_budget_usd if submission.budget_usd is None else submission.budget_usd
         return Goal(
             id=self.new_id(),

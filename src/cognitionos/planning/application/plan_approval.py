@@ -5,17 +5,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cognitionos.planning.domain.approval import ApprovalExpired, ApprovalRejected, Ask
+from cognitionos.planning.domain.goal import PLAN_DEADLINE_S
 from cognitionos.planning.domain.plan import Plan
 from cognitionos.planning.domain.reference import STATE
 from cognitionos.planning.domain.task import ClaimedTask, Postponed
 
 KEY = "plan"
-DEADLINE_S = 86_400.0
 
 
 def put_before_people(plan: Plan, *, details: Mapping[str, Any], terms: Mapping[str, Any], now: datetime) -> Postponed:
     """The plan waits for a person; it is kept with the task, so that what is approved is what runs."""
-    deadline_s = float(terms.get("deadline_s") or DEADLINE_S)
+    deadline_s = float(terms.get("deadline_s") or PLAN_DEADLINE_S)
     number = len(plan.tasks)
     ask = Ask(
         key=KEY,

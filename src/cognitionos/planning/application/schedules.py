@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -213,8 +213,8 @@ class Schedules:
                 f"The API key {who.api_key_id} that made this schedule was revoked or has expired; "
                 "make the schedule anew with another key."
             )
-        if target.statement is not None:
-            submission = Submission(statement=target.statement, budget_usd=target.budget_usd)
+        if target.goal is not None:
+            submission = Submission(**asdict(target.goal))
             goal = await self.goals.prepare(who, submission)
 
             async def start_goal(work: Work) -> UUID:
@@ -238,10 +238,10 @@ class Schedules:
                 await self.runs.cancel(_owner(schedule), schedule.last_run_id)
 
     async def _check(self, work: Work, who: Principal, target: Target) -> None:
-        if target.workflow is not None:
-            origin_of(await work.workflows.get(target.workflow, target.version), target.input)
+        if target.goal is not None:
+            self.goals.check(who, Submission(**asdict(target.goal)))
         else:
-            self.goals.check(who, Submission(statement=target.statement or "", budget_usd=target.budget_usd))
+            origin_of(await work.workflows.get(target.workflow or "", target.version), target.input)
 
 
 def _owner(schedule: Schedule) -> Principal:

@@ -12,7 +12,7 @@ from uuid import UUID
 from cognitionos.events.planning import GoalCancelled, GoalSubmitted
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
 from cognitionos.kernel.money import nanousd
-from cognitionos.planning.domain.replan import MOST_REPLANS
+from cognitionos.planning.domain.replan import DEFAULT_REPLANS, MOST_REPLANS
 from cognitionos.planning.domain.run import RunStatus
 
 LONGEST_STATEMENT = 20_000
@@ -20,6 +20,7 @@ LONGEST_TITLE = 200
 LARGEST_FILE = 10 * 1024 * 1024
 LARGEST_FILES = 32 * 1024 * 1024
 MOST_FILES = 50
+PLAN_DEADLINE_S = 86_400.0
 LONGEST_PLAN_DEADLINE_S = 30 * 86_400.0
 LARGEST_PLAN = 100
 """The tasks that whoever submits a goal may let one of its plans have."""
@@ -38,6 +39,25 @@ class GoalNotFound(NotFound):
 
 class GoalAlreadyFinished(Conflict):
     """What was asked needs a goal that is still worked on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalTerms:
+    """What is to be done, and on which terms.
+
+    `critical`: it goes on where a budget near its end halts other runs. `approve_plan`: no plan of it runs before
+    somebody has approved it, within `plan_deadline_s`. `replans`: how often it may be planned again when a task fails.
+    `plan_tasks`: how many tasks each of its plans may have; None: as many as suit any model.
+    """
+
+    statement: str
+    budget_usd: str | float | None = None
+    title: str | None = None
+    critical: bool = False
+    approve_plan: bool = False
+    plan_deadline_s: float = PLAN_DEADLINE_S
+    replans: int = DEFAULT_REPLANS
+    plan_tasks: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +130,13 @@ def checked_statement(statement: str) -> str:
     return text
 
 
-def check_terms(*, replans: int, plan_deadline_s: float, plan_tasks: int | None) -> None:
-    """Raise `InvalidGoal` unless the plan can be made `replans` times again, wait so many seconds for approval, and
-    have as many tasks.
-    """
-    if plan_tasks is not None and not 1 <= plan_tasks <= LARGEST_PLAN:
+def check_terms(terms: GoalTerms) -> None:
+    """Raise `InvalidGoal` unless plans can be made so often, wait so long for approval, and have as many tasks."""
+    if terms.plan_tasks is not None and not 1 <= terms.plan_tasks <= LARGEST_PLAN:
         raise _invalid("plan_tasks", f"must be a whole number from 1 to {LARGEST_PLAN}")
-    if not 0 <= replans <= MOST_REPLANS:
+    if not 0 <= terms.replans <= MOST_REPLANS:
         raise _invalid("replans", f"must be a whole number from 0 to {MOST_REPLANS}")
-    if not 1 <= plan_deadline_s <= LONGEST_PLAN_DEADLINE_S:
+    if not 1 <= terms.plan_deadline_s <= LONGEST_PLAN_DEADLINE_S:
         raise _invalid("plan_deadline_s", f"must be a number of seconds from 1 to {LONGEST_PLAN_DEADLINE_S:.0f}")
 
 

@@ -19,6 +19,7 @@ from cronsim import CronSim, CronSimError
 from cognitionos.kernel.errors import Conflict, Invalid, NotFound
 from cognitionos.kernel.time_zones import is_time_zone
 from cognitionos.planning.domain.cron import cron_times, cron_times_back
+from cognitionos.planning.domain.goal import GoalTerms
 
 SHORTEST_INTERVAL_S = 1.0
 LONGEST_INTERVAL_S = 366 * 86_400.0
@@ -141,17 +142,16 @@ def due(timing: Timing, *, next_at: datetime, now: datetime, catch_up: CatchUp, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is started: a workflow (`workflow`, `version`, `input`) or a goal (`statement`, `budget_usd`)."""
+    """What is started: a workflow (`workflow`, `version`, `input`) or a goal."""
 
     workflow: str | None = None
     version: int | None = None
     input: Any = None
-    statement: str | None = None
-    budget_usd: str | None = None
+    goal: GoalTerms | None = None
 
     def __post_init__(self) -> None:
         """Raises `InvalidSchedule` unless it is one of the two."""
-        if (self.workflow is None) == (self.statement is None):
+        if (self.workflow is None) == (self.goal is None):
             _refuse("workflow", "say either 'workflow' or 'goal'")
 
 

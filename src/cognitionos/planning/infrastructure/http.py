@@ -12,17 +12,9 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from cognitionos.kernel.principal import Permission
 from cognitionos.planning.application.goals import Goals, Submission
-from cognitionos.planning.application.plan_approval import DEADLINE_S
 from cognitionos.planning.application.runs import Runs
 from cognitionos.planning.application.workflows import Workflows
-from cognitionos.planning.domain.goal import (
-    LARGEST_PLAN,
-    LONGEST_PLAN_DEADLINE_S,
-    LONGEST_STATEMENT,
-    LONGEST_TITLE,
-    MOST_FILES,
-)
-from cognitionos.planning.domain.replan import DEFAULT_REPLANS, MOST_REPLANS
+from cognitionos.planning.domain.goal import MOST_FILES
 from cognitionos.planning.domain.run import RunStatus
 from cognitionos.planning.infrastructure.http_events import EventStreams, run_events
 from cognitionos.planning.infrastructure.http_run_files import RunFileRoutes, saved
@@ -32,6 +24,7 @@ from cognitionos.planning.infrastructure.plan_queries import InPlan, PlanQueries
 from cognitionos.planning.infrastructure.queries import NewestFirst, PlanningQueries
 from cognitionos.planning.infrastructure.run_files import RunFiles
 from cognitionos.planning.infrastructure.views import GoalSummary, GoalView
+from cognitionos.planning.infrastructure.wanted_goal import WantedGoal
 from cognitionos.planning.infrastructure.workflow_queries import WorkflowQueries
 from cognitionos.platform.http_api import Who, instance, problems, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, MOST, Cursor, Limit, Page, decode_cursor, page
@@ -45,24 +38,10 @@ class InputFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     media_type: Annotated[str, msgspec.Meta(max_length=200)] = "application/octet-stream"
 
 
-class SubmitGoal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What is to be done. `budget_usd`, a decimal text or a number, is what its model calls may cost at most.
+class SubmitGoal(WantedGoal, forbid_unknown_fields=True, kw_only=True):
+    """A goal to begin now, with the files that it is about."""
 
-    `critical`: it goes on where a budget near its end halts other runs. `approve_plan`: its plan waits for a person to
-    approve it, at most `plan_deadline_s`; then the goal fails. `replans`: how often a task that failed for good is
-    planned anew, in smaller steps or another way, before the goal fails. `plan_tasks`: how many tasks a plan may have
-    at most; without it 12, and 6 in the place of a task.
-    """
-
-    statement: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_STATEMENT)]
-    budget_usd: str | int | float | None = None
-    title: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TITLE)] | None = None
-    inputs: Annotated[list[InputFile], msgspec.Meta(max_length=MOST_FILES)] = []
-    critical: bool = False
-    approve_plan: bool = False
-    plan_deadline_s: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_PLAN_DEADLINE_S)] = DEADLINE_S
-    replans: Annotated[int, msgspec.Meta(ge=0, le=MOST_REPLANS)] = DEFAULT_REPLANS
-    plan_tasks: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_PLAN)] | None = None
+    inputs: Annotated[tuple[InputFile, ...], msgspec.Meta(max_length=MOST_FILES)] = ()
 
 
 class GoalRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,17 +69,8 @@ class GoalRoutes(Controller):
     )
     async def submit(self, data: JSONBody[SubmitGoal], goals: NamedDependency[Goals], who: Who) -> Response[GoalRef]:
         """It is planned and carried out by workers; follow it at `events_href`, read the result at `href`."""
-        submission = Submission(
-            statement=data.statement,
-            budget_usd=data.budget_usd,
-            title=data.title,
-            inputs=[(file.name, file.media_type, file.content_base64) for file in data.inputs],
-            critical=data.critical,
-            approve_plan=data.approve_plan,
-            plan_deadline_s=data.plan_deadline_s,
-            replans=data.replans,
-            plan_tasks=data.plan_tasks,
-        )
+        files = [(file.name, file.media_type, file.content_base64) for file in data.inputs]
+        submission = Submission(**(msgspec.structs.asdict(data) | {"inputs": files}))
         goal = await goals.submit(who, submission)
         href, run_href = f"/v1/goals/{goal.id}", f"/v1/runs/{goal.run_id}"
         body = GoalRef(

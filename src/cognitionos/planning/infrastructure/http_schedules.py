@@ -11,16 +11,17 @@ from litestar.params import FromPath, JSONBody
 
 from cognitionos.kernel.principal import Permission, Principal
 from cognitionos.planning.application.schedules import Plan, Schedules
+from cognitionos.planning.domain.goal import GoalTerms
 from cognitionos.planning.domain.schedule import MOST_CAUGHT_UP, CatchUp, Overlap, Schedule, Target, Timing
 from cognitionos.planning.infrastructure.schedule_queries import (
     ById,
     ByName,
     FireView,
-    GoalTarget,
     ScheduleQueries,
     ScheduleView,
     WorkflowTarget,
 )
+from cognitionos.planning.infrastructure.wanted_goal import WantedGoal
 from cognitionos.platform.http_api import MissingPermission, Who, instance, problems, requires
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
 
@@ -39,7 +40,7 @@ class CreateSchedule(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     every_s: float | None = None
     time_zone: str = "UTC"
     workflow: WorkflowTarget | None = None
-    goal: GoalTarget | None = None
+    goal: WantedGoal | None = None
     catch_up: CatchUp = CatchUp.LATEST
     most_caught_up: CaughtUp = 10
     overlap: Overlap = Overlap.SKIP
@@ -53,7 +54,7 @@ class ChangeSchedule(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     every_s: float | msgspec.UnsetType = msgspec.UNSET
     time_zone: str | msgspec.UnsetType = msgspec.UNSET
     workflow: WorkflowTarget | msgspec.UnsetType = msgspec.UNSET
-    goal: GoalTarget | msgspec.UnsetType = msgspec.UNSET
+    goal: WantedGoal | msgspec.UnsetType = msgspec.UNSET
     catch_up: CatchUp | msgspec.UnsetType = msgspec.UNSET
     most_caught_up: CaughtUp | msgspec.UnsetType = msgspec.UNSET
     overlap: Overlap | msgspec.UnsetType = msgspec.UNSET
@@ -191,8 +192,8 @@ def routes(schedules: Schedules, schedule_queries: ScheduleQueries) -> Router:
     )
 
 
-def _must_be_allowed(who: Principal, goal: GoalTarget | msgspec.UnsetType | None) -> None:
-    if isinstance(goal, GoalTarget) and not who.may(Permission.GOALS_WRITE):
+def _must_be_allowed(who: Principal, goal: WantedGoal | msgspec.UnsetType | None) -> None:
+    if isinstance(goal, WantedGoal) and not who.may(Permission.GOALS_WRITE):
         raise MissingPermission(f"A schedule of a goal needs a key with the scope '{Permission.GOALS_WRITE}' as well.")
 
 
@@ -226,9 +227,9 @@ def _changed(before: Schedule, data: ChangeSchedule) -> Plan:
     return Plan(name=before.name, timing=Timing(**timing), target=target, **(rest | wanted))
 
 
-def _target(workflow: WorkflowTarget | None, goal: GoalTarget | None) -> Target:
+def _target(workflow: WorkflowTarget | None, goal: WantedGoal | None) -> Target:
     if workflow is not None and goal is None:
         return Target(workflow=workflow.name, version=workflow.version, input=workflow.input)
     if goal is not None and workflow is None:
-        return Target(statement=goal.statement, budget_usd=goal.budget_usd)
+        return Target(goal=GoalTerms(**msgspec.structs.asdict(goal)))
     return Target()

@@ -1,6 +1,6 @@
 """Reads of schedules, straight to what is shown."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from cognitionos.kernel.clock import Clock
 from cognitionos.planning.domain.schedule import CatchUp, Outcome, Overlap, Schedule, ScheduleNotFound
 from cognitionos.planning.infrastructure.schedule_rows import COLUMNS, schedule_of
+from cognitionos.planning.infrastructure.wanted_goal import WantedGoal
 from cognitionos.platform.database import Database
 
 UPCOMING = 5
@@ -35,13 +36,6 @@ class WorkflowTarget(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     input: Any = None
 
 
-class GoalTarget(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A goal; without `budget_usd` the default budget."""
-
-    statement: str
-    budget_usd: str | None = None
-
-
 class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule. `next_at` is null while it is paused; `upcoming` has the next five times."""
 
@@ -51,7 +45,7 @@ class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
     every_s: float | None
     time_zone: str
     workflow: WorkflowTarget | None
-    goal: GoalTarget | None
+    goal: WantedGoal | None
     catch_up: CatchUp
     most_caught_up: int
     overlap: Overlap
@@ -117,11 +111,10 @@ class ScheduleQueries:
     def view(self, schedule: Schedule) -> ScheduleView:
         """As shown."""
         timing, target = schedule.timing, schedule.target
-        workflow = goal = None
+        goal = None if target.goal is None else WantedGoal(**asdict(target.goal))
+        workflow = None
         if target.workflow is not None:
             workflow = WorkflowTarget(name=target.workflow, version=target.version, input=target.input)
-        else:
-            goal = GoalTarget(statement=target.statement or "", budget_usd=target.budget_usd)
         return ScheduleView(
             id=schedule.id,
             name=schedule.name,

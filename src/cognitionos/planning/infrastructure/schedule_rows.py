@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.errors import UniqueViolation
 from psycopg.rows import dict_row
 
+from cognitionos.planning.domain.goal import GoalTerms
 from cognitionos.planning.domain.schedule import (
     CatchUp,
     Fire,
@@ -112,7 +113,7 @@ def schedule_of(row: Mapping[str, Any]) -> Schedule:
         user=row["user_name"],
         name=row["name"],
         timing=Timing(cron=row["cron"], every_s=row["every_s"], time_zone=row["time_zone"], anchor=row["anchor"]),
-        target=Target(**row["target"]),
+        target=_target(row["target"]),
         catch_up=CatchUp(row["catch_up"]),
         most_caught_up=row["most_caught_up"],
         overlap=Overlap(row["overlap"]),
@@ -137,7 +138,7 @@ def _values(schedule: Schedule) -> dict[str, Any]:
         "every_s": timing.every_s,
         "time_zone": timing.time_zone,
         "anchor": timing.anchor,
-        "target": jsonb(asdict(schedule.target)),
+        "target": jsonb(_stored(schedule.target)),
         "catch_up": schedule.catch_up.value,
         "most_caught_up": schedule.most_caught_up,
         "overlap": schedule.overlap.value,
@@ -147,3 +148,17 @@ def _values(schedule: Schedule) -> dict[str, Any]:
         "last_run_id": schedule.last_run_id,
         "queued_for": schedule.queued_for,
     }
+
+
+def _stored(target: Target) -> dict[str, Any]:
+    """Workflow or goal: the fields of either, side by side."""
+    workflow = {"workflow": target.workflow, "version": target.version, "input": target.input}
+    return workflow if target.goal is None else asdict(target.goal)
+
+
+def _target(stored: Mapping[str, Any]) -> Target:
+    """Earlier versions stored the fields of both, of a goal its statement and its budget."""
+    given = {name: value for name, value in stored.items() if value is not None}
+    if "statement" in given:
+        return Target(goal=GoalTerms(**given))
+    return Target(workflow=given["workflow"], version=given.get("version"), input=given.get("input"))
