@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.waiting import eventually
 
 from cognitionos.agents.infrastructure.http_tool import HttpHostUnavailable, HttpRequestRefused, HttpTool
 from cognitionos.kernel.errors import DomainError
@@ -25,6 +26,7 @@ class Server:
     seen: list[web.BaseRequest] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     location: str = "/"
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.seen.append(request)
@@ -45,7 +47,7 @@ class Server:
                     body="größe".encode("latin-1"), headers={"Content-Type": "text/plain; charset=latin-1"}
                 )
             case "/slow":
-                await asyncio.sleep(30)
+                await self.gate.wait()
         return web.Response(text="hello", headers={"Set-Cookie": "a=b"})
 
 
@@ -62,6 +64,7 @@ async def serving() -> AsyncIterator[Server]:
     try:
         yield server
     finally:
+        server.gate.set()
         await runner.cleanup()
 
 
@@ -109,6 +112,31 @@ async def test_the_body_is_text_of_limited_size(server: Server, path: str, text:
 async def test_a_slow_host_is_given_up(server: Server) -> None:
     with pytest.raises(HttpHostUnavailable, match="no answer within"):
         await a_tool(server).request("GET", f"http://127.0.0.1:{server.port}/slow", timeout_s=0.1)
+
+
+def test_a_request_may_take_as_long_as_it_is_given() -> None:
+    """Two hours go by on a clock that only this loop has, while the host thinks."""
+    asyncio.run(_two_hours())
+
+
+async def _two_hours() -> None:
+    loop, passed_s = asyncio.get_running_loop(), 0.0
+    clock = loop.time
+    loop.time = lambda: clock() + passed_s  # type: ignore[method-assign]
+    async with serving() as server:
+        url = f"http://127.0.0.1:{server.port}/slow"
+        patient = asyncio.create_task(a_tool(server).request("GET", url, timeout_s=7_000))
+        hasty = asyncio.create_task(a_tool(server).request("GET", url, timeout_s=3_500))
+        await eventually(lambda: len(server.seen) == 2)
+
+        passed_s = 3_600.0
+        with pytest.raises(HttpHostUnavailable, match="no answer within 3500 s"):
+            await hasty
+
+        assert not patient.done()
+        passed_s = 7_200.0
+        with pytest.raises(HttpHostUnavailable, match="no answer within 7000 s"):
+            await patient
 
 
 async def test_a_circle_of_redirects_ends(server: Server) -> None:

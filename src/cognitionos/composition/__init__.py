@@ -77,6 +77,6 @@ def build(settings: Settings) -> Services:
             gateway=gateway.gateway,
             memory=remembering.memory,
             agents=working.agents,
-            send_http=working.http.request,
+            send_http=working.task_http.request,
         ),
     )

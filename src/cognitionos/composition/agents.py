@@ -1,7 +1,7 @@
 """Agents, wired."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from cognitionos.agents.application.definitions import BUILT_IN, Definitions, ShippedRoster
@@ -44,6 +44,7 @@ from cognitionos.composition.conversing import ConversationServices
 from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.memory.facade import Memory
+from cognitionos.planning.application.http_tasks import MOST_BODY_BYTES
 from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.http_address import AllowedHosts
 
@@ -60,7 +61,7 @@ class AgentsServices:
     conversing: ConversationServices
     toolbox: Toolbox
     queries: AgentQueries
-    http: HttpTool
+    task_http: HttpTool
     tool_store: ToolStore
     tool_admin: ToolAdmin
     mcp_door: McpDoor
@@ -107,7 +108,9 @@ def build(base: Base, gateway: Gateway, memory: Memory) -> AgentsServices:
         conversing=talking,
         toolbox=runs.loop.toolbox,
         queries=AgentQueries(base.database),
-        http=http,
+        task_http=replace(
+            http, follows_redirects=False, max_request_bytes=None, max_response_bytes=MOST_BODY_BYTES
+        ),  # what it sends is counted as the task takes it in
         tool_store=tenants_kits.store,
         tool_admin=admin,
         mcp_door=door,

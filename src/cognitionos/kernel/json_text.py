@@ -6,11 +6,13 @@ and `Infinity`, which are no JSON (RFC 8259), and makes 1e999 an infinity that n
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 MOST_DEPTH = 100
 _NESTED = (dict, list, tuple)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def read_json(text: str | bytes) -> Any:
@@ -48,9 +50,9 @@ def within_depth(value: Any) -> Any:
 
 
 def storable(value: Any) -> Any:
-    """`value` without what JSON in PostgreSQL cannot hold: NUL characters and halves of surrogate pairs."""
+    """`value` with U+FFFD for what JSON in PostgreSQL cannot hold: NUL characters and halves of surrogate pairs."""
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+        return value.replace("\x00", "\ufffd") if value.isascii() else _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, Mapping):
         return {storable(str(name)): storable(each) for name, each in value.items()}
     return [storable(each) for each in value] if isinstance(value, list | tuple) else value

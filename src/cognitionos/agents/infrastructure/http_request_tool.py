@@ -54,13 +54,13 @@ class HttpRequestTool:
 
     async def run(self, context: ToolContext, arguments: Mapping[str, Any]) -> ToolAnswer:
         """Every status is an answer; what is refused or does not answer is an error."""
-        body = arguments.get("body")
+        body, json = arguments.get("body"), arguments.get("json")
         response = await self.http.request(
             arguments["method"],
             arguments["url"],
             headers={str(name): str(value) for name, value in arguments.get("headers", {}).items()},
             body=None if body is None else body.encode("utf-8", "replace"),
-            json=arguments.get("json"),
+            json=... if json is None else json,  # models fill in null for what they leave out
             idempotency_key=context.idempotency_key,
             timeout_s=_TIMEOUT_S,
             may_follow=lambda method, url: not context.must_wait({**arguments, "method": method, "url": url}),

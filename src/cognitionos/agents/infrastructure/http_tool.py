@@ -1,7 +1,8 @@
 """The HTTP tool: agents reach the hosts that the operator allows, and nothing inside our own network.
 
 Each hop is approved by `platform/http_address.py` and connected to the very addresses that were tested; redirects are
-followed here and approved again; bytes, time, methods and hops are capped. No proxy, cookie or header comes from us.
+followed here, if at all, and approved again; bytes, time, methods and hops are capped. No proxy, cookie or header comes
+from us. Tasks of the kind `http` go through it too, by limits of their own (`planning/application/http_tasks.py`).
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -82,14 +84,17 @@ class _Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpTool:
-    """Requests to `allowed_hosts` (see `AllowedHosts`); an empty list allows none. No connection outlives a call."""
+    """Requests to `allowed_hosts` (see `AllowedHosts`); an empty list allows none. No connection outlives a call.
+
+    Without `follows_redirects` a redirect is an answer like any other. `max_request_bytes` None: as many as come.
+    """
 
     allowed_hosts: Sequence[str]
     resolve: Resolve = resolve_by_system
     methods: frozenset[str] = METHODS
-    max_request_bytes: int = 1 * 2**20
+    follows_redirects: bool = True
+    max_request_bytes: int | None = 1 * 2**20
     max_response_bytes: int = 1 * 2**20
-    max_timeout_s: float = 60.0
     _allowed: AllowedHosts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,21 +108,24 @@ class HttpTool:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        json: Any = None,
+        json: Any = ...,
         idempotency_key: str | None = None,
         timeout_s: float = 30,
         may_follow: MayFollow = _anywhere,
     ) -> HttpToolResponse:
         """Send one request and follow its redirects, each where `may_follow`; every status is an answer.
 
+        `json` is sent as it is, None as `null`; `...` is none.
         Raises `BadUrl`, `DestinationRefused`, `HttpRequestRefused`, `HostNotFound`, `HttpHostUnavailable`.
         """
         request = self._prepare(method.upper(), headers or {}, body, json, idempotency_key)
         try:
-            async with asyncio.timeout(min(timeout_s, self.max_timeout_s)):
+            async with asyncio.timeout(timeout_s):
                 return await self._follow(request, url, may_follow)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise HttpHostUnavailable(f"no connection within {_CONNECT_TIMEOUT_S:g} s") from error
         except TimeoutError as error:
-            raise HttpHostUnavailable(f"no answer within {min(timeout_s, self.max_timeout_s):g} s") from error
+            raise HttpHostUnavailable(f"no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientError, zlib.error, OSError) as error:
             raise HttpHostUnavailable(f"the request failed: {type(error).__name__}") from error
 
@@ -127,7 +135,7 @@ class HttpTool:
         if method not in self.methods:
             raise HttpRequestRefused(f"{method} is not an allowed method", fields={"method": "not allowed"})
         chosen = {name.lower(): value for name, value in headers.items()}
-        if json is not None:
+        if json is not ...:
             body = json_format.dumps(json).encode()
             chosen.setdefault("content-type", "application/json")
         if idempotency_key is not None:
@@ -139,7 +147,7 @@ class HttpTool:
                 or any(not (" " <= letter <= "~" or letter == "\t") for letter in value)
             ):
                 raise HttpRequestRefused(f"the header {name!r} is not sent", fields={f"headers.{name}": "not allowed"})
-        if body is not None and len(body) > self.max_request_bytes:
+        if body is not None and self.max_request_bytes is not None and len(body) > self.max_request_bytes:
             raise HttpRequestRefused(
                 f"the body has more than {self.max_request_bytes} bytes", fields={"body": "too large"}
             )
@@ -150,7 +158,7 @@ class HttpTool:
             there = await approve(url, allowed=self._allowed, resolve=self.resolve)
             async with _answer(there, request) as response:
                 location = response.headers.get("Location")
-                if response.status not in _REDIRECTS or location is None:
+                if not self.follows_redirects or response.status not in _REDIRECTS or location is None:
                     return await self._read(response)
                 url = _next_url(there.url, location)
                 request = _redirected(request, response.status, same_origin=there.url.origin() == url.origin())
@@ -203,7 +211,7 @@ async def _answer(there: Destination, request: _Request) -> AsyncIterator[aiohtt
             request.method,
             there.url,
             headers={**request.headers, "accept-encoding": "identity"},
-            data=request.body,
+            data=None if request.body is None else BytesIO(request.body),  # large bytes would hold up the loop
             allow_redirects=False,
         ) as response,
     ):

@@ -34,6 +34,7 @@ class _RecordedHttp:
     status: int
     headers: Mapping[str, str]
     body_text: str
+    truncated: bool = False
 
 
 @dataclass(kw_only=True)
@@ -205,9 +206,10 @@ class Again:
 
         async def answered(*_: Any, **__: Any) -> _RecordedHttp:
             body, is_text = task["output"]["body"], isinstance(task["output"]["body"], str)
+            led = {name: task["output"][name] for name in ("location",) if name in task["output"]}
             return _RecordedHttp(
                 status=task["output"]["status"],
-                headers={"content-type": "text/plain" if is_text else "application/json"},
+                headers={"content-type": "text/plain" if is_text else "application/json", **led},
                 body_text=body if is_text else json.dumps(body),
             )
 
