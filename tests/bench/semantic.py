@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="*", metavar="FILE", help="labelled pairs; without one, our own two parts")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="labelled pairs; without one, our own four parts")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     options = parser.parse_args(arguments)
     reports = []

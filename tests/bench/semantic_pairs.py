@@ -1,6 +1,6 @@
 """The labelled pairs of questions beside this file, made from hand-written groups.
 
-`python -m tests.bench.semantic_pairs` writes `seen.jsonl` and `held_out.jsonl` there anew from the `.txt` files.
+`python -m tests.bench.semantic_pairs` writes the `.jsonl` files there anew from the `.txt` files.
 A group is a question, others that mean the same, and near ones that mean something else. Every two of those that mean
 the same are a pair of label 1; the question and its first paraphrase with each near one are pairs of label 0.
 """
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "semantic_pairs"
-PARTS = ("seen", "held_out")
+PARTS = ("seen", "held_out", "words_seen", "words_held_out")
+"""`words_`: pairs that differ in one word which looks like the other's. Of either kind only "seen" was looked at."""
 _LABELS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 

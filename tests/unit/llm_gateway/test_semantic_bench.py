@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,10 @@ def test_the_files_of_pairs_are_made_from_the_groups(part: str) -> None:
 
 
 def test_no_text_is_in_both_parts_or_both_alike_and_different() -> None:
-    seen, held_out = ({text for each in pairs_of(part) for text in (each.text_a, each.text_b)} for part in PARTS)
+    texts = [{text for each in pairs_of(part) for text in (each.text_a, each.text_b)} for part in PARTS]
     labels = {(each.text_a, each.text_b): each.label for part in PARTS for each in pairs_of(part)}
 
-    assert seen & held_out == set()
+    assert all(one & other == set() for one, other in combinations(texts, 2))
     assert len(labels) == sum(len(pairs_of(part)) for part in PARTS)
     assert len(labels) >= 1000
 
@@ -44,6 +45,18 @@ async def test_on_the_held_out_pairs_no_bound_is_broken_and_two_of_five_paraphra
         assert found.hits - found.false_hits >= 0.4 * found.positives
     usual = outcome(weighed, lambda each: each.similarity >= USUAL_THRESHOLD)
     assert usual.false_hits > 0.4 * usual.hits
+
+
+@pytest.mark.parametrize("part", ["words_seen", "words_held_out"])
+async def test_of_questions_that_differ_in_a_word_that_looks_alike_hardly_one_is_reused(part: str) -> None:
+    weighed = await weigh(read(FOLDER / f"{part}.jsonl"))
+
+    for bound in BOUNDS:
+        found = outcome(weighed, lambda each, start=STARTS[bound]: each.sure >= start)
+        assert found.false_hits < 0.01 * (found.pairs - found.positives)
+        assert found.hits - found.false_hits >= 0.8 * found.positives
+    usual = outcome(weighed, lambda each: each.similarity >= USUAL_THRESHOLD)
+    assert usual.false_hits > 0.5 * usual.hits
 
 
 def test_pairs_with_a_text_in_common_are_in_one_fold() -> None:

@@ -53,6 +53,8 @@ REFUSED = {
         ("Is the shop only open today?", "Is the shop open today?"),
         ("What is the next step after login?", "What is the previous step after login?"),
         ("Can all users see it?", "Can users see it?"),
+        ("How do I re-sign the contract?", "How do I resign the contract?"),
+        ("How do I re-order the part?", "How do I order the part?"),
     ],
     "persons": [
         ("What is his name?", "What is her name?"),
@@ -97,6 +99,17 @@ REFUSED = {
         ("Is breakfast included in the price?", "Is breakfast excluded from the price?"),
         ("Are dogs allowed here?", "Are dogs banned here?"),
         ("How do I get into the house?", "How do I get out of the house?"),
+    ],
+    "spelling": [
+        ("Am I overweight?", "Am I underweight?"),
+        ("How do I order the part?", "How do I reorder the part?"),
+        ("How do I measure uptime?", "How do I measure downtime?"),
+        ("what is the currency of niger?", "what is the currency of nigeria?"),
+        ("Who is the lessor here?", "Who is the lessee here?"),
+        ("Is the sting painful?", "Is the sting painless?"),
+        ("Is it fair to ask twice?", "Is it unfair to ask twice?"),
+        ("Is it possible to restore a chat?", "Is it impossible to restore a chat?"),
+        ("Where is the pre-natal ward?", "Where is the natal ward?"),
     ],
     "siblings": [
         ("Do you have it in blue?", "Do you have it in green?"),
@@ -144,6 +157,13 @@ ALLOWED = [
     ("Do you know if it is open or not?", "Do you know if it is open?"),
     ("How long is the fastest route?", "How long is the fast route?"),
     ("How much does 5 kilograms cost?", "How much does 5 kg cost?"),
+    ("How do I renew my passport?", "How does the renewal of my passport work?"),
+    ("Why was my trip cancelled?", "Why was my trip canceled?"),
+    ("Where is the travel fare for a child?", "Where is the travelling fare for children?"),
+    ("How do I find a percentage?", "How do I find a percent?"),
+    ("Is the jacket waterproof?", "Is the jacket water-proof?"),
+    ("How do I re-install the driver?", "How do I install the driver again?"),
+    ("When is the pre-paid card sent?", "When do you send the prepaid card?"),
     ("Wie ändere ich mein Passwort?", "Wie  ändere ich mein Passwort"),
 ]
 

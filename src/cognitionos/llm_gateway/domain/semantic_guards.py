@@ -6,7 +6,8 @@ Each looks at two readings and sees one kind of difference that vectors do not: 
 from collections.abc import Callable
 from itertools import pairwise
 
-from cognitionos.kernel.english import root, stem, words
+from cognitionos.kernel.english import GRAMMAR, root, stem, words
+from cognitionos.llm_gateway.domain.semantic_spelling import is_another
 from cognitionos.llm_gateway.domain.semantic_text import Reading
 from cognitionos.llm_gateway.domain.semantic_words import DIRECTIONS, KINDS, OPPOSITES, STRICT_DIRECTIONS
 
@@ -28,7 +29,6 @@ _NEAR_KINDS = frozenset(
     )
 )
 _ASK_FOR_A_MODE = words("whether who when where why")
-_DENIES = words("un in im dis de non mis")
 _FEW_WORDS = 5
 """So many words may change places as a phrase that moves: `the list in Python`, `the Python list`."""
 _TIME_WORDS = words("time times date dates day days year years deadline")
@@ -119,6 +119,14 @@ def same_forms(one: Reading, other: Reading) -> bool:
     return not any(_makes(a, b) or _makes(b, a) for a in mine for b in others)
 
 
+def same_spelling(one: Reading, other: Reading) -> bool:
+    """No word in the one that looks like a word in the other and is no form of it: 'order', 'preorder'."""
+    mine, others = (each - GRAMMAR for each in _apart(one, other))
+    return not any(
+        is_another(a, b) and not _is_joined(a, other) and not _is_joined(b, one) for a in mine for b in others
+    )
+
+
 def no_sibling(one: Reading, other: Reading) -> bool:
     """No member of a kind (a colour, a language, a system) in the one where the other has another member."""
     mine, others = _apart(one, other)
@@ -154,6 +162,7 @@ GUARDS: dict[str, Guard] = {
     "time": same_time,
     "opposites": no_opposites,
     "forms": same_forms,
+    "spelling": same_spelling,
     "parts": same_parts,
     "siblings": no_sibling,
     "direction": same_direction,
@@ -172,10 +181,12 @@ def _apart(one: Reading, other: Reading) -> tuple[frozenset[str], frozenset[str]
 
 
 def _are_opposites(one: str, other: str) -> bool:
-    if frozenset((root(one), root(other))) in _OPPOSITES:
-        return True
-    shorter, longer = (one, other) if len(one) < len(other) else (other, one)
-    return len(shorter) > 3 and longer.endswith(shorter) and longer[: -len(shorter)] in _DENIES
+    return frozenset((root(one), root(other))) in _OPPOSITES
+
+
+def _is_joined(word: str, other: Reading) -> bool:
+    """The other writes it as two words."""
+    return any(word[:at] in other.stems and word[at:] in other.stems for at in range(2, len(word) - 1))
 
 
 def _makes(word: str, other: str) -> bool:

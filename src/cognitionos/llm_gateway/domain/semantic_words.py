@@ -251,6 +251,43 @@ SAME = {
     for name in names
 }
 """Two names of one thing."""
+PREFIXES = words("""
+    a an ana ante anti auto back be bi by cat cath centi co counter de deci di dis down e en endo ex exo extra fore giga
+    hetero homo hyper hypo il im in infra inter intra intro ir iso kilo macro mal mega meta micro mid milli mini mis
+    mono multi nano neo non ob off omni on out over para per peri peta pico poly post pre pro pseudo quasi re retro self
+    semi sub suc super sur sym syn tele tera through trans tri ultra un under uni up with
+    """) | {""}
+"""Words that differ in these alone look alike however little is left: `uptime`, `downtime`; `repay`, `prepay`."""
+ONE_WORD = {
+    form: group.split("/")[0]
+    for group in words(
+        """
+        begin/began/begun become/became bend/bent bite/bit/bitten blow/blew/blown break/broke/broken bring/brought
+        build/built burn/burnt buy/bought catch/caught child/children choose/chose/chosen/choice come/came deal/dealt
+        deep/depth depart/departure draw/drew/drawn drink/drank/drunk drive/drove/driven eat/ate/eaten fail/failure
+        fall/fell/fallen feed/fed feel/felt fight/fought find/found fly/flew/flown/flight foot/feet
+        forget/forgot/forgotten forgive/forgave/forgiven freeze/froze/frozen give/gave/given grow/grew/grown/growth
+        hang/hung hear/heard hide/hid/hidden high/height hold/held keep/kept know/knew/known/knowledge lead/led
+        learn/learnt leave/left lend/lent long/length lose/lost/loss make/made man/men mean/meant meet/met mouse/mice
+        pay/paid receive/receipt ride/rode/ridden ring/rang/rung rise/rose/risen run/ran see/saw/seen sell/sold/sale
+        send/sent shake/shook/shaken shine/shone shoot/shot shrink/shrank/shrunk sing/sang/sung sink/sank/sunk
+        sleep/slept slide/slid smell/smelt speak/spoke/spoken/speech spell/spelt spend/spent spill/spilt spin/spun
+        spoil/spoilt stand/stood steal/stole/stolen stick/stuck strike/struck strong/strength swear/swore/sworn
+        sweep/swept swim/swam/swum take/took/taken teach/taught tear/tore/torn tell/told think/thought
+        throw/threw/thrown tooth/teeth understand/understood wake/woke/woken wear/wore/worn weigh/weight wide/width
+        win/won woman/women write/wrote/written administrator/admin advertisement/advert airplane/aeroplane/plane
+        cheque/check configuration/config enquire/inquire enquiry/inquiry examination/exam grey/gray information/info
+        introduction/intro mathematics/math photograph/photo programme/program repository/repo specification/spec
+        telephone/phone tyre/tire website/site
+        """
+    )
+    for form in group.split("/")
+}
+"""Forms that no rule makes, and other names of one thing that look like it."""
+_HYPHENATED = (
+    "ante|anti|auto|bi|co|counter|de|ex|extra|hyper|hypo|inter|intra|macro|mega|micro|mini|mono|multi|nano|neo|over|post|"
+    "pre|pseudo|semi|sub|super|trans|tri|ultra|un|under"
+)
 PHRASES = (
     (
         r"^(?:(?:please|hi|hello|hey)[,!. ]+)*(?:can|could|would|will) (?:you|any ?one|some ?one) (?:please )?",
@@ -268,6 +305,8 @@ PHRASES = (
     (r"\be-mail", "email"),
     (r"\bwi-fi\b", "wifi"),
     (r"\blog-?in\b", "login"),
+    (r"\bre-(?=[a-z])", "again "),
+    (rf"\b({_HYPHENATED})-(?=[a-z])", r"\1"),
     (r"\b(?:turn|switch|turning|switching)((?: (?!on\b|off\b)[\w']+){0,3}) on\b", r"enable\1"),
     (r"\b(?:turn|switch|turning|switching)((?: (?!on\b|off\b)[\w']+){0,3}) off\b", r"disable\1"),
     (r"\bactivat(e|ed|es|ing)\b", "enable"),
