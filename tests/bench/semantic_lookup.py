@@ -53,6 +53,7 @@ def an_ask(tenant_id: UUID, text: str) -> CacheAsk:
         scopes=(),
         wish=USUAL,
         flight=uuid4().hex,
+        takes=frozenset("m"),
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from cognitionos.llm_gateway.application.cache import AnswerCaches
-from cognitionos.llm_gateway.application.cache_ports import CacheAsk, CacheLayer, Landed, Look, Turn
+from cognitionos.llm_gateway.application.cache_ports import CacheAsk, CacheLayer, Landed, Look, Told, Turn
 from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.ports import Chunk
-from cognitionos.llm_gateway.application.single_flight import Flights, NotShared, Over
+from cognitionos.llm_gateway.application.single_flight import By, Flights, NotShared, Over
 from cognitionos.llm_gateway.domain.cached import EVERYTHING, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import CACHE_DURABLE, CACHE_EXACT
 
@@ -30,7 +30,7 @@ class MemorySharedAnswers:
     reached: bool = True
     looks: int = 0
     processes: list[Flights] = field(default_factory=list)
-    landed: dict[str, Landed] = field(default_factory=dict)
+    landed: dict[str, Kept | Landed] = field(default_factory=dict)
 
     async def look(self, tenant_id: UUID, key: str, *, flight: str | None, void: int | None = None) -> Look:
         await asyncio.sleep(0)
@@ -53,6 +53,12 @@ class MemorySharedAnswers:
             self.marks.add(place)
         if flight is not None:
             self.end(tenant_id, key, flight, NotShared.FAILED)
+
+    def give(self, tenant_id: UUID, key: str, kept: Kept, *, flight: str) -> None:
+        waited_for = self.flights.get((tenant_id, key), (0, "", False))[1:] == (flight, True)
+        self.end(tenant_id, key, flight, NotShared.FAILED)
+        if waited_for:
+            self.landed[flight] = kept
 
     def end(self, tenant_id: UUID, key: str, flight: str, outcome: NotShared) -> None:
         epoch, name, waited_for = self.flights.get((tenant_id, key), (0, "", False))
@@ -90,7 +96,7 @@ class MemoryFarFlights:
     shared: MemorySharedAnswers
     processes: list[Flights]
 
-    async def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Chunk | Over | Landed, None]:
+    async def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Told, None]:
         flights = [each for flights in self.processes for each in flights.named({leader})]
         feed = flights[0].join(pieces=True) if flights else None
         try:
@@ -98,6 +104,8 @@ class MemoryFarFlights:
                 if leader in self.shared.landed or self.shared.flights.get((tenant_id, key), (0, ""))[1] != leader:
                     yield self.shared.landed.get(leader, Landed.LANDED)
                 for said in feed.at_hand() if feed is not None else ():
+                    if isinstance(said, Chunk) and feed is not None:
+                        yield By(model=feed.flight.model)
                     if isinstance(said, Chunk | Over):
                         yield said
                     if isinstance(said, Over):

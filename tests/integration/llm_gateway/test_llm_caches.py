@@ -116,6 +116,18 @@ async def test_one_of_many_has_the_turn_and_the_others_know_whose_it_is(shared: 
     assert same((await shared.there.look(tenant, KEY, flight="two")).kept, kept)
 
 
+async def test_what_is_given_ends_the_flight_and_is_kept_nowhere(shared: Shared) -> None:
+    tenant = uuid4()
+
+    first = await shared.look(tenant, flight="one")
+    second = await shared.there.look(tenant, KEY, flight="two")
+    shared.here.give(tenant, KEY, a_kept(), flight="one")
+    third = await shared.look(tenant, flight="three")
+
+    assert [each.turn for each in (first, second, third)] == [Turn.MINE, Turn.ANOTHERS, Turn.MINE]
+    assert third.kept is None
+
+
 async def test_a_flight_that_brings_nothing_gives_the_turn_to_another(shared: Shared) -> None:
     tenant = uuid4()
     await shared.look(tenant, flight="one")

@@ -7,7 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 from tests.builders_llm_gateway import a_kept, a_request
 from tests.fakes.llm_gateway_caches import MemoryDurableAnswers, MemoryLayer, MemorySharedAnswers, some_caches
+from tests.waiting import eventually
 
+from cognitionos.llm_gateway.application import cache
 from cognitionos.llm_gateway.application.cache import MOST_LEADERS, AnswerCaches, Ticket
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.domain.cached import EVERYTHING, CacheWish, Kept
@@ -18,7 +20,13 @@ WIRE = b'{"choices":[]}'
 
 
 def an_ask(
-    *, tenant: UUID = TENANT, key: str = KEY, wish: CacheWish | None = None, deadline_s: float = 5, flight: str = ""
+    *,
+    tenant: UUID = TENANT,
+    key: str = KEY,
+    wish: CacheWish | None = None,
+    deadline_s: float = 5,
+    flight: str = "",
+    takes: frozenset[str] = frozenset(("openai/m", "second/m")),
 ) -> CacheAsk:
     wish = wish or CacheWish()
     return CacheAsk(
@@ -31,6 +39,7 @@ def an_ask(
         scopes=(f"key:{key}", "model:openai/m", *(f"tag:{tag}" for tag in wish.tags)),
         wish=wish,
         flight=flight or uuid4().hex,
+        takes=takes,
     )
 
 
@@ -220,18 +229,60 @@ async def test_what_may_not_be_shared_is_waited_for_by_nobody() -> None:
     assert all(isinstance(each, Ticket) for each in found)
 
 
-async def test_what_another_model_said_is_for_those_who_wait_and_is_not_kept() -> None:
+async def test_what_may_not_be_kept_is_for_those_who_wait_in_any_process_and_leaves_no_trace() -> None:
     shared, durable = MemorySharedAnswers(), MemoryDurableAnswers()
-    caches = some_caches(shared, durable)
-    ticket = await lead(caches)
-    waiting = asyncio.create_task(caches.find(an_ask()))
+    here, there = some_caches(shared, durable), some_caches(shared, durable)
+    ticket = await lead(here)
+    waiting = [asyncio.create_task(caches.find(an_ask())) for caches in (here, there) for _ in range(3)]
     await settled()
 
     ticket.give(WIRE, model="second/m", cost_nanousd=7)
     ticket.close()
 
-    assert isinstance(await waiting, Kept)
+    found = await asyncio.gather(*waiting)
+    assert {(each.layer, each.model) for each in found if isinstance(each, Kept)} == {("coalesced", "second/m")}
+    assert len([each for each in found if isinstance(each, Kept)]) == 6
+    assert (shared.answers, shared.flights, durable.answers) == ({}, {}, {})
+    (await lead(there)).close()
+
+
+async def test_an_answer_of_a_model_that_is_not_of_ones_own_route_is_not_taken() -> None:
+    shared = MemorySharedAnswers()
+    here, there = some_caches(shared), some_caches(shared)
+    ticket = await lead(here)
+    only_first = frozenset({"openai/m"})
+    waiting = [asyncio.create_task(caches.find(an_ask(takes=only_first))) for caches in (here, there)]
+    await settled()
+
+    ticket.give(WIRE, model="second/m", cost_nanousd=7)
+
+    assert all(isinstance(each, Ticket) for each in await asyncio.gather(*waiting))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_what_nobody_was_left_to_take_is_for_the_next_who_asks_and_for_nobody_after(*, elsewhere: bool) -> None:
+    shared, durable = MemorySharedAnswers(), MemoryDurableAnswers()
+    here = some_caches(shared, durable)
+    asker = some_caches(shared, durable) if elsewhere else here
+    ticket = await lead(here)
+
+    ticket.give(WIRE, model="openai/m", cost_nanousd=7, untaken=True)
+    ticket.close()
+    again = await hit(asker)
+
+    assert (again.wire, again.layer) == (WIRE, "coalesced")
     assert (shared.answers, durable.answers) == ({}, {})
+    (await lead(asker)).close()
+
+
+async def test_what_nobody_takes_is_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "UNTAKEN_S", 0.0)
+    shared = MemorySharedAnswers()
+    caches = some_caches(shared)
+    (await lead(caches)).give(WIRE, model="openai/m", cost_nanousd=7, untaken=True)
+    await eventually(lambda: not shared.flights)
+
+    (await lead(caches)).close()
 
 
 async def test_who_waits_waits_no_longer_than_its_deadline() -> None:

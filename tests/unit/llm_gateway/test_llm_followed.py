@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -200,6 +201,40 @@ async def test_a_tool_call_after_words_goes_to_who_has_them_and_nobody_else_wait
     assert CALL.data in events
     alone = await whole
     assert (alone.cache, alone.text) == ("none", "hello")
+
+
+@pytest.mark.parametrize("counted", [True, False])
+async def test_who_waits_for_the_whole_of_a_stream_that_is_cut_short_gets_it_and_it_is_not_kept(
+    bench: Bench, provider: PacedProvider, *, counted: bool
+) -> None:
+    provider.say(ROLE, ONE)
+    first = await bench.streaming.open(CALLER, a_request())
+    whole = asyncio.create_task(bench.completion.complete(CALLER, a_request()))
+    reading = asyncio.create_task(heard(first))
+    end = replace(STOP, finish_reason="length", usage=STOP.usage if counted else None)
+    provider.say(TWO, end, None)
+
+    answer = await whole
+    assert (await reading, answer.text, answer.finish_reason) == ("one two", "one two", "length")
+    assert (answer.cache, "usage" in answer.wire) == ("coalesced", counted)
+    provider.say(ROLE, ONE, STOP, None)
+    later = await bench.streaming.open(CALLER, a_request())
+    assert (later.cache, await heard(later)) == ("none", "one ")
+
+
+async def test_a_stream_that_follows_says_who_answers(bench: Bench, provider: PacedProvider) -> None:
+    failing = ScriptedProvider("first", script=deque([ProviderFailure("down")]))
+    bench = Bench(first=failing, second=replace(provider, name="second"))
+    provider.say(ROLE, ONE)
+    first = await bench.streaming.open(CALLER, a_request())
+    following = await bench.streaming.open(CALLER, a_request())
+    provider.say(STOP, None)
+    await asyncio.gather(heard(first), heard(following))
+
+    assert (following.provider, following.model) == ("second", "second/m")
+    assert following.route == "reason=default, second/m=followed"
+    rows = {row.cache: (row.provider, row.route_reason) for row in bench.store.ledger.values()}
+    assert rows == {"none": ("second", "fallback"), "coalesced": ("second", "fallback")}
 
 
 async def test_thoughts_are_heard_as_they_come_and_the_whole_answer_is_kept_with_them(

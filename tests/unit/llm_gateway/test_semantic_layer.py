@@ -79,6 +79,7 @@ class Layer:
             "scopes": (),
             "wish": USUAL,
             "flight": new_id().hex,
+            "takes": frozenset("m"),
         }
         return CacheAsk(**values | changes)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cognitionos.kernel.value import value
 from cognitionos.llm_gateway.application.ports import Chunk
-from cognitionos.llm_gateway.application.single_flight import NotShared, Over
+from cognitionos.llm_gateway.application.single_flight import By, NotShared, Over
 from cognitionos.llm_gateway.domain.cached import MODEL, TAG, CacheWish, Kept, Voided
 from cognitionos.llm_gateway.domain.chat import ChatRequest
 
@@ -17,7 +17,8 @@ class CacheAsk:
     """One request as the caches see it. `key` is its fingerprint, `model` the candidate it would be sent to first, and
     `source` that one as it is today (another server may get its name).
 
-    `scopes` are the words by which its answer can be declared void; `flight` names this attempt to get it.
+    `scopes` are the words by which its answer can be declared void; `flight` names this attempt to get it. `takes` are
+    the names of all that its own route may have answer.
     """
 
     tenant_id: UUID
@@ -29,6 +30,7 @@ class CacheAsk:
     scopes: tuple[str, ...]
     wish: CacheWish
     flight: str
+    takes: frozenset[str]
 
     @property
     def names(self) -> frozenset[str]:
@@ -92,6 +94,10 @@ class SharedAnswers(Protocol):
         """Keep an answer and end the flight, in the background. An answer older than an invalidation is dropped."""
         ...
 
+    def give(self, tenant_id: UUID, key: str, kept: Kept, *, flight: str) -> None:
+        """End the flight with an answer for those only who wait for it, in the background: it is not kept."""
+        ...
+
     def end(self, tenant_id: UUID, key: str, flight: str, outcome: NotShared) -> None:
         """End a flight without an answer; `ALONE`: its answers are not shared, so nobody shall wait for one."""
         ...
@@ -109,10 +115,14 @@ class Landed(Enum):
     RESIGNED = "resigned"
 
 
+Told = By | Chunk | Over | Kept | Landed
+"""What is heard of another process's call. `Kept`: it has landed with an answer that is kept nowhere."""
+
+
 class FarFlights(Protocol):
     """The calls that other processes make, as they go on."""
 
-    def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Chunk | Over | Landed, None]:
+    def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Told, None]:
         """What its leader says from its beginning; pieces may come after it has landed. Ends without `Over` when it
         has said nothing for so long that its process is gone, or the shared layer is. Never raises.
         """

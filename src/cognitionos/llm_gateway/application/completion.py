@@ -20,6 +20,7 @@ from cognitionos.llm_gateway.domain.answer import (
     BYTES_OF_A_TOKEN,
     bytes_said,
     finish_reason_of,
+    is_for_one,
     may_be_kept,
     text_of,
     tool_calls_of,
@@ -76,6 +77,9 @@ class Completion:
         answering.add_done_callback(self._ended)
         try:
             return await asyncio.shield(answering)
+        except asyncio.CancelledError:
+            sent.untaken = True
+            raise
         finally:
             if not sent.count:
                 answering.cancel()
@@ -175,6 +179,7 @@ class Completion:
             ),
             wish=wish,
             flight=call.call_id.hex,
+            takes=frozenset([each.name for each in call.route.candidates]),
         )
 
     def _source(self, candidate: Candidate) -> str:
@@ -183,10 +188,11 @@ class Completion:
 
     async def from_cache(self, call: Started, kept: Kept) -> ChatResult:
         """A kept answer as a result, recorded at cost zero."""
-        wire, first = self.decode(kept.wire), call.route.candidates[0]
+        wire, candidate = self.decode(kept.wire), call.route.named(kept.model)
         age_s = max(int(self.caches.clock() - kept.stored_at), 0)
         row = call.row(
             outcome="ok",
+            candidate=candidate,
             usage=Usage(),
             saved_nanousd=kept.cost_nanousd,
             cache=kept.layer,
@@ -197,12 +203,12 @@ class Completion:
         result = result_of(
             call,
             wire,
-            candidate=first,
+            candidate=candidate,
             usage=self.read_usage(wire) or Usage(),
             cost_nanousd=0,
             cache=kept.layer,
             attempts=0,
-            way=call.way(first, end="cached"),
+            way=call.way(candidate, end="cached"),
         )
         return replace(result, cache_age_s=age_s, similarity=kept.similarity)
 
@@ -259,7 +265,7 @@ class Completion:
         row = self.with_left(granted.priced(row, candidate), granted, request, sent)
         await self.budgets.settle(row)
         cost = row.cost_nanousd
-        self.share(ticket, wire if may_be_kept(wire) else None, granted=granted, done=done, cost_nanousd=cost)
+        self.share(ticket, wire, granted=granted, done=done, cost_nanousd=cost, untaken=sent.untaken)
         return result_of(
             call,
             wire,
@@ -282,20 +288,24 @@ class Completion:
         granted: Granted,
         done: Attempted[Any],
         cost_nanousd: int,
+        counted: bool = True,
+        untaken: bool = False,
     ) -> None:
-        """Keep an answer that may be kept (`wire` None: it may not) and hand it to those who wait for it.
+        """Hand an answer to those who wait for it, and keep it if it may be. `wire` None: it cannot be told whole.
 
-        What the end of a budget made (a lower limit, a cheaper model) is nobody else's; what another model than the
-        first said is for those who wait only.
+        What the end of a budget made (a lower limit, a cheaper model) is nobody else's, nor is a call of a function,
+        unless it is `untaken`: who asked gave up on it. What was cut short, was not `counted`, or is what another
+        model than the first said, is for those who wait only.
         """
         if ticket.ask is None:
             return
-        if wire is None or granted.lowered or granted.call.downgraded_by(done.candidate):
+        by = done.candidate
+        if wire is None or granted.lowered or granted.call.downgraded_by(by) or (is_for_one(wire) and not untaken):
             ticket.everybodys()
-        elif done.candidate.name == ticket.ask.model:
-            ticket.keep(self.encode(wire), model=done.candidate.name, cost_nanousd=cost_nanousd)
+        elif by.name == ticket.ask.model and counted and may_be_kept(wire):
+            ticket.keep(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd)
         else:
-            ticket.give(self.encode(wire), model=done.candidate.name, cost_nanousd=cost_nanousd)
+            ticket.give(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd, untaken=untaken)
 
     def _estimate(self, request: ChatRequest, wire: Mapping[str, Any], told: Usage | None) -> Usage:
         """What nobody told, or somebody as nothing though words came."""

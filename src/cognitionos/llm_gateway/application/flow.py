@@ -15,8 +15,6 @@ from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Over, Said
 from cognitionos.llm_gateway.domain.answer import (
     BYTES_OF_A_TOKEN,
-    COMPLETE,
-    may_be_kept,
     usage_chunk,
     whole,
     words_chunk,
@@ -156,6 +154,7 @@ class Flow:
         decode = self.steps.decode if self.ticket.ask is not None and not own_words else None
         self._tally = Tally(decode=decode, events=[] if own_words else None)
         if self._flight is not None:
+            self._flight.model = self.done.candidate.name
             self._flight.begins(self)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
@@ -359,24 +358,35 @@ class Flow:
         return replace(told, completion=max(told.completion, tally.made), estimated=True)
 
     def _share(self, cost_nanousd: int) -> Over:
-        """Keep the whole answer where that may be, and say how the stream ended."""
+        """Share the whole answer where that may be, and say how the stream ended."""
         if self.ticket.ask is None:
             return Over()
-        steps, tally, answer = self.steps, self._tally, None
-        if tally.finish_reason == COMPLETE and tally.usage is not None and tally.head and tally.shared:
-            usage = steps.write_usage(tally.usage)
-            if tally.events is not None:
-                told = steps.gather([event for chunk in tally.events for event in chunk.data.split(TOGETHER)])
-                answer = told | {"usage": usage} if told is not None and may_be_kept(told) else None
-            elif tally.plain:
-                answer = whole(steps.decode(tally.head), text="".join(tally.texts), usage=usage)
-            elif tally.gathered is not None and may_be_kept(said := tally.gathered.wire()):
-                answer = said | {"usage": usage}
-        steps.share(self.ticket, answer, granted=self.granted, done=self.done, cost_nanousd=cost_nanousd)
+        steps, tally = self.steps, self._tally
+        steps.share(
+            self.ticket,
+            self._answer(),
+            granted=self.granted,
+            done=self.done,
+            cost_nanousd=cost_nanousd,
+            counted=tally.usage is not None,
+        )
         usage_event = b""
         if tally.usage is not None and not tally.usage_said and tally.head and self.request.native is None:
             usage_event = steps.encode(usage_chunk(steps.decode(tally.head), steps.write_usage(tally.usage)))
         return Over(cost_nanousd=cost_nanousd, usage_event=usage_event)
+
+    def _answer(self) -> dict[str, Any] | None:
+        """All of it as the answer it would have been; None where it is nobody else's, or cannot be told whole."""
+        steps, tally, said = self.steps, self._tally, None
+        if not tally.head or not tally.shared or tally.finish_reason is None:
+            return None
+        if tally.events is not None:
+            said = steps.gather([event for chunk in tally.events for event in chunk.data.split(TOGETHER)])
+        elif tally.plain:
+            said = whole(steps.decode(tally.head), text="".join(tally.texts), finish_reason=tally.finish_reason)
+        elif tally.gathered is not None:
+            said = tally.gathered.wire()
+        return said if said is None or tally.usage is None else said | {"usage": steps.write_usage(tally.usage)}
 
 
 def check(said: Said) -> None:

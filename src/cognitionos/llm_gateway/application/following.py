@@ -10,6 +10,7 @@ from cognitionos.llm_gateway.application.ports import TOGETHER, Chunk
 from cognitionos.llm_gateway.application.single_flight import Feed, Over, Said
 from cognitionos.llm_gateway.domain.chat import CACHE_COALESCED, ChatRequest, Usage
 from cognitionos.llm_gateway.domain.errors import StreamBroken
+from cognitionos.llm_gateway.domain.route import Candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Following:
     call: Started
     request: ChatRequest
     feed: Feed
+    by: Candidate
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """Each event, after `NOT_SENT`. Raises `StreamBroken` where the call that is followed breaks off."""
@@ -48,6 +50,7 @@ class Following:
             self.feed.leave()
             row = self.call.row(
                 outcome=outcome,
+                candidate=self.by,
                 usage=Usage(),
                 saved_nanousd=over.cost_nanousd,
                 cache=CACHE_COALESCED,

@@ -8,7 +8,8 @@ from uuid import UUID
 from cognitionos.llm_gateway.application.cache_ports import FarFlights, Landed, SharedAnswers
 from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.ports import Chunk
-from cognitionos.llm_gateway.application.single_flight import Feed, Flight, NotShared, Over
+from cognitionos.llm_gateway.application.single_flight import By, Feed, Flight, NotShared, Over
+from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.domain.chat import CACHE_COALESCED
 
 LOST = "the process that asked for this answer is gone"
@@ -56,8 +57,10 @@ class Relay:
                         self.flight.over(said)
                     elif isinstance(said, Chunk):
                         self._give(said)
+                    elif isinstance(said, By):
+                        self.flight.model = said.model
                     else:
-                        await self._land(NotShared.RESIGNED if said is Landed.RESIGNED else NotShared.FAILED)
+                        await self._land(said)
                         if not self.flight.is_followed:
                             break
         finally:
@@ -73,8 +76,12 @@ class Relay:
         for feed in waiting:
             self.joined(feed)
 
-    async def _land(self, otherwise: NotShared) -> None:
+    async def _land(self, said: Kept | Landed) -> None:
         """The answer for those who got no piece; without one, somebody of them asks."""
-        kept = (await self.shared.look(self.tenant_id, self.key, flight=None)).kept
+        otherwise = NotShared.RESIGNED if said is Landed.RESIGNED else NotShared.FAILED
+        if isinstance(said, Kept):
+            kept: Kept | None = said
+        else:
+            kept = (await self.shared.look(self.tenant_id, self.key, flight=None)).kept
         shared = kept is not None and self.voids.allows(self.tenant_id, kept)
         self.flight.end(replace(kept, layer=CACHE_COALESCED) if kept and shared else otherwise)

@@ -36,6 +36,13 @@ class Over:
     broken: str | None = None
 
 
+@value
+class By:
+    """Who answers a stream, by name."""
+
+    model: str
+
+
 Said = Chunk | Kept | NotShared | Over
 """A piece; or the end: `Over` for whoever got pieces, an answer or none of them for whoever did not."""
 
@@ -105,6 +112,8 @@ class Flight:
     """Scopes that those who joined it have for its answer."""
     epoch: int | None = None
     """How many invalidations there were when it left; None: it has not left yet."""
+    model: str = ""
+    """Who answers, by name, once that is known of a stream."""
     _source: Source | None = None
     _feeds: set[Feed] = field(default_factory=set)
     _ended: Kept | NotShared | None = None

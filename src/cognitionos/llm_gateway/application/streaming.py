@@ -96,13 +96,14 @@ class Streaming:
 
     async def _open(self, call: Started, request: ChatRequest, found: Kept | Ticket | Feed) -> ChatStream:
         if isinstance(found, Kept):
-            return self._replayed(request, call, await self.completion.from_cache(call, found))
+            answer = await self.completion.from_cache(call, found)
+            return self._replayed(request, call, answer, by=call.route.named(found.model))
         if isinstance(found, Feed):
-            events = Following(steps=self.completion, call=call, request=request, feed=found).events()
+            by = call.route.named(found.flight.model)
+            events = Following(steps=self.completion, call=call, request=request, feed=found, by=by).events()
             await anext(events)
-            first = call.route.candidates[0]
-            way = call.way(first, end="followed")
-            return self._stream(call, first, events, way=way, cache=CACHE_COALESCED, cost_nanousd=0)
+            way = call.way(by, end="followed")
+            return self._stream(call, by, events, way=way, cache=CACHE_COALESCED, cost_nanousd=0)
         paid = await self.completion.paid(call, request, found)
         if not isinstance(paid, Paid):
             return await self._open(call, request, paid)
@@ -112,13 +113,13 @@ class Streaming:
             paid.ticket.close()
             raise
 
-    def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult) -> ChatStream:
+    def _replayed(self, request: ChatRequest, call: Started, kept: ChatResult, *, by: Candidate) -> ChatStream:
         chunks = [
             each for each in self.completion.replay(kept.wire) if each.get("choices") != [] or request.include_usage
         ]
         stream = self._stream(
             call,
-            call.route.candidates[0],
+            by,
             self._replay(chunks),
             way=kept.route,
             cache=kept.cache,

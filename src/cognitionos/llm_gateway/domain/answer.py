@@ -60,13 +60,16 @@ def finish_reason_of(wire: Mapping[str, Any]) -> str:
     return reason if isinstance(reason, str) else "unknown"
 
 
-def may_be_kept(wire: Mapping[str, Any]) -> bool:
-    """Whether every choice is whole words: cut answers, calls of functions and audio are never anybody else's."""
+def is_for_one(wire: Mapping[str, Any]) -> bool:
+    """Whether the answer is for whoever asked alone: calls of functions and audio are."""
     choices = wire.get("choices") or ()
-    return bool(choices) and all(
-        choice.get("finish_reason") == COMPLETE and not any(map((choice.get("message") or NOTHING_SAID).get, _EFFECTS))
-        for choice in choices
-    )
+    return any(any(map((choice.get("message") or NOTHING_SAID).get, _EFFECTS)) for choice in choices)
+
+
+def may_be_kept(wire: Mapping[str, Any]) -> bool:
+    """Whether every choice is whole words: an answer that was cut short is for those only who wait for it."""
+    choices = wire.get("choices") or ()
+    return bool(choices) and all(each.get("finish_reason") == COMPLETE for each in choices) and not is_for_one(wire)
 
 
 def bytes_beside(message: Mapping[str, Any]) -> int:
@@ -109,12 +112,13 @@ def as_chunks(wire: Mapping[str, Any]) -> list[dict[str, Any]]:
     return chunks
 
 
-def whole(head: Mapping[str, Any], *, text: str, usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A finished stream of plain words as the answer it would have been; `head` is one of its chunks."""
+def whole(head: Mapping[str, Any], *, text: str, finish_reason: str) -> dict[str, Any]:
+    """A finished stream of plain words as the answer it would have been, but for its usage; `head` is one of its
+    chunks."""
     message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": COMPLETE}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
     kept = {name: value for name, value in head.items() if name not in {"choices", "usage", "obfuscation"}}
-    return kept | {"object": "chat.completion", "choices": [choice], "usage": usage}
+    return kept | {"object": "chat.completion", "choices": [choice]}
 
 
 def words_chunk(head: Mapping[str, Any], text: str) -> dict[str, Any]:

@@ -33,6 +33,11 @@ class CacheWish:
     tags: tuple[str, ...] = ()
 
 
+def most_kept_s(wish: CacheWish) -> float:
+    """How long an answer to a request of this wish may be kept."""
+    return min(wish.ttl_s or LONGEST_KEPT_S, LONGEST_KEPT_S)
+
+
 USUAL = CacheWish()
 ANEW = CacheWish(look=False)
 """Ask the provider whatever is kept or under way, and keep its answer for others."""

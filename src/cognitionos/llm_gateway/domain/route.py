@@ -80,6 +80,15 @@ class Route:
     reason: str
     stand_ins: int = 0
 
+    def named(self, name: str) -> Candidate:
+        """Who answered under this name; an identical request's route may have had others than this one."""
+        first = self.candidates[0]
+        if name == first.name:
+            return first
+        provider, slash, model = name.partition("/")
+        other = Candidate(provider=provider, model=model) if slash else first
+        return next((each for each in self.candidates if each.name == name), other)
+
     def stands_in(self, candidate: Candidate) -> bool:
         """Whether `candidate` answers instead of the model that was asked for."""
         return candidate in self.candidates[: self.stand_ins]

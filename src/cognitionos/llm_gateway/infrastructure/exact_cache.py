@@ -35,6 +35,8 @@ _ANSWER, _MARK, _FLIGHT, _VOIDS = (f"cognitionos:{each}:" for each in ("answer",
 _ANSWER_B, _MARK_B, _FLIGHT_B, _VOIDS_B = (each.encode() for each in (_ANSWER, _MARK, _FLIGHT, _VOIDS))
 _NOTHING = Look(deeper=True, reached=False)
 _GONE = b""
+GIVEN = "given"
+"""How a flight ended whose answer is kept nowhere; and the field that has it, in the stream of what the call says."""
 EVENTS = "cognitionos:flight_events:"
 """What the name of the stream begins with that says how a call goes on; its end is the call's name."""
 
@@ -70,7 +72,7 @@ return out
 """)
 # KEYS: answer, mark, flight, voids per landing. ARGV: what the names of streams begin with, how long answers are
 # everybody's to ask for; per landing the flight's name, answer, its life, the mark's life, epoch, how it ended without
-# one.
+# being kept (an answer that is `given` is for those only who wait for it elsewhere).
 _LAND = Script("""
 for i = 1, #KEYS / 4 do
   local k, a = i * 4 - 3, i * 6 - 3
@@ -85,7 +87,8 @@ for i = 1, #KEYS / 4 do
     if ARGV[a + 5] == 'alone' then redis.call('SET', KEYS[k + 2], '-', 'PX', ARGV[2])
     else redis.call('DEL', KEYS[k + 2]) end
     if string.sub(flight, -1) == '+' then
-      redis.call('XADD', ARGV[1] .. ARGV[a], '*', 'landed', ARGV[a + 5])
+      if ARGV[a + 5] == 'given' then redis.call('XADD', ARGV[1] .. ARGV[a], '*', 'given', ARGV[a + 1])
+      else redis.call('XADD', ARGV[1] .. ARGV[a], '*', 'landed', ARGV[a + 5]) end
       redis.call('PEXPIRE', ARGV[1] .. ARGV[a], ARGV[2])
     end
   end
@@ -99,6 +102,11 @@ for i = 1, #KEYS do
 end
 """)
 _FORGET = Script("for _, key in ipairs(KEYS) do redis.call('DEL', key) end")
+# KEYS: flight, the stream of what it says. ARGV: its name.
+_BEGIN = Script("""
+local flight = redis.call('GET', KEYS[1])
+if flight and string.match(flight, '^%d+:([^+]+)') == ARGV[1] then redis.call('DEL', KEYS[2]) end
+""")
 # KEYS: voids. ARGV: epoch, since when every answer has a mark, life.
 _TELL = Script("""
 local known = redis.call('GET', KEYS[1])
@@ -122,7 +130,7 @@ class _Landing:
     life_ms: int = 0
     mark_ms: int = 0
     epoch: int = 0
-    outcome: NotShared = NotShared.FAILED
+    outcome: str = NotShared.FAILED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +194,21 @@ class ExactCache:
         )
         self._submit(landing)
 
+    def give(self, tenant_id: UUID, key: str, kept: Kept, *, flight: str) -> None:
+        """End the flight with an answer for those who wait elsewhere; of a very large one they only hear the end."""
+        answer = write_kept(kept, expires_at=kept.expires_at)
+        if len(answer) > LARGEST_BYTES:
+            self.end(tenant_id, key, flight, NotShared.FAILED)
+        else:
+            self._submit(_Landing(tenant_id=tenant_id, key=key, flight=flight, answer=answer, outcome=GIVEN))
+
     def end(self, tenant_id: UUID, key: str, flight: str, outcome: NotShared) -> None:
         """End a flight without an answer."""
-        self._submit(_Landing(tenant_id=tenant_id, key=key, flight=flight, outcome=outcome))
+        self._submit(_Landing(tenant_id=tenant_id, key=key, flight=flight, outcome=outcome.value))
+
+    async def begin_events(self, flight: str, name: str) -> None:
+        """Forget what was told before of a flight (by its name here) that has not landed. Raises `RedisError`."""
+        await self._scripts.run(_BEGIN, keys=[flight, EVENTS + name], args=[name])
 
     async def tell(self, tenant_id: UUID, epoch: int, *, nothing_deeper: bool) -> None:
         """Say how many invalidations there were; a tenant of whom nothing is kept has a mark for all of it."""
@@ -229,11 +249,11 @@ class ExactCache:
     async def _land(self, landings: list[_Landing]) -> list[None]:
         args: list[Word] = [EVENTS, int(FLIGHT_S * 1000)]
         for each in landings:
-            args += (each.flight, each.answer, each.life_ms, each.mark_ms, each.epoch, each.outcome.value)
+            args += (each.flight, each.answer, each.life_ms, each.mark_ms, each.epoch, each.outcome)
         try:
             await self._scripts.run(_LAND, keys=_keys(landings), args=args)
         except REDIS_ERRORS:
-            self._unmarked |= {each.tenant_id for each in landings if each.answer}
+            self._unmarked |= {each.tenant_id for each in landings if each.mark_ms}
             self._rest()
         return [None] * len(landings)
 
@@ -243,7 +263,7 @@ class ExactCache:
             del self._flying[place]
         if time.monotonic() >= self._rest_until:
             self._landings.submit(landing)
-        elif landing.answer:
+        elif landing.mark_ms:
             self._unmarked.add(landing.tenant_id)
 
     def _fly(self, tenant_id: UUID, key: str, flight: str) -> None:

@@ -15,14 +15,24 @@ from uuid import UUID
 import msgspec
 from redis.asyncio import Redis
 
-from cognitionos.llm_gateway.application.cache_ports import Landed
+from cognitionos.llm_gateway.application.cache_ports import Landed, Told
 from cognitionos.llm_gateway.application.ports import Chunk
-from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Flights, NotShared, Over, Said
+from cognitionos.llm_gateway.application.single_flight import By, Feed, Flight, Flights, NotShared, Over, Said
+from cognitionos.llm_gateway.domain.cached import Kept
 from cognitionos.llm_gateway.infrastructure import metrics
-from cognitionos.llm_gateway.infrastructure.exact_cache import EVENTS, FLIGHT_S, FOLLOWED, ExactCache, flight_name
+from cognitionos.llm_gateway.infrastructure.exact_cache import (
+    EVENTS,
+    FLIGHT_S,
+    FOLLOWED,
+    GIVEN,
+    ExactCache,
+    flight_name,
+)
+from cognitionos.llm_gateway.infrastructure.kept_answers import read_kept
 from cognitionos.platform.redis import REDIS_ERRORS
 from cognitionos.platform.signals import Signals
 
+_GIVEN = GIVEN.encode()
 RESIGNED = NotShared.RESIGNED.value.encode()
 SAY_S = 1.0
 LOOK_S = 0.5
@@ -46,17 +56,18 @@ class _End(msgspec.Struct, array_like=True):
     broken: str | None
 
 
-class _Told(msgspec.Struct, array_like=True):
-    """What was said since the last time. `number` counts from 0, so that nobody misses any."""
+class _Saying(msgspec.Struct, array_like=True):
+    """What was said since the last time, and by whom. `number` counts from 0, so that nobody misses any."""
 
     number: int
     pieces: list[_Piece]
     end: _End | None = None
+    model: str = ""
 
 
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Told).decode
+_decode = msgspec.msgpack.Decoder(_Saying).decode
 
 
 class FarFlights:
@@ -81,7 +92,7 @@ class FarFlights:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Chunk | Over | Landed, None]:
+    async def follow(self, tenant_id: UUID, key: str, leader: str) -> AsyncGenerator[Told, None]:
         """What the call says from its beginning."""
         last, number, heard_at, flight = b"0", 0, time.monotonic(), flight_name(tenant_id, key)
         has_landed = has_ended = False  # in whichever order
@@ -98,9 +109,9 @@ class FarFlights:
                 yield Landed.LANDED
             for entry, fields in entries:
                 last = entry
-                if b"landed" in fields:
+                if b"told" not in fields:
                     has_landed = True
-                    yield Landed.RESIGNED if fields[b"landed"] == RESIGNED else Landed.LANDED
+                    yield _landed(fields)
                     continue
                 told = _decode(fields[b"told"])
                 if told.number > number:
@@ -138,28 +149,30 @@ class FarFlights:
 
     def _tell_of(self, flying: dict[str, str], found: Iterable[Any]) -> None:
         followed = {
-            name
-            for name, flight in zip(flying.values(), found, strict=True)
+            name: place
+            for (place, name), flight in zip(flying.items(), found, strict=True)
             if flight is not None and flight.endswith(b"+") and name.encode() in flight
         }
-        for flight in self._flights.named(followed - self._telling.keys()):
-            task = asyncio.create_task(self._tell(flight), name="llm_gateway.far_flight")
+        for flight in self._flights.named(followed.keys() - self._telling.keys()):
+            telling = self._tell(flight, followed[flight.name])
+            task = asyncio.create_task(telling, name="llm_gateway.far_flight")
             self._telling[flight.name] = task
             task.add_done_callback(partial(self._told, flight.name))
 
     def _told(self, name: str, _task: object) -> None:
         self._telling.pop(name, None)
 
-    async def _tell(self, flight: Flight) -> None:
+    async def _tell(self, flight: Flight, place: str) -> None:
         """Tell of a call to its end, as long as another process follows it."""
-        feed, stream, number = flight.join(pieces=True), EVENTS + flight.name, 0
+        feed, number = flight.join(pieces=True), 0
         try:
-            await self._redis.delete(stream)
+            await self._exact.begin_events(place, flight.name)
             while True:
                 said = await _heard(feed)
                 if said and not isinstance(said[-1], Chunk | Over):
                     return  # it landed without a word, which is told by whoever lands it
-                told = _Told(number, [_piece(each) for each in said if isinstance(each, Chunk)], _end(said))
+                pieces = [_piece(each) for each in said if isinstance(each, Chunk)]
+                told = _Saying(number, pieces, _end(said), flight.model)
                 number += feed.begun
                 is_followed = await self._put(flight.name, _encode(told) if feed.begun else None)
                 if told.end is not None or not (is_followed or said):
@@ -205,7 +218,15 @@ def _end(said: Sequence[Said]) -> _End | None:
     return _End(over.cost_nanousd, over.usage_event, over.broken) if isinstance(over, Over) else None
 
 
-def _said(told: _Told) -> Iterable[Chunk | Over]:
+def _landed(fields: dict[bytes, bytes]) -> Kept | Landed:
+    """How the call landed: with an answer that is kept nowhere, or else."""
+    given = read_kept(fields[_GIVEN], layer="") if _GIVEN in fields else None
+    return given or (Landed.RESIGNED if fields.get(b"landed") == RESIGNED else Landed.LANDED)
+
+
+def _said(told: _Saying) -> Iterable[By | Chunk | Over]:
+    if told.model and told.number == 0:
+        yield By(model=told.model)
     for piece in told.pieces:
         yield Chunk(data=piece.data, text=piece.text, finish_reason=piece.finish_reason, bare_usage=piece.bare_usage)
     if told.end is not None:
