@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 from tests.conftest import Run, TestDatabase
-from tests.edge import Caller
+from tests.edge import Caller, a_caller, client_of, running_app
 from tests.stacks import clean_environment, command
 from tests.upstream import Upstream, running_upstream
 
@@ -95,18 +95,45 @@ async def test_doctor_counts_what_the_present_key_does_not_open(
         await client.post("/v1/webhooks", json={"url": "https://example.com/", "events": ["run.failed"]})
     ).raise_for_status()
     other = settings.model_copy(update={"secret_key": SecretStr("another key")})
+    both = other.model_copy(update={"secret_key_before": settings.secret_key})
     no_owner = settings.model_copy(update={"migration_database_url": None})
 
-    before, blind = [await asyncio.to_thread(examine_secrets, each) for each in (settings, no_owner)]
+    before, rotating, blind = [await asyncio.to_thread(examine_secrets, each) for each in (settings, both, no_owner)]
     after = await asyncio.to_thread(doctors_word, other)
 
-    assert "secrets of webhooks" not in before.detail  # what others of these tests left does not open
+    for each in (before, rotating):
+        assert "secrets of webhooks" not in each.detail  # what others of these tests left does not open
     assert (after["ok"], after["required"]) == (False, False)
     for kind in ("keys of providers", "secrets of tool servers", "1 of 1 secrets of webhooks"):
         assert kind in after["detail"]
-    assert "set the former key again" in after["remedy"]
+    assert "COGNITIONOS_SECRET_KEY_BEFORE" in after["remedy"]
     assert (blind.ok, blind.required) == (False, False)
     assert "MIGRATION_DATABASE_URL" in blind.remedy
+
+
+async def test_the_secret_key_is_rotated_while_the_one_before_is_accepted(
+    client: httpx.AsyncClient, caller: Caller, settings: Settings, own: Upstream
+) -> None:
+    mine = {"base_url": own.base_url, "api_key": "own-key", "models": ["m"], "free": True}
+    for name in ("set-again", "left-alone"):
+        (await client.put(f"/v1/providers/{name}", json=mine)).raise_for_status()
+    idle = await a_caller(settings, f"tenant-{uuid4()}")
+    allowed = {"provider_allow": (urlsplit(own.base_url).netloc,)}
+    new = settings.model_copy(update=allowed | {"secret_key": SecretStr("the new key")})
+    both = new.model_copy(update={"secret_key_before": settings.secret_key})
+
+    async def answer(provider: str) -> int:
+        asked = {"model": f"{provider}/m", "messages": [{"role": "user", "content": str(uuid4())}]}
+        return (await each.post(CHAT, json=asked)).status_code
+
+    async with running_app(both) as app, client_of(app, caller) as each:
+        (await each.put("/v1/providers/set-again", json=mine)).raise_for_status()
+        rotating = [await answer("set-again"), await answer("left-alone")]
+    async with running_app(new) as app, client_of(app, caller) as each:
+        rotated = [await answer("set-again"), await answer("left-alone")]
+        unused = (await each.get("/v1/models", headers=idle.headers)).status_code
+
+    assert (rotating, rotated, unused) == ([200, 200], [200, 503], 401)
 
 
 def doctors_word(settings: Settings) -> dict[str, Any]:

@@ -45,8 +45,8 @@ from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.facade import Gateway
 from cognitionos.memory.facade import Memory
 from cognitionos.planning.application.http_tasks import MOST_BODY_BYTES
-from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.http_address import AllowedHosts
+from cognitionos.platform.sealing import SealingKey
 
 WARM_RUNNERS = 2
 """Locked processes that wait for code: with none a call takes 3 to 5 times as long, with more than 2 no shorter."""
@@ -124,7 +124,7 @@ def kits(base: Base) -> tuple[Kits, ToolAdmin]:
     """What tenants add to the tools, and how they set it."""
     settings = base.settings
     store = ToolStore(base.database)
-    key = purpose_key(settings.secret_key.get_secret_value(), "tool-secrets")
+    key = SealingKey.of(settings, "tool-secrets")
     allowed = AllowedHosts.parse(settings.tool_allow)
     servers = McpServers(store=store, sealing_key=key, allowed=allowed, is_stdio_allowed=settings.mcp_stdio)
     databases = SqlDatabases(store=store, sealing_key=key, allowed=allowed)

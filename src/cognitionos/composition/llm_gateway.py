@@ -50,8 +50,8 @@ from cognitionos.llm_gateway.infrastructure.scenarios import load_rules
 from cognitionos.llm_gateway.infrastructure.simulated_provider import SimulatedProvider
 from cognitionos.llm_gateway.infrastructure.usage_queries import LedgerQueries
 from cognitionos.platform.config import Settings
-from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.http_address import AllowedHosts
+from cognitionos.platform.sealing import SealingKey
 from cognitionos.platform.unit_of_work import Begin, UnitOfWork, units_of_work
 from cognitionos.tenancy.infrastructure.key_store import KeyStore
 
@@ -128,7 +128,7 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     own_models = OwnModelsStore(base.database, base.signals)
     keys = _provider_keys(base.settings)
     own_providers = _own_providers(base, keys.allowed, table)
-    catalogue = _catalogue(base, providers, own_models, make=own_providers.make, sealing_key=keys.sealing_key)
+    catalogue = _catalogue(base, providers, own_models, make=own_providers.make, key=keys.sealing_key)
     prices = _prices(base, table, catalogue)
     alerts = BudgetAlerts(base.database, begin=_begin(base))
     store = PostgresBudgetStore(base.database, owner=base.new_id(), raised=alerts.look)
@@ -163,8 +163,8 @@ def build(base: Base, *, backoff: Backoff | None = None) -> LlmGatewayServices:
     )
 
 
-def _catalogue(base: Base, shared: Providers, store: OwnModelsStore, *, make: Make, sealing_key: bytes) -> Catalogue:
-    return Catalogue(shared, store, base.signals, make=make, sealing_key=sealing_key, chance=random.random)
+def _catalogue(base: Base, shared: Providers, store: OwnModelsStore, *, make: Make, key: SealingKey) -> Catalogue:
+    return Catalogue(shared, store, base.signals, make=make, sealing_key=key, chance=random.random)
 
 
 def _prices(base: Base, table: PriceTable, catalogue: Catalogue) -> PriceBook:
@@ -173,7 +173,7 @@ def _prices(base: Base, table: PriceTable, catalogue: Catalogue) -> PriceBook:
 
 def _provider_keys(settings: Settings) -> ProviderKeys:
     return ProviderKeys(
-        purpose_key(settings.secret_key.get_secret_value(), "provider-keys"),
+        SealingKey.of(settings, "provider-keys"),
         AllowedHosts.parse(settings.provider_allow),
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
@@ -19,13 +20,12 @@ from cognitionos.llm_gateway.infrastructure.provider_keys import opened_key
 from cognitionos.planning.infrastructure.webhook_client import SealedSecrets
 from cognitionos.planning.infrastructure.webhook_store import PostgresWebhooks
 from cognitionos.platform.config import Settings
-from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.diagnosis import Finding, tenants_of
-from cognitionos.platform.sealing import SecretUnreadable
+from cognitionos.platform.sealing import SealingKey, SecretUnreadable
 
 MOST_TENANTS = 2_000
-Opens = Callable[[], object]
-"""Opens one secret, or raises `SecretUnreadable`."""
+Opens = Callable[[SealingKey], object]
+"""Opens one secret with a key, or raises `SecretUnreadable`."""
 
 
 def examine_secrets(settings: Settings) -> Finding:
@@ -33,7 +33,7 @@ def examine_secrets(settings: Settings) -> Finding:
     owner = settings.migration_database_url or settings.database_url
     try:
         tenants = tenants_of(owner.get_secret_value())
-        kept, closed = asyncio.run(_counted(settings, tenants[:MOST_TENANTS]))
+        counted = asyncio.run(_counted(settings, tenants[:MOST_TENANTS]))
     except (psycopg.Error, Unavailable) as error:
         return Finding(
             name="sealed secrets",
@@ -43,58 +43,85 @@ def examine_secrets(settings: Settings) -> Finding:
             required=False,
         )
     among = f" of the {MOST_TENANTS:,} newest tenants" if len(tenants) > MOST_TENANTS else ""
-    if not closed:
-        return Finding(name="sealed secrets", ok=True, detail=f"{kept.total()} kept{among}, none unreadable")
-    named = ", ".join(f"{count} of {kept[kind]} {kind}" for kind, count in closed.items())
+    if not counted.closed:
+        before = f", {counted.before} under COGNITIONOS_SECRET_KEY_BEFORE" if counted.before else ""
+        detail = f"{counted.kept.total()} kept{among}, none unreadable{before}"
+        return Finding(name="sealed secrets", ok=True, detail=detail)
+    named = ", ".join(f"{count} of {counted.kept[kind]} {kind}" for kind, count in counted.closed.items())
     return Finding(
         name="sealed secrets",
         ok=False,
         detail=f"sealed under another COGNITIONOS_SECRET_KEY{among}: {named}",
-        remedy="set the former key again, or have their owners set them anew (docs/operations.md, 'The secret key')",
+        remedy="set that as COGNITIONOS_SECRET_KEY_BEFORE, or have their owners set them anew"
+        " (docs/operations.md, 'The secret key')",
         required=False,
     )
 
 
-async def _counted(settings: Settings, tenants: Sequence[UUID]) -> tuple[Counter[str], Counter[str]]:
-    """What is kept, and what of it does not open, by kind."""
-    kept, closed = Counter[str](), Counter[str]()
-    base = platform.build(settings)
+@dataclass(slots=True)
+class _Counted:
+    """What is kept and what of it does not open, by kind; how many open by the key before only."""
+
+    kept: Counter[str] = field(default_factory=Counter)
+    closed: Counter[str] = field(default_factory=Counter)
+    before: int = 0
+
+    def add(self, kind: str, opens: Opens, key: SealingKey) -> None:
+        self.kept[kind] += 1
+        if _opens(opens, SealingKey(key.present)):
+            return
+        if _opens(opens, key):
+            self.before += 1
+        else:
+            self.closed[kind] += 1
+
+
+def _opens(opens: Opens, key: SealingKey) -> bool:
+    try:
+        opens(key)
+    except SecretUnreadable:
+        return False
+    return True
+
+
+async def _counted(settings: Settings, tenants: Sequence[UUID]) -> _Counted:
+    counted, base = _Counted(), platform.build(settings)
     await base.database.open()
     try:
         for tenant_id in tenants:
-            for kind, opens in await _sealed(base, tenant_id):
-                kept[kind] += 1
-                try:
-                    opens()
-                except SecretUnreadable:
-                    closed[kind] += 1
+            for kind, purpose, opens in await _sealed(base, tenant_id):
+                counted.add(kind, opens, SealingKey.of(settings, purpose))
     finally:
         await base.database.close()
         await base.redis.aclose()
-    return kept, closed
+    return counted
 
 
-async def _sealed(base: Base, tenant_id: UUID) -> list[tuple[str, Opens]]:
-    key = partial(purpose_key, base.settings.secret_key.get_secret_value())
+async def _sealed(base: Base, tenant_id: UUID) -> list[tuple[str, str, Opens]]:
+    """Every secret of a tenant: its kind, what its key is for, and how it is opened."""
     providers, tools = OwnModelsStore(base.database, base.signals), ToolStore(base.database)
-    webhooks, secrets = PostgresWebhooks(database=base.database), SealedSecrets(key=key("webhook-secrets"))
+    webhooks = PostgresWebhooks(database=base.database)
     return [
         *(
-            ("keys of providers", partial(opened_key, key("provider-keys"), row))
+            ("keys of providers", "provider-keys", partial(opened_key, row=row))
             for row in await providers.providers(tenant_id)
             if row.sealed_key is not None
         ),
         *(
-            ("secrets of tool servers", partial(opened_secrets, key("tool-secrets"), row))
+            ("secrets of tool servers", "tool-secrets", partial(opened_secrets, server=row))
             for row in await tools.servers(tenant_id)
             if row.sealed is not None
         ),
         *(
-            ("addresses of databases", partial(opened_address, key("tool-secrets"), row))
+            ("addresses of databases", "tool-secrets", partial(opened_address, row=row))
             for row in await tools.databases(tenant_id)
         ),
         *(
-            ("secrets of webhooks", partial(secrets.unseal, webhook_id, sealed))
+            ("secrets of webhooks", "webhook-secrets", partial(_opened_webhook, webhook_id=webhook_id, sealed=sealed))
             for webhook_id, sealed in (await webhooks.sealed(tenant_id)).items()
         ),
     ]
+
+
+def _opened_webhook(key: SealingKey, webhook_id: UUID, sealed: bytes) -> str:
+    return SealedSecrets(key=key).unseal(webhook_id, sealed)

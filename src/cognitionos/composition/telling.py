@@ -10,11 +10,11 @@ from cognitionos.planning.application.webhooks import BUDGETS, SUBSCRIBER, Budge
 from cognitionos.planning.infrastructure.webhook_client import SealedSecrets, WebhookClient, observe
 from cognitionos.planning.infrastructure.webhook_queries import WebhookQueries
 from cognitionos.planning.infrastructure.webhook_store import PostgresWebhooks
-from cognitionos.platform.crypto import purpose_key
 from cognitionos.platform.http import HttpClient
 from cognitionos.platform.http_address import AllowedHosts
 from cognitionos.platform.http_guard import PublicResolver
 from cognitionos.platform.outbox import DELIVERIES
+from cognitionos.platform.sealing import SealingKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ def build(base: Base) -> WebhookServices:
     allowed = AllowedHosts.parse(base.settings.webhook_allow)
     http = HttpClient(resolver=PublicResolver(allowed))
     client = WebhookClient(http=http, allowed=allowed, now=base.now)
-    secrets = SealedSecrets(key=purpose_key(base.settings.secret_key.get_secret_value(), "webhook-secrets"))
+    secrets = SealedSecrets(key=SealingKey.of(base.settings, "webhook-secrets"))
     store, wake = PostgresWebhooks(database=base.database), partial(base.signals.send, DELIVERIES)
     sending = WebhookSending(store=store, secrets=secrets, post=client.post, now=base.now, observe=observe)
     base.bus.subscribe(WebhookDue, SUBSCRIBER, sending.handle)

@@ -5,10 +5,13 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+from pydantic import SecretStr
+
 from cognitionos.composition.base import Base, Resource
 from cognitionos.events.tenancy import ApiKeyRevoked, ApiKeyRotated
 from cognitionos.platform.crypto import digest, purpose_key
 from cognitionos.platform.unit_of_work import units_of_work
+from cognitionos.tenancy.domain.api_key import Digest
 from cognitionos.tenancy.facade import ApiKeys, Authentication, Tenants
 from cognitionos.tenancy.infrastructure.key_store import KeyStore
 from cognitionos.tenancy.infrastructure.queries import TenancyQueries
@@ -30,10 +33,16 @@ class TenancyServices:
 def build(base: Base) -> TenancyServices:
     """Tenancy on `base`. No I/O."""
     begin = units_of_work(TenancyWork, database=base.database, bus=base.bus, relay=base.outbox)
-    hash_key = partial(digest, purpose_key(base.settings.secret_key.get_secret_value(), "api-key"))
+    hash_key = _hashing(base.settings.secret_key)
+    before = base.settings.secret_key_before
     store = KeyStore(base.database)
     authenticate = Authentication(
-        find=store.find, note_use=store.note_use, digest=hash_key, now=base.now, monotonic=time.monotonic
+        find=store.find,
+        note_use=store.note_use,
+        digest=hash_key,
+        digest_before=None if before is None else _hashing(before),
+        now=base.now,
+        monotonic=time.monotonic,
     )
     base.bus.listen(ApiKeyRevoked, authenticate.forget)
     base.bus.listen(ApiKeyRotated, authenticate.forget)
@@ -44,3 +53,7 @@ def build(base: Base) -> TenancyServices:
         queries=TenancyQueries(base.database),
         key_store=store,
     )
+
+
+def _hashing(secret: SecretStr) -> Digest:
+    return partial(digest, purpose_key(secret.get_secret_value(), "api-key"))

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(
         default=SecretStr("development-only-secret"), description="keys the HMAC of API keys; required in production"
     )
+    secret_key_before: SecretStr | None = Field(
+        default=None, description="accepted beside it: API keys are known by it, and what it sealed opens"
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     drain_s: float = Field(

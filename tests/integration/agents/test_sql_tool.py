@@ -22,9 +22,9 @@ from cognitionos.kernel.ids import new_id
 from cognitionos.platform.config import Settings
 from cognitionos.platform.database import Database
 from cognitionos.platform.http_address import AllowedHosts, DestinationRefused
-from cognitionos.platform.sealing import seal
+from cognitionos.platform.sealing import SealingKey, seal
 
-KEY = b"k" * 32
+KEY = SealingKey(b"k" * 32)
 ROLE = f"reader_{uuid4().hex[:8]}"
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from cognitionos.platform.crypto import purpose_key
-from cognitionos.platform.sealing import SecretUnreadable, seal, unseal
+from cognitionos.platform.sealing import SealingKey, SecretUnreadable, seal, unseal
 
-KEY = purpose_key("secret", "provider-keys")
+KEY = SealingKey(purpose_key("secret", "provider-keys"))
 
 
 def test_what_is_sealed_opens_again_and_never_looks_the_same() -> None:
@@ -19,8 +19,16 @@ def test_what_is_sealed_opens_again_and_never_looks_the_same() -> None:
 @pytest.mark.parametrize("spoil", ["key", "about", "bit", "cut"])
 def test_anything_else_does_not_open_it(spoil: str) -> None:
     sealed = seal(KEY, "sk-123", about="acme")
-    key = purpose_key("other", "provider-keys") if spoil == "key" else KEY
+    key = SealingKey(purpose_key("other", "provider-keys")) if spoil == "key" else KEY
     text = {"bit": sealed[:-1] + bytes([sealed[-1] ^ 1]), "cut": sealed[:-1]}.get(spoil, sealed)
 
     with pytest.raises(SecretUnreadable):
         unseal(key, text, about="other" if spoil == "about" else "acme", named="it")
+
+
+def test_what_was_sealed_before_opens_and_what_is_sealed_now_needs_the_present_key() -> None:
+    rotated = SealingKey(b"n" * 32, before=KEY.present)
+
+    assert unseal(rotated, seal(KEY, "old", about="a"), about="a", named="it") == "old"
+    with pytest.raises(SecretUnreadable):
+        unseal(KEY, seal(rotated, "new", about="a"), about="a", named="it")

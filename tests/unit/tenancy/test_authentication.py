@@ -8,7 +8,7 @@ from cognitionos.events.tenancy import ApiKeyRevoked
 from cognitionos.kernel.principal import Permission
 from cognitionos.tenancy.application.authentication import REMEMBER_S, Authentication
 from cognitionos.tenancy.application.ports import KnownKey
-from cognitionos.tenancy.domain.api_key import InvalidApiKey, KeyText
+from cognitionos.tenancy.domain.api_key import Digest, InvalidApiKey, KeyText
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TEXT = KeyText.generate(lambda count: b"\x05" * count)
@@ -37,15 +37,16 @@ class Keys:
         self.looks += 1
         return self.key if prefix == TEXT.prefix else None
 
-    async def note_use(self, key: KnownKey) -> None:
+    async def note_use(self, key: KnownKey, secret_hash: bytes) -> None:
         self.uses += 1
-        self.key = replace(key, last_used_at=NOON)
+        self.key = replace(key, last_used_at=NOON, secret_hash=secret_hash)
 
-    def authentication(self) -> Authentication:
+    def authentication(self, *, before: Digest | None = None) -> Authentication:
         return Authentication(
             find=self.find,
             note_use=self.note_use,
             digest=str.encode,
+            digest_before=before,
             now=lambda: NOON,
             monotonic=lambda: self.clock_s,
         )
@@ -56,6 +57,17 @@ async def test_a_good_key_is_its_tenant_and_project() -> None:
 
     assert (who.tenant_id, who.project_id, who.api_key_id) == (UUID(int=1), UUID(int=2), UUID(int=3))
     assert who.permissions == {Permission.GOALS_READ}
+
+
+async def test_a_key_of_the_secret_before_is_known_and_from_then_on_by_the_present_one() -> None:
+    keys = Keys(replace(KNOWN, secret_hash=b"before " + TEXT.whole.encode(), last_used_at=NOON))
+
+    await keys.authentication(before=lambda text: b"before " + text.encode())(TEXT.whole)
+
+    assert (keys.uses, await keys.authentication()(TEXT.whole) is not None) == (1, True)
+    keys.key = replace(KNOWN, secret_hash=b"of a third")
+    with pytest.raises(InvalidApiKey):
+        await keys.authentication(before=lambda text: b"before " + text.encode())(TEXT.whole)
 
 
 async def test_a_key_is_looked_up_once_while_it_is_remembered() -> None:

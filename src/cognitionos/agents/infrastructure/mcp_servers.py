@@ -26,7 +26,7 @@ from cognitionos.agents.infrastructure.mcp_stderr import LastWords
 from cognitionos.agents.infrastructure.tool_store import ReadServer, ReadTool, ServerRow, ToolStore
 from cognitionos.kernel.errors import DomainError, Forbidden
 from cognitionos.platform.http_address import AllowedHosts
-from cognitionos.platform.sealing import unseal
+from cognitionos.platform.sealing import SealingKey, unseal
 from cognitionos.platform.url_spellings import spellings_elsewhere
 
 ASK_S = 20.0
@@ -62,7 +62,7 @@ class McpServers:
     """Connections to servers, opened when one is called, closed when it is idle."""
 
     store: ToolStore
-    sealing_key: bytes
+    sealing_key: SealingKey
     allowed: AllowedHosts
     is_stdio_allowed: bool
     monotonic: Callable[[], float] = time.monotonic
@@ -192,7 +192,7 @@ def sealed_about(tenant_id: UUID, name: str, address: str) -> str:
     return f"tool-server:{tenant_id}:{name}:{address}"
 
 
-def opened_secrets(key: bytes, server: ServerRow) -> dict[str, str]:
+def opened_secrets(key: SealingKey, server: ServerRow) -> dict[str, str]:
     """Its headers, or the variables of its environment."""
     if server.sealed is None:
         return {}

@@ -24,7 +24,7 @@ from cognitionos.agents.infrastructure.tool_store import DatabaseRow, ReadDataba
 from cognitionos.kernel.errors import Forbidden, NotFound, Unavailable
 from cognitionos.kernel.json_text import reader
 from cognitionos.platform.http_address import AllowedHosts
-from cognitionos.platform.sealing import unseal
+from cognitionos.platform.sealing import SealingKey, unseal
 
 CONNECT_S = 10.0
 ROW_CHARACTERS = 16_384
@@ -94,7 +94,7 @@ class SqlDatabases:
     """Questions to the databases that tenants configured."""
 
     store: ToolStore
-    sealing_key: bytes
+    sealing_key: SealingKey
     allowed: AllowedHosts
 
     def tools(self, read: ReadDatabase) -> list[Tool]:
@@ -197,7 +197,7 @@ def sealed_about(row_name: str, tenant_id: Any) -> str:
     return f"tool-database:{tenant_id}:{row_name}"
 
 
-def opened_address(key: bytes, row: DatabaseRow) -> str:
+def opened_address(key: SealingKey, row: DatabaseRow) -> str:
     """Its address, with the password. Raises `SecretUnreadable`."""
     return unseal(key, row.sealed, about=sealed_about(row.name, row.tenant_id), named=f"the database '{row.name}'")
 

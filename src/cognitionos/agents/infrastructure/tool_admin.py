@@ -13,7 +13,7 @@ from cognitionos.agents.infrastructure.sql_tool import sealed_about as database_
 from cognitionos.agents.infrastructure.tool_store import DatabaseRow, ServerRow, Table, ToolStore
 from cognitionos.kernel.errors import Invalid, NotFound
 from cognitionos.platform.http_guard import check_base_url
-from cognitionos.platform.sealing import seal
+from cognitionos.platform.sealing import SealingKey, seal
 
 RESERVED = frozenset({"sql", "sql_schema"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}\Z")
@@ -52,7 +52,7 @@ class ToolAdmin:
         store: ToolStore,
         servers: McpServers,
         databases: SqlDatabases,
-        sealing_key: bytes,
+        sealing_key: SealingKey,
         new_id: Callable[[], UUID],
     ) -> None:
         self.store = store

@@ -30,7 +30,7 @@ from cognitionos.llm_gateway.infrastructure.provider_keys import UnreadableProvi
 from cognitionos.llm_gateway.infrastructure.providers import Providers
 from cognitionos.platform.logging import get_logger
 from cognitionos.platform.once import Once
-from cognitionos.platform.sealing import SecretUnreadable, unseal
+from cognitionos.platform.sealing import SealingKey, SecretUnreadable, unseal
 from cognitionos.platform.signals import Signals
 
 log = get_logger(__name__)
@@ -71,7 +71,7 @@ class Catalogue:
         signals: Signals,
         *,
         make: Make,
-        sealing_key: bytes,
+        sealing_key: SealingKey,
         chance: Chance,
     ) -> None:
         self._shared = shared

@@ -12,7 +12,7 @@ from cognitionos.llm_gateway.domain.route import own_home
 from cognitionos.llm_gateway.infrastructure.own_models import ProviderRow
 from cognitionos.platform.http_address import AllowedHosts
 from cognitionos.platform.http_guard import check_base_url
-from cognitionos.platform.sealing import SecretUnreadable, seal, unseal
+from cognitionos.platform.sealing import SealingKey, SecretUnreadable, seal, unseal
 
 
 class Keep(Enum):
@@ -33,7 +33,7 @@ def key_named(name: str) -> str:
     return f"the api_key of the provider '{name}' (PUT /v1/providers/{name})"
 
 
-def opened_key(sealing_key: bytes, row: ProviderRow) -> str | None:
+def opened_key(sealing_key: SealingKey, row: ProviderRow) -> str | None:
     """The key that is kept, if one is. Raises `SecretUnreadable`."""
     if row.sealed_key is None:
         return None
@@ -72,7 +72,7 @@ class UnreadableProvider:
 class ProviderKeys:
     """Seals keys, and knows which addresses providers may have."""
 
-    def __init__(self, sealing_key: bytes, allowed: AllowedHosts) -> None:
+    def __init__(self, sealing_key: SealingKey, allowed: AllowedHosts) -> None:
         self.sealing_key = sealing_key
         self.allowed = allowed
 

@@ -15,7 +15,7 @@ from cognitionos.planning.domain.webhook import Attempt
 from cognitionos.platform.http import HttpClient
 from cognitionos.platform.http_address import AllowedHosts
 from cognitionos.platform.http_guard import check_base_url
-from cognitionos.platform.sealing import seal, unseal
+from cognitionos.platform.sealing import SealingKey, seal, unseal
 
 WITHIN_S = 15.0
 _KEY_BYTES = 32
@@ -61,7 +61,7 @@ class WebhookClient:
 class SealedSecrets:
     """`Secrets` under the installation's key."""
 
-    key: bytes
+    key: SealingKey
 
     def new(self) -> bytes:
         """See `Secrets.new`."""

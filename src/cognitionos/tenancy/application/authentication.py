@@ -29,7 +29,8 @@ class _Remembered:
 class Authentication:
     """Looks a key up once in `REMEMBER_S` seconds, so a revocation in another process takes effect within that time.
 
-    Remembers keyed hashes only, never a key's text.
+    Remembers keyed hashes only, never a key's text. One that is known by `digest_before` only is known by `digest` from
+    then on.
     """
 
     find: FindKey
@@ -37,6 +38,7 @@ class Authentication:
     digest: Digest
     now: Clock
     monotonic: Callable[[], float]
+    digest_before: Digest | None = None
     _remembered: OrderedDict[bytes, _Remembered] = field(default_factory=OrderedDict, init=False)
     _look_ups: Once[bytes, _Remembered] = field(default_factory=Once, init=False)
 
@@ -46,7 +48,7 @@ class Authentication:
         proof = self.digest(parsed.whole)
         remembered = self._remembered.get(proof)
         if remembered is None or remembered.until < self.monotonic():
-            remembered = await self._look_ups(proof, lambda: self._look_up(parsed.prefix, proof))
+            remembered = await self._look_ups(proof, lambda: self._look_up(parsed, proof))
         key, now = remembered.key, self.now()
         if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
             raise InvalidApiKey(_REFUSED)
@@ -59,15 +61,21 @@ class Authentication:
                 del self._remembered[proof]
         self._look_ups.forget()
 
-    async def _look_up(self, prefix: str, proof: bytes) -> _Remembered:
-        key = await self.find(prefix)
+    async def _look_up(self, text: KeyText, proof: bytes) -> _Remembered:
+        key = await self.find(text.prefix)
+        is_old = False
         if key is not None and not hmac.compare_digest(key.secret_hash, proof):
-            key = None
+            is_old = self._is_of_before(key, text)
+            key = key if is_old else None
         remembered = _Remembered(key, self.monotonic() + REMEMBER_S)
         self._remembered[proof] = remembered
         self._remembered.move_to_end(proof)
         if len(self._remembered) > _MOST_REMEMBERED:
             self._remembered.popitem(last=False)
-        if key is not None and (key.last_used_at is None or key.last_used_at < self.now() - NOTE_USE_EVERY):
-            await self.note_use(key)
+        if key is not None and (is_old or key.last_used_at is None or key.last_used_at < self.now() - NOTE_USE_EVERY):
+            await self.note_use(key, proof)
         return remembered
+
+    def _is_of_before(self, key: KnownKey, text: KeyText) -> bool:
+        before = self.digest_before
+        return before is not None and hmac.compare_digest(key.secret_hash, before(text.whole))

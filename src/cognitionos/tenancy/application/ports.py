@@ -71,5 +71,5 @@ class KnownKey:
 FindKey = Callable[[str], Awaitable[KnownKey | None]]
 """The key with a prefix, whoever's it is."""
 
-NoteUse = Callable[[KnownKey], Awaitable[None]]
-"""Write down that the key was used now."""
+NoteUse = Callable[[KnownKey, bytes], Awaitable[None]]
+"""Write down that the key was used now, and the hash that it is known by."""

@@ -11,8 +11,8 @@ _FIND = """
 SELECT id, tenant_id, project_id, secret_hash, scopes, expires_at, revoked_at, last_used_at FROM find_api_key(%s)
 """
 _NOTE = """
-UPDATE api_keys SET last_used_at = now()
-WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+UPDATE api_keys SET last_used_at = now(), secret_hash = %(hash)s
+WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute' OR secret_hash <> %(hash)s)
 """
 _EARLIER = """
 WITH RECURSIVE line (id) AS (
@@ -59,10 +59,10 @@ class KeyStore:
             last_used_at=last_used_at,
         )
 
-    async def note_use(self, key: KnownKey) -> None:
-        """Write down that `key` was used, at most once a minute."""
+    async def note_use(self, key: KnownKey, secret_hash: bytes) -> None:
+        """Write down that `key` was used, at most once a minute, and the hash that it is known by."""
         async with self.database.transaction(key.tenant_id) as connection:
-            await connection.execute(_NOTE, (key.id,))
+            await connection.execute(_NOTE, {"id": key.id, "hash": secret_hash})
 
     async def earlier(self, tenant_id: UUID, key_id: UUID) -> tuple[UUID, ...]:
         """The keys that `key_id` replaced, one after the other."""
