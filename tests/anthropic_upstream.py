@@ -322,6 +322,8 @@ def _check(body: Any, known: set[str]) -> None:
         raise Refusal("temperature: range: 0..1")
     if body["model"] == "no-such-model":
         raise Refusal("model: no-such-model", status=404)
+    if body.get("thinking", {}).get("budget_tokens", 0) >= body["max_tokens"]:
+        raise Refusal("`max_tokens` must be greater than `thinking.budget_tokens`.")
     if body.get("thinking", {}).get("type") == "enabled" and body.get("tool_choice", {}).get("type") in {"any", "tool"}:
         raise Refusal("Thinking may not be enabled when tool_choice forces tool use.")
     for index, tool in enumerate(body.get("tools", [])):

@@ -1,6 +1,7 @@
 """Routes, fingerprints, bounds and back-off."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -94,9 +95,56 @@ def test_the_prompt_bound_is_at_least_one_token_per_byte(text: str, limit: int) 
     assert bound.completion == limit
 
 
-def test_a_priced_model_without_any_limit_gets_one_and_a_free_one_does_not() -> None:
-    assert exposure(a_request(), [PRICE], encode=encode).limit == LIMIT_WHERE_NONE_IS_KNOWN
-    assert exposure(a_request(), [FREE], encode=encode).limit is None
+def test_a_priced_model_without_any_limit_is_held_at_one_and_a_free_one_is_not() -> None:
+    (priced,), (free,) = (exposure(a_request(), [price], encode=encode).bounds for price in (PRICE, FREE))
+
+    assert (priced.limit, priced.own_limit, priced.is_short) == (None, LIMIT_WHERE_NONE_IS_KNOWN, True)
+    assert (free.limit, free.own_limit, free.is_short) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("most", "window", "held"),
+    [(None, None, 14_096), (20_000, None, 20_000), (10_000, None, 14_096), (20_000, 4000, 10_016)],
+)
+def test_a_limit_that_nobody_said_leaves_room_for_what_is_to_be_thought(
+    most: int | None, window: int | None, held: int
+) -> None:
+    price = replace(PRICE, max_output_tokens=most, max_input_tokens=window)
+
+    (bound,) = exposure(thinking(10_000), [price], encode=encode).bounds
+
+    assert bound.own_limit == held
+
+
+def test_a_limit_is_not_lowered_to_what_is_to_be_thought() -> None:
+    wanted = exposure(thinking(1024, max_tokens=2000), [PRICE], encode=encode)
+    prompt_cost = wanted.bounds[0].prompt * 1000
+
+    lowered = wanted.lowered_to(prompt_cost + 1040 * 2000)
+
+    assert lowered is not None
+    assert lowered.limit == 1040
+    assert wanted.lowered_to(prompt_cost + 1039 * 2000) is None
+
+
+def test_who_gives_less_than_is_to_be_thought_means_it() -> None:
+    wanted = exposure(thinking(4000, max_tokens=2000), [PRICE], encode=encode)
+
+    lowered = wanted.lowered_to(wanted.bounds[0].prompt * 1000 + 100 * 2000)
+
+    assert lowered is not None
+    assert lowered.limit == 100
+
+
+@pytest.mark.parametrize(
+    "told", [None, "much", {"type": "adaptive"}, {"type": "disabled", "budget_tokens": 9}, {"budget_tokens": "9"}]
+)
+def test_thinking_without_a_budget_takes_none_of_the_limit(told: object) -> None:
+    assert a_request(extra={"thinking": told}).thinking == 0
+
+
+def thinking(tokens: int, **fields: Any) -> ChatRequest:
+    return a_request(extra={"thinking": {"type": "enabled", "budget_tokens": tokens}}, **fields)
 
 
 def test_the_dearest_candidate_decides_what_is_held() -> None:

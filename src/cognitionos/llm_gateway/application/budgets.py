@@ -341,10 +341,12 @@ class _Wish:
     @property
     def granted(self) -> Granted:
         bounds = () if self.bound is None else self.bound.bounds
+        assumed = self.budgeted and any(bound.is_short for bound in bounds)
         return Granted(
             call=self.call,
             limit=self.limit,
-            lowered=self.lowered or (self.budgeted and any(bound.is_short for bound in bounds)),
+            lowered=self.lowered or assumed,
+            assumed=assumed,
             amount_nanousd=self.amount_nanousd,
             prices=self.prices,
             bounds=bounds,

@@ -299,10 +299,11 @@ class Completion:
         """
         if ticket.ask is None:
             return
-        by = done.candidate
-        if wire is None or granted.lowered or granted.call.downgraded_by(by) or (is_for_one(wire) and not untaken):
+        by, ended = done.candidate, wire is not None and may_be_kept(wire)
+        is_short = granted.is_short or (granted.lowered and not ended)
+        if wire is None or is_short or granted.call.downgraded_by(by) or (is_for_one(wire) and not untaken):
             ticket.everybodys()
-        elif by.name == ticket.ask.model and counted and may_be_kept(wire):
+        elif by.name == ticket.ask.model and counted and ended:
             ticket.keep(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd)
         else:
             ticket.give(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd, untaken=untaken)

@@ -146,7 +146,7 @@ class Flow:
         call = self.granted.call
         self._first_token_ms = call.elapsed_ms
         self._first, self._rest = self.done.value.first, self.done.value.rest
-        if self.granted.lowered or call.downgraded_by(self.done.candidate):
+        if self.granted.is_short or call.downgraded_by(self.done.candidate):
             self.ticket.everybodys()  # what the end of a budget made is nobody else's
         else:
             self._flight = self.ticket.flight

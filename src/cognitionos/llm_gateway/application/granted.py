@@ -17,7 +17,8 @@ log = get_logger(__name__)
 
 @value
 class Granted:
-    """A hold in place. `limit` is the completion limit to send upstream (None: the model's own).
+    """A hold in place. `limit` is the completion limit to send upstream (None: the model's own). `lowered`: a budget
+    allows less than the model could say, be it by a limit that is only `assumed`.
 
     `call` is the call as it goes on: by another route where a budget past its soft share has a cheaper model answer.
     `queues`: whoever sends it says so first (`Budgets.sends`). `prices` are those of the route's candidates when it was
@@ -30,6 +31,7 @@ class Granted:
     limit: int | None
     lowered: bool
     amount_nanousd: int | None
+    assumed: bool = False
     prices: Sequence[Price | None] = ()
     bounds: Sequence[Bound] = ()
     budgeted: bool = False
@@ -37,9 +39,15 @@ class Granted:
     hold: Hold | None = None
 
     @property
+    def is_short(self) -> bool:
+        """Whether its limit makes the answer another one: one that is assumed does only where it is reached, and what
+        is cut there is not kept."""
+        return self.lowered and not self.assumed
+
+    @property
     def is_cut(self) -> bool:
         """Whether the end of a budget makes the answer another one: shorter, or a cheaper model's."""
-        return self.lowered or self.call.cache_key is None
+        return self.is_short or self.call.cache_key is None
 
     def asked(self, request: ChatRequest, candidate: Candidate) -> ChatRequest:
         """The request as it is sent to `candidate`."""

@@ -18,7 +18,7 @@ from cognitionos.llm_gateway.domain.prompt_bound import PromptBound, predicted_t
 from cognitionos.llm_gateway.domain.server_work import NOTHING, SEARCH_OPTIONS, ServerWork, server_work, unbounded
 
 LIMIT_WHERE_NONE_IS_KNOWN = 4096
-"""Completion tokens allowed on a priced model whose own limit nobody told and whose caller set none."""
+"""Completion tokens that are held, and under a budget allowed, where neither model nor caller tells a limit."""
 FEWEST_USEFUL_TOKENS = 16
 FEWEST_BYTES_OF_A_TOKEN = 3
 """About: of English four, of Chinese three, of code three and a half."""
@@ -163,7 +163,7 @@ class Bound:
     """The most a call can use at one price. `limit` is the completion limit to send, None to leave it unsaid.
 
     `prompt` is that of all passes together; `answers` counts the choices of each pass. `predicted` are paid for with
-    each answer beside what it says.
+    each answer beside what it says. A limit below `least` would leave no answer.
     """
 
     price: Price
@@ -173,6 +173,7 @@ class Bound:
     answers: int = 1
     searches: int = 0
     predicted: int = 0
+    least: int = FEWEST_USEFUL_TOKENS
 
     @property
     def own_limit(self) -> int | None:
@@ -181,8 +182,9 @@ class Bound:
 
     @property
     def is_short(self) -> bool:
-        """Whether less is held than the model could say."""
-        return self.limit is None and self.completion < (self.price.max_output_tokens or 0)
+        """Whether less is held than the model could say, or may be."""
+        most = self.price.max_output_tokens
+        return self.limit is None and not self.price.is_free and (most is None or self.completion < most)
 
     @property
     def cost_nanousd(self) -> int:
@@ -218,7 +220,7 @@ class Exposure:
     def lowered_to(self, amount_nanousd: int) -> "Exposure | None":
         """The same call with its completion cut to what `amount_nanousd` buys; None where too little would be left."""
         tokens = min(bound.affordable(amount_nanousd) for bound in self.bounds)
-        if tokens < FEWEST_USEFUL_TOKENS:
+        if tokens < max(bound.least for bound in self.bounds):
             return None
         bounds = (replace(bound, completion=tokens, limit=tokens) for bound in self.bounds)
         return Exposure(bounds=tuple(bounds))
@@ -239,10 +241,10 @@ def exposure(request: ChatRequest, prices: Sequence[Price], *, encode: Callable[
 
 def _bound(request: ChatRequest, price: Price, sent: PromptBound, work: ServerWork, predicted: int) -> Bound:
     prompt = _longest(sent, price)
-    limit = request.max_tokens
-    if limit is None and price.max_output_tokens is None and not price.is_free:
-        limit = LIMIT_WHERE_NONE_IS_KNOWN
-    completion = limit if limit is not None else _own_limit(sent, price)
+    limit, thinking = request.max_tokens, request.thinking
+    if limit is not None and limit <= thinking:
+        thinking = 0  # a beta thinks between its calls of tools, with more than one answer's limit
+    completion = limit if limit is not None else _own_limit(sent, price, thinking)
     if work is not NOTHING or price.fees is not NO_FEES:
         prompt = _lengthened(prompt, completion, price, work)
     return Bound(
@@ -253,6 +255,7 @@ def _bound(request: ChatRequest, price: Price, sent: PromptBound, work: ServerWo
         answers=request.choices * work.passes,
         searches=work.searches,
         predicted=predicted,
+        least=thinking + FEWEST_USEFUL_TOKENS,
     )
 
 
@@ -267,16 +270,19 @@ def can_be(told: Usage, bound: Bound | None) -> bool:
     return told.prompt <= most_prompt and told.completion <= made * answers and told.searches <= most_searches
 
 
-def _own_limit(sent: PromptBound, price: Price) -> int:
-    """What a model says at most where nobody limits it.
+def _own_limit(sent: PromptBound, price: Price, thinking: int) -> int:
+    """What a model says at most where nobody limits it; more than it thinks.
 
     Some models have one window for prompt and answer, and refuse a limit that does not fit beside the prompt. So room
     is left for that, by a guess that is high for any language, where both together are longer than the window.
     """
-    most, window = price.max_output_tokens or 0, price.max_input_tokens
+    most, window = price.max_output_tokens, price.max_input_tokens
+    if most is None or most <= thinking:
+        most = LIMIT_WHERE_NONE_IS_KNOWN + thinking
     if window is None:
         return most
-    return min(most, max(window - sent.tokens // FEWEST_BYTES_OF_A_TOKEN, window // 8))
+    room = max(window - sent.tokens // FEWEST_BYTES_OF_A_TOKEN, window // 8)
+    return min(most, max(room, thinking + FEWEST_USEFUL_TOKENS))
 
 
 def _longest(sent: PromptBound, price: Price) -> int:

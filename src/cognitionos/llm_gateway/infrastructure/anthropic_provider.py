@@ -5,6 +5,7 @@ from typing import Any
 
 from cognitionos.kernel.clock import Clock
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
+from cognitionos.llm_gateway.domain.budget import LIMIT_WHERE_NONE_IS_KNOWN
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
 from cognitionos.llm_gateway.domain.errors import AnswerLost, ModelMissing, ProviderFailure
 from cognitionos.llm_gateway.infrastructure.anthropic_answer import StreamReader, completion, usage_of
@@ -13,9 +14,9 @@ from cognitionos.llm_gateway.infrastructure.json_server import JsonServer
 from cognitionos.platform.http import HttpClient
 
 ANTHROPIC_URL = "https://api.anthropic.com"
-LIMIT_WHERE_NONE_IS_KNOWN = 4096
 MOST_UNASKED = 16_384
-"""The Messages API wants a limit with each call. This much a caller gets who names none, if the model has as much."""
+"""The Messages API wants a limit with each call. This much a caller gets who names none, beside what is to be thought, if the
+model has as much."""
 
 _COUNTED = frozenset(
     {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "mcp_servers"}
@@ -92,7 +93,9 @@ class AnthropicProvider:
     def _body(self, request: ChatRequest, model: str) -> dict[str, Any]:
         limit = request.max_tokens
         if limit is None:
-            limit = min(self._longest_answer(model) or LIMIT_WHERE_NONE_IS_KNOWN, MOST_UNASKED)
+            thinking = request.thinking
+            longest = self._longest_answer(model) or LIMIT_WHERE_NONE_IS_KNOWN + thinking
+            limit = min(longest, MOST_UNASKED + thinking)
         return message_body(request, model=model, max_tokens=limit)
 
 
