@@ -322,15 +322,20 @@ def _check(body: Any, known: set[str]) -> None:
         raise Refusal("temperature: range: 0..1")
     if body["model"] == "no-such-model":
         raise Refusal("model: no-such-model", status=404)
-    if body.get("thinking", {}).get("budget_tokens", 0) >= body["max_tokens"]:
-        raise Refusal("`max_tokens` must be greater than `thinking.budget_tokens`.")
-    if body.get("thinking", {}).get("type") == "enabled" and body.get("tool_choice", {}).get("type") in {"any", "tool"}:
-        raise Refusal("Thinking may not be enabled when tool_choice forces tool use.")
+    _check_thinking(body)
     for index, tool in enumerate(body.get("tools", [])):
         if tool.get("type", "custom") == "custom" and tool.get("input_schema", {}).get("type") != "object":
             raise Refusal(f"tools.{index}.custom.input_schema: Field required")
     _check_schema(body.get("output_config", {}).get("format", {}).get("schema", {}))
     _check_turns(body["messages"])
+
+
+def _check_thinking(body: dict[str, Any]) -> None:
+    told = body.get("thinking", {})
+    if told.get("budget_tokens", 0) >= body["max_tokens"]:
+        raise Refusal("`max_tokens` must be greater than `thinking.budget_tokens`.")
+    if told.get("type") == "enabled" and body.get("tool_choice", {}).get("type") in {"any", "tool"}:
+        raise Refusal("Thinking may not be enabled when tool_choice forces tool use.")
 
 
 def _check_turns(messages: list[dict[str, Any]]) -> None:

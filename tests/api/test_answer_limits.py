@@ -1,4 +1,4 @@
-"""How long an answer may get where nobody said so, or where a budget has less: sent, flagged, never below the thinking."""
+"""How long an answer may get where nobody said so, or a budget has less: sent, flagged, never below the thinking."""
 
 from typing import Any
 from uuid import uuid4

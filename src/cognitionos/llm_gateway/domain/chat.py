@@ -116,7 +116,7 @@ class ChatRequest:
 
     @property
     def thinking(self) -> int:
-        """Tokens that it sets apart for thinking, in Anthropic's words: the limit of the answer has to be above them."""
+        """Tokens that it sets apart for thinking, in Anthropic's words: the answer's limit has to be above them."""
         told = self.extra.get("thinking")
         budget = told.get("budget_tokens") if isinstance(told, Mapping) and told.get("type") == "enabled" else None
         return max(budget, 0) if isinstance(budget, int) else 0
@@ -199,9 +199,9 @@ class Usage:
 class ChatResult:
     """One answer, and where it came from. `wire` is the whole answer in OpenAI's shape.
 
-    `limit_lowered` says that a budget allowed a shorter answer only than the model could give, `downgraded` that a budget past
-    its soft share had a cheaper model answer. `priced` False: nobody knows what
-    the call cost, and `cost_nanousd` says nothing. `route` is the way it took: why, and which deployment did what.
+    `limit_lowered` says that a budget allowed a shorter answer only than the model could give, `downgraded` that a
+    budget past its soft share had a cheaper model answer. `priced` False: nobody knows what the call cost, and
+    `cost_nanousd` says nothing. `route` is the way it took: why, and which deployment did what.
     `cache_key` names the answer in the caches (None: it may not be kept); `cache_age_s` is how old a kept one is.
     """
 

@@ -15,8 +15,8 @@ from cognitionos.platform.http import HttpClient
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 MOST_UNASKED = 16_384
-"""The Messages API wants a limit with each call. This much a caller gets who names none, beside what is to be thought, if the
-model has as much."""
+"""The Messages API wants a limit with each call. This much a caller gets who names none, beside what is to be
+thought, if the model has as much."""
 
 _COUNTED = frozenset(
     {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "mcp_servers"}
