@@ -22,6 +22,7 @@ from cognitionos.llm_gateway.domain.answer import (
     finish_reason_of,
     is_for_one,
     may_be_kept,
+    reached_limit,
     text_of,
     tool_calls_of,
 )
@@ -299,11 +300,11 @@ class Completion:
         """
         if ticket.ask is None:
             return
-        by, ended = done.candidate, wire is not None and may_be_kept(wire)
-        is_short = granted.is_short or (granted.lowered and not ended)
+        by = done.candidate
+        is_short = granted.is_short or (granted.lowered and wire is not None and reached_limit(wire))
         if wire is None or is_short or granted.call.downgraded_by(by) or (is_for_one(wire) and not untaken):
             ticket.everybodys()
-        elif by.name == ticket.ask.model and counted and ended:
+        elif by.name == ticket.ask.model and counted and may_be_kept(wire):
             ticket.keep(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd)
         else:
             ticket.give(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd, untaken=untaken)

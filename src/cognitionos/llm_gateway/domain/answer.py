@@ -5,7 +5,7 @@ from typing import Any
 
 from cognitionos.llm_gateway.domain.chat import ToolCall
 
-COMPLETE = "stop"
+COMPLETE, CUT = "stop", "length"
 NOTHING_SAID: Mapping[str, Any] = {}
 BYTES_OF_A_TOKEN = 4
 """About: where nobody counted."""
@@ -70,6 +70,11 @@ def may_be_kept(wire: Mapping[str, Any]) -> bool:
     """Whether every choice is whole words: an answer that was cut short is for those only who wait for it."""
     choices = wire.get("choices") or ()
     return bool(choices) and all(each.get("finish_reason") == COMPLETE for each in choices) and not is_for_one(wire)
+
+
+def reached_limit(wire: Mapping[str, Any]) -> bool:
+    """Whether a choice ends where its limit was."""
+    return any(each.get("finish_reason") == CUT for each in wire.get("choices") or ())
 
 
 def bytes_beside(message: Mapping[str, Any]) -> int:
