@@ -279,7 +279,7 @@ async def test_thinking_and_parallel_calls_come_back_whole_and_streamed_and_may_
     assert (message["content"], message["reasoning_content"]) == ("Let me look.", "Hm.")
     assert [json.loads(call["function"]["arguments"])["city"] for call in message["tool_calls"]] == ["Bern", "Rome"]
     assert "".join(delta.get("content") or "" for delta in deltas) == "Let me look."
-    assert [delta["thinking_blocks"] for delta in deltas if "thinking_blocks" in delta] == [[THOUGHT]]
+    assert [delta["thinking_blocks"] for delta in deltas if "thinking_blocks" in delta] == [[{"index": 0} | THOUGHT]]
     pieces = [call for delta in deltas for call in delta.get("tool_calls", ())]
     arguments = ["".join(each["function"]["arguments"] for each in pieces if each["index"] == at) for at in (0, 1)]
     assert [json.loads(each)["city"] for each in arguments] == ["Bern", "Rome"]

@@ -6,6 +6,8 @@ from typing import Any
 
 _NOT_KEPT = frozenset({"choices", "usage", "obfuscation"})
 _PARTS = "tool_calls"
+_THOUGHTS = "thinking_blocks"
+"""Anthropic's, each in one piece with its place as `index`; a whole answer has them without."""
 
 
 @dataclass(slots=True)
@@ -29,7 +31,7 @@ class _Choice:
             elif isinstance(value, str) and name != "role":
                 self.texts.setdefault(name, []).append(value)
             elif isinstance(value, list):
-                self.others.setdefault(name, []).extend(value)
+                self.others.setdefault(name, []).extend(_unnumbered(value) if name == _THOUGHTS else value)
             elif value is not None and name != "role":
                 self.others[name] = value
 
@@ -90,3 +92,10 @@ class Gathered:
             }
             for index, choice in sorted(self._choices.items()) or [(0, _Choice())]
         ]
+
+
+def _unnumbered(blocks: list[Any]) -> list[Any]:
+    return [
+        {name: value for name, value in each.items() if name != "index"} if isinstance(each, Mapping) else each
+        for each in blocks
+    ]

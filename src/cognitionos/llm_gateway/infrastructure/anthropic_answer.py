@@ -135,6 +135,7 @@ class StreamReader:
         self._usage: dict[str, Any] = {}
         self._searches = 0
         self._tools = -1
+        self._thoughts = -1
         self._block = _Part()
 
     def read(self, data: bytes) -> Chunk | None:
@@ -210,7 +211,8 @@ class StreamReader:
         if block.type not in _THOUGHTS:
             return self._chunk(data, None)
         names = ("data",) if block.type == "redacted_thinking" else ("thinking", "signature")
-        thought = {"type": block.type} | {name: getattr(block, name) for name in names}
+        self._thoughts += 1
+        thought = {"index": self._thoughts, "type": block.type} | {name: getattr(block, name) for name in names}
         return self._chunk(data, {"thinking_blocks": [thought]}, plain=False)
 
     def _ending(self, event: _Event, data: bytes) -> Chunk:

@@ -99,7 +99,10 @@ def _turn(message: Message, where: str) -> tuple[str, list[Block]]:
 
 
 def _assistant(message: Message, where: str) -> list[Block]:
-    blocks = [dict(each) for each in message.get("thinking_blocks") or ()]
+    blocks = [
+        {name: value for name, value in each.items() if name != "index"}  # it is our streams', not Anthropic's
+        for each in message.get("thinking_blocks") or ()
+    ]
     blocks += _content(message.get("content"), where)
     blocks += [{"type": "text", "text": message["refusal"]}] if message.get("refusal") else []
     for index, call in enumerate(message.get("tool_calls") or ()):
