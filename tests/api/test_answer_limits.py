@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.anthropic_upstream import AnthropicUpstream
+from tests.anthropic_upstream import AnthropicUpstream, Tell
 from tests.api.spending import budget
 from tests.edge import Caller
 from tests.upstream import Upstream
@@ -122,3 +122,29 @@ async def test_without_a_limit_there_is_room_for_an_answer_beside_what_is_to_be_
 
     assert answer.status_code == 200, answer.text
     assert [sent(call) for call in claude.calls] == [[14_096]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_cheaper_model_that_cannot_be_told_the_request_leaves_the_one_that_was_asked_for_a_lower_limit(
+    client: httpx.AsyncClient, caller: Caller, upstream: Upstream, claude: AnthropicUpstream, *, stream: bool
+) -> None:
+    await priced(client)
+    cheap = {"input_usd_per_million": "0", "output_usd_per_million": "1"}
+    (await client.put(f"/v1/prices/{OPENAI}", json=cheap)).raise_for_status()
+    await budget(client, caller, "1.5")
+    [only] = (await client.get("/v1/budgets")).json()["budgets"]
+    path, terms = f"/v1/budgets/{only['id']}", {"soft": 0.001, "halt": None, "downgrade_to": OPENAI}
+    (await client.patch(path, json=terms)).raise_for_status()
+    claude.then(Tell(text="past the soft share", usage={"input_tokens": 1, "output_tokens": 10}))
+    (await client.post(MESSAGES, json=body_for(MESSAGES, CLAUDE, max_tokens=16))).raise_for_status()
+
+    body = body_for(MESSAGES, CLAUDE, max_tokens=2000, stream=stream) | thinking(1024)
+    lowered = await client.post(MESSAGES, json=body)
+    (await client.patch(path, json={"limit_usd": "1.04"})).raise_for_status()
+    refused = await client.post(MESSAGES, json=body_for(MESSAGES, CLAUDE, max_tokens=2000) | thinking(1024))
+
+    assert (lowered.status_code, lowered.headers[LOWERED]) == (200, "true"), lowered.text
+    assert sent(claude.calls[-1]) == [1490]
+    assert (refused.status_code, refused.headers["x-should-retry"]) == (429, "false")
+    assert only["subject"] in refused.text
+    assert upstream.calls == []

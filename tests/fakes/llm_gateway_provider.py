@@ -21,6 +21,9 @@ class ScriptedProvider:
     asked: list[tuple[str, ChatRequest]] = field(default_factory=list)
     usage: Usage = field(default_factory=lambda: Usage(prompt=10, completion=5))
 
+    def check(self, request: ChatRequest) -> None:
+        """It takes anything."""
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         self.asked.append((model, request))
         answer = self.script.popleft() if self.script else "hello"

@@ -189,6 +189,7 @@ def _budgets(
         store=store,
         prices=prices,
         resolve=catalogue.resolve,
+        takes=catalogue.takes,
         has_place=lambda candidate: attempts.deployments.has_place(candidate.deployment),
         now=base.now,
         observe=metrics.observe,

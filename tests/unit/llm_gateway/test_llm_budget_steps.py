@@ -44,6 +44,7 @@ class Desk:
     prices: dict[str, Price] = field(default_factory=lambda: {"p/dear": _price(2), "p/cheap": _price(1)})
     refused: list[str] = field(default_factory=list)
     places: bool = True
+    unfit: tuple[str, ...] = ()
     clock: float = 0.0
 
     def __post_init__(self) -> None:
@@ -51,6 +52,7 @@ class Desk:
             store=self.store,
             prices=MemoryPrices(self.prices),
             resolve=self._resolve,
+            takes=lambda candidate, _: candidate.model not in self.unfit,
             has_place=lambda _: self.places,
             observe=lambda _: None,
             refused=self.refused.append,
@@ -98,6 +100,22 @@ async def test_where_only_the_cheaper_model_fits_it_alone_is_asked() -> None:
     granted = await desk.budgets.hold(desk.call(), REQUEST)
 
     assert (granted.call.route.candidates, granted.amount_nanousd) == ((CHEAP,), 100_000)
+
+
+@pytest.mark.parametrize(("spent", "limit"), [(85 * 10**4, 75), (96 * 10**4, 20), (99 * 10**4, None)])
+async def test_a_cheaper_model_that_cannot_take_the_call_leaves_it_a_shorter_answer_of_its_own(
+    spent: int, limit: int | None
+) -> None:
+    desk = Desk(unfit=("cheap",))
+    await desk.open(10**6, Terms(downgrade_to="cheap", halt=None), spent=spent)
+
+    if limit is None:
+        with pytest.raises(BudgetExhausted, match="user:anna"):
+            await desk.budgets.hold(desk.call(), REQUEST)
+    else:
+        granted = await desk.budgets.hold(desk.call(), REQUEST)
+
+        assert (granted.call.route.candidates, granted.limit, granted.lowered) == ((DEAR,), limit, True)
 
 
 @pytest.mark.parametrize("model", ["dear", "gone", "unpriced"])

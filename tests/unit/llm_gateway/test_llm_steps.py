@@ -95,6 +95,7 @@ class Bench:
             store=self.store,
             prices=MemoryPrices(self.prices),  # type: ignore[arg-type]
             resolve=resolve,
+            takes=lambda _candidate, _request: True,
             has_place=lambda candidate: attempts.deployments.has_place(candidate.deployment),
             now=utc_now,
             observe=self.observed.append,

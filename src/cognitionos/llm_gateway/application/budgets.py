@@ -54,12 +54,14 @@ class Aside(Protocol):
 class Budgets:
     """Holds and settlements of this process, and the budgets themselves.
 
-    `resolve` gives the route of a cheaper model, `has_place` says whether a call to a candidate goes out at once.
+    `resolve` gives the route of a cheaper model, `takes` says whether a candidate can answer a request, `has_place`
+    whether a call to it goes out at once.
     """
 
     store: BudgetStore
     prices: Prices
     resolve: Resolve
+    takes: Callable[[Candidate, ChatRequest], bool]
     has_place: Callable[[Candidate], bool]
     observe: Observe
     refused: Refused
@@ -198,7 +200,8 @@ class Budgets:
 
     async def _cheaper(self, wish: "_Wish", model: str) -> "Sequence[_Wish]":
         """What to try to hold, in order: the same call with `model` and, where that does not answer, its own; with
-        `model` alone. With its own alone where `model` is not to be had or not cheaper."""
+        `model` alone, or with its own alone where `model` cannot take it. Only that where it is not to be had or not
+        cheaper."""
         same = replace(wish, stays=True)
         if wish.request is None:
             return (same,)
@@ -213,12 +216,13 @@ class Budgets:
         if other.amount_nanousd is None:
             log.warning("downgrade_failed", model=model, reason="nobody knows what it costs")
             return (same,)
+        last = other if any(self.takes(each, wish.request) for each in route.candidates) else same
         if wish.amount_nanousd is None:
-            return (other,)
+            return (last,)
         if other.amount_nanousd >= wish.amount_nanousd:
             return (same,)
         route = route.instead_of(wish.call.route, falls_back=True)
-        return await self._wish(replace(first, route=route), wish.request, stays=True), other
+        return await self._wish(replace(first, route=route), wish.request, stays=True), last
 
     async def _granted(self, wish: "_Wish", held: Held, aside: Aside | None = None) -> Granted:
         if wish.amount_nanousd is not None and not (held.granted or held.halted):

@@ -73,6 +73,10 @@ class Provider(Protocol):
         """Whether its words mean nothing."""
         ...
 
+    def check(self, request: ChatRequest) -> None:
+        """Raise what `chat` would, where the request alone says so: nothing is sent."""
+        ...
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
         ...

@@ -44,6 +44,10 @@ class AnthropicProvider:
         self._longest_answer = longest_answer
         self._now = now
 
+    def check(self, request: ChatRequest) -> None:
+        """Raise for what is known to be refused before it is sent."""
+        self._body(request, "")
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
         message = await self._server.post("/v1/messages", self._body(request, model), headers=_headers(request))

@@ -18,7 +18,13 @@ import msgspec
 from cognitionos.kernel.errors import Invalid
 from cognitionos.llm_gateway.application.ports import Chance, Provider
 from cognitionos.llm_gateway.domain.chat import ChatRequest
-from cognitionos.llm_gateway.domain.errors import ModelNotFound, ProviderFailure, ProviderUnavailable
+from cognitionos.llm_gateway.domain.errors import (
+    InvalidChatRequest,
+    ModelNotFound,
+    ProviderFailure,
+    ProviderUnavailable,
+    RequestRefused,
+)
 from cognitionos.llm_gateway.domain.fingerprint import lot_of
 from cognitionos.llm_gateway.domain.price import FREE, Price
 from cognitionos.llm_gateway.domain.role_defaults import ANY_ROLE, RoleDefaults
@@ -221,6 +227,16 @@ class Catalogue:
         if provider in self._shared.by_name and provider not in own.providers and model:
             return Candidate(provider=provider, model=model)
         return self._own_candidate(tenant_id, own, name)
+
+    def takes(self, candidate: Candidate, request: ChatRequest) -> bool:
+        """Whether `candidate` may answer `request`, as far as that is known before it is sent."""
+        provider = self.providers.get(candidate.home)
+        try:
+            if provider is not None:
+                provider.check(request)
+        except (InvalidChatRequest, ProviderFailure, RequestRefused):
+            return False
+        return provider is not None
 
     def _rehomed(self, tenant_id: UUID, own: _Own, candidate: Candidate) -> Candidate:
         """A tenant's provider of the same name goes before the installation's: its own key, its own address."""

@@ -59,6 +59,10 @@ class LiteLLMProvider:
         self._access = {"api_key": api_key, "api_base": base_url}
         self._redacted = Redaction(api_key)
 
+    def check(self, request: ChatRequest) -> None:
+        """Raise for what is known to be refused before it is sent."""
+        self._arguments(request, "")
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
         arguments = self._arguments(request, model)

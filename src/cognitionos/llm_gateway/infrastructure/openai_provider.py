@@ -30,6 +30,10 @@ class OpenAIProvider:
         official = self._server.base_url == OPENAI_URL
         self._limit_field = limit_field or ("max_completion_tokens" if official else "max_tokens")
 
+    def check(self, request: ChatRequest) -> None:
+        """Raise for what is known to be refused before it is sent."""
+        self._body(request, "")
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
         body = self._body(request, model)

@@ -49,6 +49,10 @@ class UnreadableProvider:
         self.name = name
         self._why = why
 
+    def check(self, request: ChatRequest) -> None:
+        """Raise `ProviderFailure`."""
+        raise self._failure()
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """Raise `ProviderFailure`."""
         raise self._failure()

@@ -52,6 +52,10 @@ class SimulatedProvider:
         self._rules = rules
         self._now = now
 
+    def check(self, request: ChatRequest) -> None:
+        """Raise for what is known to be refused before it is sent."""
+        _check(request)
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once: equal requests get equal answers. Raises `RequestRefused` naming a field."""
         _check(request)

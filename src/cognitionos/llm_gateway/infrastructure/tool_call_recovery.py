@@ -21,6 +21,10 @@ class ToolCallRecovery:
         self.name = provider.name
         self.simulated = provider.simulated
 
+    def check(self, request: ChatRequest) -> None:
+        """Raise for what is known to be refused before it is sent."""
+        self._provider.check(request)
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """The whole answer at once."""
         answer = await self._provider.chat(request, model=model)

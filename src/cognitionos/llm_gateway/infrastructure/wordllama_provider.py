@@ -53,6 +53,10 @@ class WordLlamaProvider:
             return made
         return Vectors(vectors=tuple(_cut(vector, dimensions) for vector in made.vectors), usage=made.usage)
 
+    def check(self, request: ChatRequest) -> None:
+        """It embeds only."""
+        raise ModelMissing("the local provider does not chat")
+
     async def chat(self, request: ChatRequest, *, model: str) -> Answer:
         """It embeds only."""
         raise ModelMissing(f"local/{model} does not chat; local/{MODEL} embeds")
