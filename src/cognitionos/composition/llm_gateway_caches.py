@@ -59,6 +59,7 @@ def build_caches(base: Base, *, local: Provider) -> CacheServices:
         clock=time.time,
         monotonic=time.monotonic,
         flights=flights,
+        patience_s=base.settings.attempt_timeout_s,
     )
     semantic = build_semantic(base, local=local, voids=voids)
     caches.further = (semantic.cache,)

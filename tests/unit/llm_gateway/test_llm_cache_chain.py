@@ -298,6 +298,23 @@ async def test_who_waits_waits_no_longer_than_its_deadline() -> None:
     assert (await hit(there)).wire == WIRE
 
 
+async def test_a_call_that_has_said_nothing_for_long_is_not_joined_and_one_asks_for_all() -> None:
+    caches = some_caches()
+    silent = await lead(caches)
+    assert silent.flight is not None
+    silent.flight.since -= caches.patience_s
+
+    first, *others = [asyncio.create_task(caches.find(an_ask())) for _ in range(4)]
+    ticket = await first
+    assert isinstance(ticket, Ticket)
+    ticket.give(WIRE, model="openai/m", cost_nanousd=7)
+    ticket.close()
+
+    assert [isinstance(found, Kept) for found in await asyncio.gather(*others)] == [True] * 3
+    silent.keep(WIRE, model="openai/m", cost_nanousd=7)
+    assert (await hit(caches)).wire == WIRE
+
+
 async def test_a_cancelled_look_leaves_the_turn_to_others() -> None:
     shared = MemorySharedAnswers()
     here, there = some_caches(shared), some_caches(shared)

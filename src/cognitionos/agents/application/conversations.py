@@ -247,6 +247,7 @@ class Conversations:
             deadline_s=LONGEST_S,
             report=report,
             hear=hear,
+            anew=turn.follows_failure,
             approvals=await self.decisions(talk.tenant_id, turn.id) if turn.fence > 1 else {},
             exchange=Exchange(message=turn.message, earlier=tuple(earlier), memories=memories),
         )

@@ -69,7 +69,8 @@ class Talk:
 class Turn:
     """A message and what became of it. `outcome` is what the agent needed; `error` has `type` and `detail`.
 
-    `broken_off` counts the processes that ended while they worked on it.
+    `broken_off` counts the processes that ended while they worked on it. `follows_failure`: the message before it was
+    not answered, so that this one may be the same said again.
     """
 
     id: UUID
@@ -81,6 +82,7 @@ class Turn:
     status: TurnStatus
     fence: int
     broken_off: int = 0
+    follows_failure: bool = False
     answer: str | None = None
     error: Mapping[str, Any] | None = None
     outcome: Mapping[str, Any] | None = None

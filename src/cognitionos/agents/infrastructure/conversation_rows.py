@@ -7,7 +7,8 @@ from psycopg import AsyncConnection
 from cognitionos.agents.domain.conversation import Turn, TurnStatus
 
 TURN = "t.id, conversation_id, number, api_key_id, user_name, message, status, fence, answer, error, outcome"
-TURN = f"{TURN}, started_at, ended_at, broken_off"
+_BEFORE = "SELECT FROM conversation_turns b WHERE b.conversation_id = t.conversation_id AND b.number = t.number - 1"
+TURN = f"{TURN}, started_at, ended_at, broken_off, EXISTS ({_BEFORE} AND b.status <> 'succeeded')"
 """The columns of a turn, of the table `conversation_turns t`."""
 
 
@@ -30,6 +31,7 @@ async def turns_of(connection: AsyncConnection[Any], statement: str, values: Any
             started_at=row[11],
             ended_at=row[12],
             broken_off=row[13],
+            follows_failure=row[14],
         )
         for row in rows
     ]

@@ -1,6 +1,7 @@
 """The caches of whole answers as one: shared, durable, further layers, and one flight for identical calls."""
 
 import asyncio
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from cognitionos.llm_gateway.application.cache_ports import (
 from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.ports import Chunk, Monotonic
 from cognitionos.llm_gateway.application.relay import Relay
-from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Flights, NotShared
+from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Flights, NotShared, Said
 from cognitionos.llm_gateway.domain.cached import KEY, Kept, most_kept_s
 from cognitionos.llm_gateway.domain.chat import CACHE_COALESCED
 from cognitionos.llm_gateway.domain.errors import ProviderUnavailable
@@ -161,7 +162,10 @@ class _Led:
 
 @dataclass(slots=True, kw_only=True)
 class AnswerCaches:
-    """`further` layers are asked in order when the exact ones have nothing. `clock` is the wall's, in seconds."""
+    """`further` layers are asked in order when the exact ones have nothing. `clock` is the wall's, in seconds.
+
+    A call that has said nothing for `patience_s` is waited for no longer: whoever did asks, and leads the others.
+    """
 
     shared: SharedAnswers
     durable: DurableAnswers
@@ -171,6 +175,7 @@ class AnswerCaches:
     clock: Callable[[], float]
     monotonic: Monotonic
     flights: Flights = field(default_factory=Flights)
+    patience_s: float = 120.0
     _named: set[Hashable] = field(default_factory=set)
     _relays: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -198,6 +203,8 @@ class AnswerCaches:
         flight = self.flights.find((tenant, ask.key))
         if flight is None or not wish.keep or self._is_outdated(ask, flight):
             return await self._lead(ask)
+        if self._is_silent(flight):
+            return await self._lead(ask, behind_silence=True)
         flight.names.update(ask.names)
         return flight
 
@@ -209,12 +216,7 @@ class AnswerCaches:
         while True:
             said = None
             try:
-                async with asyncio.timeout(max(give_up - self.monotonic(), 0.0)):
-                    said = await feed.hear()
-            except TimeoutError:
-                raise ProviderUnavailable(
-                    "An identical call under way did not end within this one's deadline."
-                ) from None
+                said = await self._heard(feed, give_up)
             finally:
                 if not isinstance(said, Chunk):
                     feed.leave()
@@ -230,7 +232,7 @@ class AnswerCaches:
             if isinstance(said, Kept) and self._will_do(ask, said, fresh=True):
                 await self._name_kept(ask, said)
                 return replace(said, layer=said.layer or CACHE_COALESCED)
-            failures += A_RESIGNATION if said is NotShared.RESIGNED else 1
+            failures += 0 if said is None else A_RESIGNATION if said is NotShared.RESIGNED else 1
             if said is NotShared.ALONE or failures >= MOST_LEADERS:
                 return Ticket(caches=self, ask=ask, epoch=self.voids.epoch(ask.tenant_id))
             found = await self.seek(ask)
@@ -238,9 +240,25 @@ class AnswerCaches:
                 return found
             feed = found.join(pieces=feed.pieces)
 
+    async def _heard(self, feed: Feed, give_up: float) -> Said | None:
+        """What the call says next; None: it has been silent for too long. Raises `ProviderUnavailable` at `give_up`."""
+        while True:
+            flight = feed.flight
+            silent = math.inf if flight.is_heard else flight.since + self.patience_s
+            try:
+                async with asyncio.timeout(max(min(give_up, silent) - self.monotonic(), 0.0)):
+                    return await feed.hear()
+            except TimeoutError:
+                if give_up <= silent:
+                    told = "An identical call under way did not end within this one's deadline."
+                    raise ProviderUnavailable(told) from None
+                if not flight.is_heard:
+                    return None
+
     async def is_elsewhere(self, ask: CacheAsk) -> bool:
         """Whether an identical call is under way in this process, or an answer is kept where all look first."""
-        if self.flights.find((ask.tenant_id, ask.key)) is not None:
+        flight = self.flights.find((ask.tenant_id, ask.key))
+        if flight is not None and not self._is_silent(flight):
             return True
         kept = (await self.shared.look(ask.tenant_id, ask.key, flight=None)).kept
         return kept is not None and self._will_do(ask, kept)
@@ -258,11 +276,15 @@ class AnswerCaches:
         for layer in self.further:
             layer.put(ask, kept)
 
-    async def _lead(self, ask: CacheAsk) -> Kept | Ticket | Flight:
-        """Look on behalf of everyone who asks the same meanwhile."""
-        flight = self.flights.start((ask.tenant_id, ask.key), ask.flight) if ask.wish.keep else None
+    async def _lead(self, ask: CacheAsk, *, behind_silence: bool = False) -> Kept | Ticket | Flight:
+        """Look on behalf of everyone who asks the same meanwhile. `behind_silence`: without waiting for whoever leads
+        all processes, as that is whom nobody hears.
+        """
+        flight = None
+        if ask.wish.keep:
+            flight = self.flights.start((ask.tenant_id, ask.key), ask.flight, at=self.monotonic())
         try:
-            found = await self._look(ask, flight)
+            found = await self._look(ask, flight, takes_turn=flight is not None and not behind_silence)
         except BaseException:
             self.shared.end(ask.tenant_id, ask.key, ask.flight, NotShared.FAILED)
             if flight is not None:
@@ -281,10 +303,10 @@ class AnswerCaches:
         epoch = found.epoch if ask.wish.keep else None
         return Ticket(caches=self, ask=ask, epoch=epoch, flight=flight, shared=found.turn is Turn.MINE)
 
-    async def _look(self, ask: CacheAsk, flight: Flight | None) -> Kept | _Led:
+    async def _look(self, ask: CacheAsk, flight: Flight | None, *, takes_turn: bool) -> Kept | _Led:
         """Layer by layer, but where another process asks the provider already."""
         void: int | None = None
-        word = ask.flight if ask.wish.keep else None
+        word = ask.flight if takes_turn else None
         while True:
             look = await self.shared.look(ask.tenant_id, ask.key, flight=word, void=void)
             unsaid = look.reached and look.epoch is None
@@ -360,6 +382,10 @@ class AnswerCaches:
         now, most = self.clock(), ask.wish.max_age_s
         lives = fresh or now < kept.expires_at
         return lives and (most is None or now - kept.stored_at <= most) and self.voids.allows(ask.tenant_id, kept)
+
+    def _is_silent(self, flight: Flight) -> bool:
+        """Whether the call has said nothing for longer than anybody shall wait for another's."""
+        return not flight.is_heard and self.monotonic() - flight.since >= self.patience_s
 
     def _is_outdated(self, ask: CacheAsk, flight: Flight) -> bool:
         """Whether something was declared void since the flight left: its answer is none to an ask of today."""

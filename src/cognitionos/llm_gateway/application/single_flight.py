@@ -101,13 +101,19 @@ class Source(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Flight:
-    """One call that others may follow, named like that call. Ended once; later ends count for nothing."""
+    """One call that others may follow, named like that call. Ended once; later ends count for nothing.
+
+    `since` is when it left, by whatever clock its process looks at.
+    """
 
     _flights: "Flights"
     _key: Hashable
     name: str
+    since: float = 0.0
     is_far: bool = False
     """Whether another process makes the call."""
+    is_heard: bool = False
+    """Whether pieces of its answer came."""
     names: set[str] = field(default_factory=set)
     """Scopes that those who joined it have for its answer."""
     epoch: int | None = None
@@ -130,7 +136,7 @@ class Flight:
     def begins(self, source: Source) -> None:
         """The call answers piece by piece from here on."""
         if self._ended is None:
-            self._source = source
+            self._source, self.is_heard = source, not self.is_far
             for feed in tuple(self._feeds):
                 source.joined(feed)
 
@@ -167,6 +173,7 @@ class Flight:
 
     def give(self, pieces: Iterable[Chunk]) -> None:
         """Pieces for everyone who has had all before."""
+        self.is_heard = True
         begun = [feed for feed in self._feeds if feed.begun]
         for piece in pieces:
             for feed in begun:
@@ -202,9 +209,9 @@ class Flights:
         """Those of these names."""
         return [flight for flight in self._under_way.values() if flight.name in names] if names else []
 
-    def start(self, key: Hashable, name: str) -> Flight:
+    def start(self, key: Hashable, name: str, *, at: float = 0.0) -> Flight:
         """A new flight; it takes the place of one of the same key, which goes on for those who joined it."""
-        flight = self._under_way[key] = Flight(self, key, name)
+        flight = self._under_way[key] = Flight(self, key, name, at)
         return flight
 
     def remove(self, key: Hashable, flight: Flight) -> None:
