@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cognitionos.cli.crash_test.processes import Processes
+from cognitionos.cli.program import ProgramFailed
 from cognitionos.kernel.errors import Unavailable
 
 _AGAIN_S = 0.2
@@ -64,12 +65,17 @@ class OwnWorkers:
             await asyncio.sleep(_AGAIN_S / 10)
 
     async def kill(self, chance: random.Random) -> None:
+        """See `Target.kill`. Raises `ProgramFailed` for one that had ended by itself."""
         name = chance.choice(sorted(self._up))
         process = self._up.pop(name)
-        process.kill()
+        was_up = process.returncode is None
+        with suppress(ProcessLookupError):
+            process.kill()
         begin, _ = self._lives[name][-1]
         self._lives[name][-1] = (begin, time.monotonic())
         await self.processes.bury(process)
+        if not was_up or process.returncode != -signal.SIGKILL:
+            raise ProgramFailed(self.processes.end_of(name, f"ended by itself with status {process.returncode}"))
         self._starting.add(asyncio.create_task(self._start(name)))
 
     def up_s(self, begin: float, end: float) -> float:

@@ -41,7 +41,7 @@ class Processes:
         except (TimeoutError, OSError):
             is_ready = False
         if not is_ready and (process.returncode is None or await process.wait() != -signal.SIGKILL):
-            raise ProgramFailed(self._end_of(name, "is not ready"))
+            raise ProgramFailed(self.end_of(name, "is not ready"))
         return process
 
     async def api(self, port: int, *, crash_point: str | None = None) -> asyncio.subprocess.Process:
@@ -52,7 +52,7 @@ class Processes:
         """Run a command to its end. Raises `ProgramFailed` unless its status is 0."""
         process, _ = await self.start(name, *arguments)
         if await process.wait() != 0:
-            raise ProgramFailed(self._end_of(name, f"ended with {process.returncode}"))
+            raise ProgramFailed(self.end_of(name, f"ended with {process.returncode}"))
 
     async def start(
         self, name: str, *arguments: str, crash_point: str | None = None
@@ -94,7 +94,8 @@ class Processes:
                 os.killpg(process.pid, signal.SIGKILL)
             await self.bury(process)
 
-    def _end_of(self, name: str, what: str) -> str:
+    def end_of(self, name: str, what: str) -> str:
+        """`what` became of it, and the last words of its log."""
         log = self.logs / f"{name}.log"
         return f"{name} {what}; {log} ends with:\n{tail(log)}"
 
