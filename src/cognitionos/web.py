@@ -47,6 +47,7 @@ from cognitionos.platform import (
     telemetry,
 )
 from cognitionos.platform.config import Settings
+from cognitionos.platform.database_silence import SilenceWatch
 from cognitionos.platform.draining import Draining
 from cognitionos.platform.hot_routes import HotRoutes
 from cognitionos.tenancy.infrastructure import http as tenancy_http
@@ -60,14 +61,17 @@ def create_app(settings: Settings | None = None) -> Litestar:
     logging.configure(settings)
     flush_traces = telemetry.configure(settings, service="api")
     services = build(settings)
+    silence = SilenceWatch(services.base.database, within_s=settings.database_silence_s)
 
     @asynccontextmanager
     async def life(_app: Litestar) -> AsyncIterator[None]:
         await services.open()
+        await silence.open()
         try:
             yield
         finally:
             await services.close()
+            await silence.close()
             flush_traces()
 
     authenticate = services.tenancy.authenticate

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(
         default=10, ge=2, description="connections per process, both ways to the database together"
     )
+    database_silence_s: float = Field(
+        default=10.0, ge=1, le=120, description="seconds after which the API calls a PostgreSQL gone that says nothing"
+    )
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias=_either("REDIS_URL", "REDIS_URL")
     )
