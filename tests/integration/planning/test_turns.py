@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from tests.fakes.planning_engine import Bench, a_principal, running_loops
@@ -11,6 +12,7 @@ from tests.waiting import eventually
 from cognitionos.kernel.principal import Principal
 from cognitionos.planning.application.ports import Report
 from cognitionos.planning.domain.task import ClaimedTask, Succeeded, TaskSpec
+from cognitionos.planning.domain.urgency import BITE
 
 TASK_S = 0.02
 
@@ -117,3 +119,52 @@ async def test_two_workers_that_claim_at_once_get_different_tasks_and_leave_none
     found = [task.id for claimed in claims for task in claimed.tasks]
     assert len(found) == len(set(found)) == 90
     await ended(bench, who, runs)
+
+
+def values(number: int) -> list[TaskSpec]:
+    return [TaskSpec(key=f"v{each}", kind="value", spec={"input": each}) for each in range(number)]
+
+
+def a_map(items: int) -> TaskSpec:
+    spec = {"over": list(range(items)), "task": {"kind": "value", "input": {"$ref": "item"}}}
+    return TaskSpec(key="m", kind="map", spec=spec)
+
+
+async def test_a_single_value_is_in_the_next_bite_behind_thousands_of_its_tenant(bench: Bench) -> None:
+    who, worker = a_principal(), "w"
+    many = await bench.runs.start(who, values(3_000))
+    first = await bench.store.claim(worker=worker, slots=0, lease_s=60)
+    single = await bench.runs.start(who, values(1))
+    next_bite = await bench.store.claim(worker=worker, slots=0, lease_s=60)
+
+    assert (len(first.tasks), len(next_bite.tasks)) == (BITE, BITE)
+    assert single in {task.run_id for task in next_bite.tasks}
+    await ended(bench, who, [many, single])
+
+
+async def test_a_single_value_ends_before_the_most_of_a_map_of_its_tenant_or_of_another(bench: Bench) -> None:
+    """However slow the machine: what counts is how many items ended in between."""
+    who, other = a_principal(), a_principal()
+    for asking in (who, other):
+        many = await bench.runs.start(who, [a_map(8_000)])
+        items = "SELECT count(*) FROM tasks WHERE run_id = %s AND key LIKE 'm[%%' AND status = 'succeeded'"
+        async with running_loops(bench.engine()):
+            await eventually(partial(some, bench, who, items, many))
+            single = await bench.runs.start(asking, values(1))
+            [(before,)] = await bench.rows(who.tenant_id, items, many)
+            await eventually(partial(succeeded, bench, asking, single))
+            when = "SELECT finished_at FROM tasks WHERE run_id = %s"
+            [(single_at,)] = await bench.rows(asking.tenant_id, when, single)
+            [(ahead,)] = await bench.rows(who.tenant_id, f"{items} AND finished_at <= %s", many, single_at)
+            await ended(bench, who, [many])
+
+        print(f"{ahead - before} items ended before it")
+        assert ahead - before <= 20 * BITE  # whose turn it is among tenants is drawn by lot
+
+
+async def some(bench: Bench, who: Principal, query: str, run_id: UUID) -> bool:
+    return bool((await bench.rows(who.tenant_id, query, run_id))[0][0])
+
+
+async def succeeded(bench: Bench, who: Principal, run_id: UUID) -> bool:
+    return await bench.status(who, run_id) == "succeeded"

@@ -14,7 +14,7 @@ from cognitionos.planning.domain.forked import Forked
 from cognitionos.planning.domain.graph import topological_order
 from cognitionos.planning.domain.reference import item_key
 from cognitionos.planning.domain.retry import RetryPolicy
-from cognitionos.planning.domain.urgency import priorities
+from cognitionos.planning.domain.urgency import in_bites, priorities
 
 PURE_KINDS = frozenset({"value", "wait", "condition", "approval", "map"})
 """Kinds without an effect: they take no slot, and what ends at once may run inside the commit of its parents."""
@@ -266,7 +266,7 @@ def in_order(
             spec=by_key[key],
             dependencies=tuple(ids[parent] for parent in dict.fromkeys(by_key[key].depends_on)),
             dependents=tuple(dependents[key]),
-            priority=urgency[key],
+            priority=in_bites(urgency[key], index) if by_key[key].kind in PURE_KINDS else urgency[key],
         )
         for index, key in enumerate(order)
     ]
@@ -307,6 +307,7 @@ def fan(parent: ClaimedTask, fanned: FannedOut, *, first_position: int, new_id: 
             dependencies=(),
             dependents=(parent.id,),
             is_held=number >= ready,
+            priority=in_bites(0, number) if spec.kind in PURE_KINDS else 0,
         )
         for number, spec in enumerate(fanned.tasks)
     ]

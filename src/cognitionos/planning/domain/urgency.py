@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 LEAST = -100
+BITE = 250
+"""Tasks that need no slot are taken so many at a time."""
 
 
 def priorities(
@@ -24,3 +26,11 @@ def priorities(
     through = {key: before[key] + seconds[key] + after[key] for key in order}
     longest = max(through.values(), default=0.0)
     return {key: round(LEAST * (longest - length) / longest) if longest else 0 for key, length in through.items()}
+
+
+def in_bites(priority: int, place: int) -> int:
+    """The priority of the task at `place` (from 0) of those that need no slot: each bite goes behind the one before.
+
+    So the first of a run go ahead of what is left of another's thousands, and many of one share with many of another.
+    """
+    return priority - place // BITE

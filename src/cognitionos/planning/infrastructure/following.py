@@ -21,7 +21,7 @@ from cognitionos.planning.domain.task import Succeeded
 from cognitionos.planning.infrastructure.known_rows import known_in
 from cognitionos.planning.infrastructure.rows import uuid_array
 
-MOST_PURE = 2000
+MOST_PURE = 500
 """Pure tasks that run inside one commit: bounds its size and how long it holds the run's lock."""
 MOST_BELOW = 20_000
 """Tasks that a skip is followed through at once."""

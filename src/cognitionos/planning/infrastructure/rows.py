@@ -82,3 +82,11 @@ def dumps(value: Any) -> bytes:
 def uuid_array(ids: Sequence[UUID]) -> str:
     """An array literal: one text parameter is cheaper than thousands of adapted ones."""
     return "{" + ",".join(map(str, ids)) + "}"
+
+
+def records(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows for `json_to_recordset`: psycopg takes 4 microseconds to adapt one value of a list.
+
+    What is JSON itself goes in as a text: a null in it would be taken for no value.
+    """
+    return dumps(rows).decode()

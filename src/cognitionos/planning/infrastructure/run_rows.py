@@ -11,7 +11,7 @@ from cognitionos.planning.domain.run import Run, RunEvent, RunStatus
 from cognitionos.planning.domain.step import Step
 from cognitionos.planning.domain.task import NewTask
 from cognitionos.planning.infrastructure import open_tasks
-from cognitionos.planning.infrastructure.rows import dumps, jsonb, uuid_array
+from cognitionos.planning.infrastructure.rows import dumps, jsonb, records, uuid_array
 
 INLINE_BYTES = 64 * 1024
 """A larger output lives in its own row, so that scans over tasks stay small."""
@@ -29,13 +29,13 @@ UPDATE goals SET status = %s, result_text = %s, error = %s, finished_at = %s WHE
 _EVENTS = """
 INSERT INTO run_events (run_id, seq, tenant_id, at, kind, task_key, data)
 SELECT %s, e.seq, %s, %s, e.kind, e.task_key, e.data::jsonb
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS e(seq, kind, task_key, data)
+FROM json_to_recordset(%s::json) AS e(seq bigint, kind text, task_key text, data text)
 """
 _SUCCEEDED = """
 UPDATE tasks t SET status = 'succeeded', output = d.output::jsonb, output_payload = d.payload,
   output_bytes = d.bytes, details = d.details::jsonb, pending_deps = 0, lease_owner = NULL, lease_until = NULL,
   finished_at = %s, started_at = coalesce(t.started_at, %s)
-FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::int[], %s::text[]) AS d(id, output, payload, bytes, details)
+FROM json_to_recordset(%s::json) AS d(id uuid, output text, payload uuid, bytes int, details text)
 WHERE t.id = d.id
 """
 _PAYLOAD = "INSERT INTO payloads (id, tenant_id, run_id, body) VALUES (%s, %s, %s, %s::jsonb)"
@@ -68,11 +68,10 @@ _NEW_TASK = """
 INSERT INTO tasks (id, tenant_id, run_id, position, key, kind, is_pure, status, spec, retry, timeout_s, dependencies,
   dependents, pending_deps, is_held, priority, ready_at)
 SELECT d.id, %s, %s, d.position, d.key, d.kind, d.is_pure, CASE WHEN d.pending = 0 THEN 'ready' ELSE 'pending' END,
-  d.spec::jsonb, d.retry::jsonb, d.timeout_s, d.dependencies::uuid[], d.dependents::uuid[], d.pending,
+  d.spec::jsonb, d.retry::jsonb, d.timeout_s, d.dependencies, d.dependents, d.pending,
   d.is_held, d.priority, CASE WHEN d.pending = 0 THEN now() END
-FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bool[], %s::text[], %s::text[], %s::float8[],
-  %s::text[], %s::text[], %s::int[], %s::bool[], %s::smallint[])
-  AS d(id, position, key, kind, is_pure, spec, retry, timeout_s, dependencies, dependents, pending, is_held, priority)
+FROM json_to_recordset(%s::json) AS d(id uuid, position int, key text, kind text, is_pure bool, spec text, retry text,
+  timeout_s float8, dependencies uuid[], dependents uuid[], pending int, is_held bool, priority smallint)
 """
 _OUTPUT = (
     "SELECT coalesce(p.body, t.output) FROM tasks t LEFT JOIN payloads p ON p.id = t.output_payload WHERE t.id = %s"
@@ -112,8 +111,7 @@ async def insert_tasks(connection: Connection, run: Run, tasks: Sequence[NewTask
     """Add `tasks` to `run`; those that wait for nothing are ready."""
     if not tasks:
         return
-    columns = zip(*(_task_row(task) for task in tasks), strict=True)
-    await connection.execute(_NEW_TASK, (run.tenant_id, run.id, *map(list, columns)))
+    await connection.execute(_NEW_TASK, (run.tenant_id, run.id, records([_task_row(task) for task in tasks])))
 
 
 async def append_events(connection: Connection, run: Run, events: Sequence[RunEvent], *, at: Any) -> None:
@@ -122,13 +120,11 @@ async def append_events(connection: Connection, run: Run, events: Sequence[RunEv
         return
     first = run.last_seq + 1
     run.last_seq += len(events)
-    columns = (
-        list(range(first, run.last_seq + 1)),
-        [event.kind for event in events],
-        [event.task_key for event in events],
-        [dumps(event.data).decode() for event in events],
-    )
-    await connection.execute(_EVENTS, (run.id, run.tenant_id, at, *columns))
+    rows = [
+        {"seq": seq, "kind": event.kind, "task_key": event.task_key, "data": dumps(event.data).decode()}
+        for seq, event in enumerate(events, first)
+    ]
+    await connection.execute(_EVENTS, (run.id, run.tenant_id, at, records(rows)))
 
 
 async def update_run(connection: Connection, run: Run) -> None:
@@ -169,36 +165,38 @@ async def _append_events(connection: Connection, step: Step) -> None:
 async def _store_succeeded(connection: Connection, step: Step) -> None:
     if not step.succeeded:
         return
-    outputs: list[str | None] = []
-    payloads: list[UUID | None] = []
-    sizes: list[int] = []
+    rows = []
     for task in step.succeeded:
         text = dumps(task.output).decode()
         payload = new_id() if len(text) > INLINE_BYTES else None
         if payload is not None:
             await connection.execute(_PAYLOAD, (payload, step.run.tenant_id, step.run.id, text))
-        outputs.append(None if payload else text)
-        payloads.append(payload)
-        sizes.append(len(text))
-    ids = uuid_array([task.id for task in step.succeeded])
-    details = [dumps(task.details).decode() if task.details else None for task in step.succeeded]
-    await connection.execute(_SUCCEEDED, (step.now, step.now, ids, outputs, payloads, sizes, details))
+        rows.append(
+            {
+                "id": task.id,
+                "output": None if payload else text,
+                "payload": payload,
+                "bytes": len(text),
+                "details": dumps(task.details).decode() if task.details else None,
+            }
+        )
+    await connection.execute(_SUCCEEDED, (step.now, step.now, records(rows)))
 
 
-def _task_row(task: NewTask) -> tuple[Any, ...]:
+def _task_row(task: NewTask) -> dict[str, Any]:
     spec = task.spec
-    return (
-        task.id,
-        task.position,
-        spec.key,
-        spec.kind,
-        task.is_pure,
-        dumps(spec.spec).decode(),
-        dumps(spec.retry.as_json()).decode() if spec.retry else None,
-        spec.timeout_s,
-        uuid_array(task.dependencies),
-        uuid_array(task.dependents),
-        task.pending,
-        task.is_held,
-        task.priority,
-    )
+    return {
+        "id": task.id,
+        "position": task.position,
+        "key": spec.key,
+        "kind": spec.kind,
+        "is_pure": task.is_pure,
+        "spec": dumps(spec.spec).decode(),
+        "retry": dumps(spec.retry.as_json()).decode() if spec.retry else None,
+        "timeout_s": spec.timeout_s,
+        "dependencies": task.dependencies,
+        "dependents": task.dependents,
+        "pending": task.pending,
+        "is_held": task.is_held,
+        "priority": task.priority,
+    }

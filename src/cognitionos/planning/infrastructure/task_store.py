@@ -18,6 +18,7 @@ from cognitionos.planning.domain.intake import MOST_IN, too_large
 from cognitionos.planning.domain.reference import Known, Wanted
 from cognitionos.planning.domain.step import Ended, Entry
 from cognitionos.planning.domain.task import ClaimedTask
+from cognitionos.planning.domain.urgency import BITE
 from cognitionos.planning.infrastructure import metrics
 from cognitionos.planning.infrastructure.known_rows import known_in
 from cognitionos.planning.infrastructure.recording import Recording
@@ -28,7 +29,6 @@ from cognitionos.platform.crash_points import crash_point, declare
 from cognitionos.platform.database import Database
 from cognitionos.platform.outbox import Outbox
 
-PURE_SLOTS = 1000
 DEADLOCK_RETRIES = 2
 RELAY_WITHIN_S = 1.0
 ASK_AGAIN_S = 0.1
@@ -88,7 +88,7 @@ class PostgresTaskStore:
     async def claim(self, *, worker: str, slots: int, lease_s: float) -> Claimed:
         """See `TaskStore.claim`."""
         async with self.database.connection() as connection:
-            cursor = await connection.execute(_CLAIM, (worker, slots, PURE_SLOTS, lease_s))
+            cursor = await connection.execute(_CLAIM, (worker, slots, BITE, lease_s))
             rows = await cursor.fetchall()
         more = bool(rows) and rows[-1][0] is None
         claimed = [claimed_of(row) for row in (rows[:-1] if more else rows)]
