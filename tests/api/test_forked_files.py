@@ -12,6 +12,7 @@ from tests.api.test_retried_effects import World, a_world
 from tests.conftest import Run
 from tests.upstream import Say
 
+from cognitionos.agents.infrastructure import workspace_versions
 from cognitionos.platform.config import Settings
 
 
@@ -172,3 +173,28 @@ async def test_a_retry_takes_away_what_the_failed_task_had_written(world: World)
 
     assert (fork["status"], retried["status"]) == ("succeeded", "succeeded")
     assert await files_of(world, fork) == await files_of(world, retried) == {"report.md": "draft"}
+
+
+async def test_what_needs_an_earlier_file_that_is_gone_says_so_and_begins_at_an_earlier_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_versions, "MAX_EARLIER_BYTES", 4)
+    improves(world, then=Say(text="It is better."))  # what its critic is told, too: no verdict
+    improved = an_agent("Improve it where nothing is kept.", "a")
+    improved["input"]["review"], improved["retry"] = (
+        True,
+        {"max_attempts": 3, "backoff_s": 0.05, "only": ["agent-failed"]},
+    )
+
+    href = await world.started("gone", a=writes("report.md", "a draft"), b=improved)
+    run = await world.until(href, "succeeded", "failed")
+    retried = await world.client.post(f"{href}/retry")
+    forked_there = await world.client.post(f"{href}/fork", json={"from": "b"})
+    earlier = await forked(world, href, **{"from": "a"})
+
+    told = "'report.md' cannot be had as it stood there"
+    assert (run["error"]["type"], told in run["error"]["detail"]) == ("/problems/earlier-file-gone", True), run
+    assert "critic did not answer as asked" in run["error"]["detail"]
+    for refused in (retried, forked_there):
+        assert (refused.status_code, told in refused.json()["detail"]) == (409, True), refused.text
+    assert earlier["error"]["type"] == "/problems/earlier-file-gone"

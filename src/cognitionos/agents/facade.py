@@ -25,7 +25,7 @@ from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, Tool
 from cognitionos.agents.domain.consensus import DEADLINE_S as CONSENSUS_S
 from cognitionos.agents.domain.notes import as_notes
 from cognitionos.agents.domain.role import AgentNotFound, OwnAgent
-from cognitionos.agents.domain.workspace import Artifact, BadFileName, FileNotFound, WorkspaceLimit
+from cognitionos.agents.domain.workspace import Artifact, BadFileName, EarlierFileGone, FileNotFound, WorkspaceLimit
 
 __all__ = [
     "CONSENSUS_S",
@@ -41,6 +41,7 @@ __all__ = [
     "DirectCall",
     "DirectResult",
     "Diverged",
+    "EarlierFileGone",
     "FileNotFound",
     "LeaseLost",
     "NeedsApproval",

@@ -6,7 +6,7 @@ What is no verdict (a provider that is away, a time-out, a stall, a dead worker)
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from cognitionos.agents.facade import AgentFailed
+from cognitionos.agents.facade import AgentFailed, EarlierFileGone
 from cognitionos.planning.application.ports import Handler, Report
 from cognitionos.planning.application.run_control import SetAside
 from cognitionos.planning.domain.plan import InvalidPlan
@@ -30,5 +30,12 @@ class BegunAnew:
         except VERDICTS as verdict:
             if task.retry.wait_s(verdict, failures=task.failures + 1, jitter=0.0) is not None:
                 await self.forget(task)
-                await self.set_aside(task.tenant_id, task.run_id, [(task.id, task.fence)])
+                await self._set_aside(task, verdict)
             raise
+
+    async def _set_aside(self, task: ClaimedTask, verdict: AgentFailed | InvalidPlan) -> None:
+        """Raises `EarlierFileGone`, which says what it was that failed."""
+        try:
+            await self.set_aside(task.tenant_id, task.run_id, [(task.id, task.fence)])
+        except EarlierFileGone as gone:
+            raise EarlierFileGone(f"{verdict.detail} It is not begun anew: {gone.detail}") from verdict
