@@ -174,8 +174,17 @@ async def test_a_key_without_the_permission_cannot_read_a_kept_answer(
     assert weak.status_code == 403
 
 
-async def test_an_answer_with_a_secret_is_never_kept(client: httpx.AsyncClient, key: dict[str, str]) -> None:
-    answer = await client.post("/v1/api-keys", json={"name": "x", "scopes": ["goals:read"]}, headers=key)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/api-keys", {"name": "x", "scopes": ["goals:read"]}),
+        ("/v1/approvals/00000000-0000-0000-0000-000000000001/link", {"person": "ada@example.com"}),
+    ],
+)
+async def test_an_answer_with_a_secret_is_never_kept(
+    client: httpx.AsyncClient, key: dict[str, str], path: str, body: dict[str, object]
+) -> None:
+    answer = await client.post(path, json=body, headers=key)
 
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == "Idempotency-Key"

@@ -15,6 +15,7 @@ from cognitionos.planning.application.run_signals import RunSignals
 from cognitionos.planning.domain.approval import ApprovalStatus
 from cognitionos.planning.infrastructure.approval_queries import ApprovalQueries, ApprovalView, NewestApproval
 from cognitionos.platform.http_api import Who, instance, problems, public, requires
+from cognitionos.platform.idempotency import shows_secret
 from cognitionos.platform.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page
 
 Comment = Annotated[str, msgspec.Meta(max_length=LONGEST_COMMENT)]
@@ -150,6 +151,7 @@ class ApprovalRoutes(Controller):
         "/{approval_id:uuid}/link",
         status_code=201,
         guards=[requires(Permission.APPROVALS_DECIDE)],
+        opt=shows_secret(),
         summary="Make a link for somebody without a key",
         responses=problems(404, 409),
     )
