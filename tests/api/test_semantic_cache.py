@@ -1,5 +1,7 @@
 """Answers to questions that mean the same, over HTTP: off until turned on, guarded, judged, of one tenant only."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -65,9 +67,11 @@ async def turn_on(client: httpx.AsyncClient, **rules: Any) -> None:
     assert (await client.put(RULES, json=ALWAYS_SERVED | rules)).status_code == 200
 
 
-async def ask(client: httpx.AsyncClient, text: str, **fields: Any) -> httpx.Response:
+async def ask(
+    client: httpx.AsyncClient, text: str, headers: dict[str, str] | None = None, **fields: Any
+) -> httpx.Response:
     body = {"model": "acme/m", "messages": [{"role": "user", "content": text}], **fields}
-    answer = await client.post(CHAT, json=body)
+    answer = await client.post(CHAT, json=body, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer
 
@@ -213,6 +217,61 @@ async def test_a_reuse_judged_right_counts_and_changes_nothing(clients: Clients)
 
     assert (judged["state"], judged["wrong"]) == ("shipped", 0)
     assert (await one.get(RULES)).json()["judged_by"] == {"feedback": 1, "shadow": 0, "near": 0}
+
+
+async def test_everybody_who_was_given_a_reused_answer_can_judge_it(clients: Clients, upstream: Upstream) -> None:
+    one, other = clients
+    await turn_on(one)
+    await ask(one, ASKED)
+    assert await eventually(lambda: kept(one, 1))
+
+    at_once = await asyncio.gather(*(ask(clients[number % 2], PARAPHRASE) for number in range(8)))
+    later = [await ask(other, PARAPHRASE), await ask(one, PARAPHRASE, stream=True)]
+    judged = [
+        await one.post(FEEDBACK, json={"call_id": each.headers["x-cognitionos-call-id"], "correct": True})
+        for each in (*at_once, *later)
+    ]
+    state = (await one.get(RULES)).json()
+
+    assert Counter(each.status_code for each in judged) == {200: 10}
+    assert {layer(each) for each in later} == {"exact"}
+    assert (state["judged_by"]["feedback"], len(upstream.calls)) == (state["reused"], 1)
+    changed = await other.post(FEEDBACK, json={"call_id": later[0].headers["x-cognitionos-call-id"], "correct": False})
+    assert (changed.json()["wrong"], layer(await ask(one, PARAPHRASE))) == (1, "none")
+
+
+async def test_a_reused_answer_is_kept_only_as_the_request_wishes(clients: Clients) -> None:
+    one, other = clients
+    await turn_on(one)
+    await ask(one, ASKED)
+    assert await eventually(lambda: kept(one, 1))
+
+    unkept = await ask(one, PARAPHRASE, headers={"cache-control": "no-store"})
+    short = await ask(other, PARAPHRASE, headers={"x-cognitionos-cache-ttl": "1"})
+
+    async def over() -> bool:
+        return layer(await ask(one, PARAPHRASE, headers={"cache-control": "no-store"})) == "semantic"
+
+    assert (layer(unkept), layer(short)) == ("semantic", "semantic")
+    assert await eventually(over)
+
+
+async def test_turned_off_nothing_that_was_reused_is_given_again_and_turned_on_it_is(
+    clients: Clients, upstream: Upstream
+) -> None:
+    one, other = clients
+    await turn_on(one)
+    await _served(one)
+    before = layer(await ask(other, PARAPHRASE))
+
+    await turn_on(other, enabled=False)
+    own = [layer(await ask(client, PARAPHRASE, headers={"cache-control": "no-store"})) for client in clients]
+    original = layer(await ask(one, ASKED))
+    await turn_on(one)
+    again = [layer(await ask(client, PARAPHRASE)) for client in (one, other)]
+
+    assert (before, own, original) == ("exact", ["none", "none"], "exact")
+    assert (again, len(upstream.calls)) == (["semantic", "exact"], 3)
 
 
 async def test_a_checked_hit_asks_the_provider_and_its_answer_is_the_judge(

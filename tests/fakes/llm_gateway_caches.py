@@ -169,10 +169,14 @@ class MemoryLayer:
 
     answer: Kept | None = None
     put_keys: list[str] = field(default_factory=list)
+    calls_lent_to: list[UUID] = field(default_factory=list)
     name: str = "similar"
 
     async def get(self, ask: CacheAsk) -> Kept | None:
         return None if self.answer is None else replace(self.answer, layer=self.name, similarity=0.97)
+
+    async def lent(self, tenant_id: UUID, call_id: UUID, kept: Kept) -> None:
+        self.calls_lent_to.append(call_id)
 
     def put(self, ask: CacheAsk, kept: Kept) -> None:
         self.put_keys.append(ask.key)

@@ -17,6 +17,7 @@ class MemorySemanticStore:
     rules: dict[UUID, SemanticRules] = field(default_factory=dict)
     answers: dict[tuple[UUID, str], tuple[Question, str, Kept]] = field(default_factory=dict)
     reuses: dict[tuple[UUID, UUID], Reuse] = field(default_factory=dict)
+    copies: dict[tuple[UUID, UUID], UUID] = field(default_factory=dict)
     forgotten: set[tuple[UUID, UUID]] = field(default_factory=set)
     reads: int = 0
 
@@ -60,7 +61,11 @@ class MemorySemanticStore:
     async def record(self, tenant_id: UUID, reuse: Reuse) -> None:
         self.reuses.setdefault((tenant_id, reuse.call_id), reuse)
 
+    async def copied(self, tenant_id: UUID, call_id: UUID, *, reuse: UUID) -> None:
+        self.copies[tenant_id, call_id] = reuse
+
     async def judge(self, tenant_id: UUID, call_id: UUID, *, correct: bool) -> Reuse | None:
+        call_id = self.copies.get((tenant_id, call_id), call_id)
         reuse = self.reuses.get((tenant_id, call_id))
         if reuse is None or not reuse.served:
             return None

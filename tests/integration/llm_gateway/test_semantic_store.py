@@ -126,6 +126,22 @@ async def test_a_tenant_judges_what_was_served_to_it_and_may_change_its_mind(
     assert sum(each.wrong for each in (await store.state(tenant)).tallies) == 0
 
 
+async def test_who_judges_a_copy_judges_the_reuse_that_it_is_of(store: SemanticStore, tenant: UUID) -> None:
+    served, copies = a_reuse(), [uuid4(), uuid4()]
+    await store.set_rules(tenant, SemanticRules(enabled=True))
+    await store.record(tenant, served)
+    for copy in (*copies, copies[0]):
+        await store.copied(tenant, copy, reuse=served.call_id)
+    await store.copied(tenant, unknown := uuid4(), reuse=uuid4())
+
+    judged = [await store.judge(tenant, copy, correct=True) for copy in copies]
+
+    assert judged == [replace(served, correct=True, judged_by="feedback")] * 2
+    assert sum(each.judged for each in (await store.state(tenant)).tallies) == 1
+    assert await store.judge(tenant, unknown, correct=True) is None
+    assert await store.judge(uuid4(), copies[0], correct=True) is None
+
+
 async def test_an_answer_judged_wrong_for_a_question_is_found_for_others_only(
     store: SemanticStore, tenant: UUID
 ) -> None:

@@ -128,7 +128,7 @@ async def test_a_further_answer_is_promoted_under_the_new_key_and_can_be_voided_
 
     assert (first.layer, first.similarity) == ("similar", 0.97)
     assert (again.layer, again.similarity) == ("exact", None)
-    assert set(again.scopes) == {"key:old", "tag:t", f"key:{KEY}", "model:openai/m"}
+    assert set(again.scopes) == {"key:old", "tag:t", f"key:{KEY}", "model:openai/m", "layer:similar"}
     assert similar.put_keys == []
     await lead(caches)
 
@@ -345,6 +345,17 @@ async def test_wishes_are_kept_to() -> None:
 
     assert (TENANT, "unkept") not in shared.answers
     assert shared.answers[TENANT, "short"].expires_at - time.time() <= 10
+    assert durable.answers[TENANT, "short"].expires_at - time.time() <= 10
+
+
+async def test_what_a_further_layer_lends_is_kept_as_the_request_wishes() -> None:
+    shared, durable = MemorySharedAnswers(), MemoryDurableAnswers()
+    caches = some_caches(shared, durable, further=(MemoryLayer(a_kept(scopes=("key:old",))),))
+
+    await hit(caches, an_ask(key="unkept", wish=CacheWish(keep=False)))
+    await hit(caches, an_ask(key="short", wish=CacheWish(ttl_s=10)))
+
+    assert [*shared.answers] == [*durable.answers] == [(TENANT, "short")]
     assert durable.answers[TENANT, "short"].expires_at - time.time() <= 10
 
 

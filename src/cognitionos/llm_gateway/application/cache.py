@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from cognitionos.llm_gateway.application.cache_ports import (
     CacheAsk,
@@ -17,7 +18,7 @@ from cognitionos.llm_gateway.application.cache_voids import Voids
 from cognitionos.llm_gateway.application.ports import Chunk, Monotonic
 from cognitionos.llm_gateway.application.relay import Relay
 from cognitionos.llm_gateway.application.single_flight import Feed, Flight, Flights, NotShared, Said
-from cognitionos.llm_gateway.domain.cached import KEY, Kept, most_kept_s
+from cognitionos.llm_gateway.domain.cached import BORROWED, KEY, Kept, most_kept_s
 from cognitionos.llm_gateway.domain.chat import CACHE_COALESCED
 from cognitionos.llm_gateway.domain.errors import ProviderUnavailable
 
@@ -269,6 +270,11 @@ class AnswerCaches:
             relay.cancel()
         await asyncio.gather(*self._relays, return_exceptions=True)
 
+    async def lent(self, tenant_id: UUID, call_id: UUID, kept: Kept) -> None:
+        """A call was given an answer that was lent to another before: whoever got it may say what it was worth."""
+        for layer in self.further:
+            await layer.lent(tenant_id, call_id, kept)
+
     def put(self, ask: CacheAsk, kept: Kept, *, flight: str | None) -> None:
         """Keep a provider's answer in every layer; `flight` ends with it."""
         self.shared.keep(ask.tenant_id, ask.key, kept, flight=flight)
@@ -368,14 +374,28 @@ class AnswerCaches:
 
     async def _look_further(self, ask: CacheAsk) -> Kept | None:
         for layer in self.further:
+            epoch = self.voids.epoch(ask.tenant_id)
             kept = await layer.get(ask)
             if kept is not None and self._will_do(ask, kept):
-                scopes = tuple(dict.fromkeys((*kept.scopes, *ask.scopes)))
-                promoted = replace(kept, scopes=scopes, layer="", similarity=None)
-                self.shared.keep(ask.tenant_id, ask.key, promoted, flight=ask.flight)
-                self.durable.put(ask.tenant_id, ask.key, promoted)
+                if ask.wish.keep:
+                    self._promote(ask, kept, lent_by=layer.name, epoch=epoch)
                 return kept
         return None
+
+    def _promote(self, ask: CacheAsk, kept: Kept, *, lent_by: str, epoch: int) -> None:
+        """Keep what a further layer lent under this request's own key, as long as it wishes; until the layer is turned
+        off at most, which declares all of it void. It was not void after `epoch` invalidations.
+        """
+        promoted = replace(
+            kept,
+            scopes=tuple(dict.fromkeys((*kept.scopes, *ask.scopes, BORROWED + lent_by))),
+            epoch=max(kept.epoch, epoch),
+            expires_at=min(kept.expires_at, self.clock() + most_kept_s(ask.wish)),
+            layer="",
+            similarity=None,
+        )
+        self.shared.keep(ask.tenant_id, ask.key, promoted, flight=ask.flight)
+        self.durable.put(ask.tenant_id, ask.key, promoted)
 
     def _will_do(self, ask: CacheAsk, kept: Kept, *, fresh: bool = False) -> bool:
         """Whether the answer is neither void nor too old for this request; a `fresh` one has not been kept at all."""

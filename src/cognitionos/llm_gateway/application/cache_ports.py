@@ -53,6 +53,10 @@ class CacheLayer(Protocol):
         """An answer that will do, its `layer` and `similarity` set; `epoch` and `scopes` as they were put."""
         ...
 
+    async def lent(self, tenant_id: UUID, call_id: UUID, kept: Kept) -> None:
+        """A further call was given an answer that this layer lent to `kept.reuse`. Never raises."""
+        ...
+
     def put(self, ask: CacheAsk, kept: Kept) -> None:
         """Keep a provider's fresh answer, in the background, not beyond `kept.expires_at`."""
         ...

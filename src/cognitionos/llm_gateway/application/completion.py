@@ -200,6 +200,8 @@ class Completion:
             cache_age_s=age_s,
             finish_reason=finish_reason_of(wire),
         )
+        if kept.reuse is not None and kept.reuse != call.call_id:
+            await self.caches.lent(call.caller.tenant_id, call.call_id, kept)
         await self.budgets.settle(row)
         result = result_of(
             call,

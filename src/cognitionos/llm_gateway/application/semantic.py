@@ -88,6 +88,17 @@ class SemanticCache:
             log.warning("semantic_look_up_failed", reason=str(error))
             return None
 
+    async def lent(self, tenant_id: UUID, call_id: UUID, kept: Kept) -> None:
+        """Have this call's judgement be one of the reuse that it has a copy of."""
+        if kept.reuse is None:
+            return
+        try:
+            async with asyncio.timeout(LOOK_UP_S):
+                await self.store.copied(tenant_id, call_id, reuse=kept.reuse)
+        except _FAILURES as error:
+            self.count("failed")
+            log.warning("semantic_copy_not_noted", reason=str(error))
+
     def put(self, ask: CacheAsk, kept: Kept) -> None:
         """Keep a fresh answer in the background; where a neighbour's might have done, compare the two."""
         sought = self._sought.pop(ask.flight, None)
@@ -118,7 +129,12 @@ class SemanticCache:
         else:
             await self.store.record(ask.tenant_id, _reuse(ask, rival, served=True))
             self.count("hit")
-            return replace(rival.neighbour.kept, layer=CACHE_SEMANTIC, similarity=rival.neighbour.similarity)
+            return replace(
+                rival.neighbour.kept,
+                layer=CACHE_SEMANTIC,
+                similarity=rival.neighbour.similarity,
+                reuse=UUID(hex=ask.flight),
+            )
         self._sought[ask.flight] = sought
         while len(self._sought) > MOST_SOUGHT:
             self._sought.popitem(last=False)

@@ -39,6 +39,11 @@ class SemanticStore(Protocol):
         """Write a reuse down, once per call."""
         ...
 
+    async def copied(self, tenant_id: UUID, call_id: UUID, *, reuse: UUID) -> None:
+        """This call got the answer that was reused for the call `reuse`: who judges the one judges the other."""
+        ...
+
     async def judge(self, tenant_id: UUID, call_id: UUID, *, correct: bool) -> Reuse | None:
-        """The tenant's own judgement of a served reuse; it may change its mind. None: there is no such reuse."""
+        """The tenant's own judgement of a served reuse, or of a copy of it within a week; it may change its mind. None:
+        there is no such reuse."""
         ...

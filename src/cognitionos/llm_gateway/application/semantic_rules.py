@@ -8,7 +8,8 @@ from uuid import UUID
 
 from cognitionos.llm_gateway.application.ports import Monotonic
 from cognitionos.llm_gateway.application.semantic_ports import SemanticStore
-from cognitionos.llm_gateway.domain.semantic import ReuseNotFound, SemanticRules, SemanticState
+from cognitionos.llm_gateway.domain.cached import BORROWED
+from cognitionos.llm_gateway.domain.semantic import CACHE_SEMANTIC, ReuseNotFound, SemanticRules, SemanticState
 from cognitionos.platform.once import Once
 
 FRESH_S = 10.0
@@ -66,11 +67,14 @@ class SemanticRulebook:
         return await self.store.state(tenant_id)
 
     async def set_rules(self, tenant_id: UUID, **changes: Any) -> SemanticState:
-        """Change some rules; effective at once, in every process."""
+        """Change some rules; effective at once, in every process. Turned off, what was reused so far is not given again
+        under the words that it was reused for."""
         before = (await self.store.state(tenant_id)).rules
         rules: SemanticRules = replace(before, **changes)
         await self.store.set_rules(tenant_id, rules)
         await self.changed()
+        if before.enabled and not rules.enabled:
+            await self.void(tenant_id, (BORROWED + CACHE_SEMANTIC,))
         return await self.store.state(tenant_id)
 
     async def judge(self, tenant_id: UUID, call_id: UUID, *, correct: bool) -> SemanticState:

@@ -10,6 +10,8 @@ LONGEST_KEPT_S = 7 * 86_400.0
 """No layer keeps an answer longer; older invalidations may be forgotten."""
 KEY, MODEL, TAG = "key:", "model:", "tag:"
 """What the scopes begin with that name an answer by its fingerprint, a model's name and a word of its callers."""
+BORROWED = "layer:"
+"""What the scope begins with, before the layer's name, of an answer that a further layer lent to a request."""
 EVERYTHING = "all"
 """The scope of every answer of a tenant."""
 
@@ -49,6 +51,7 @@ class Kept:
 
     `epoch` is how many invalidations its tenant had made before the provider was asked; `scopes` are the words by which
     it can be declared void (`model:NAME`, `tag:NAME`, `key:FINGERPRINT`, `run:ID`). `layer` is where it was found.
+    `reuse`: the call that it was first lent to, being the answer to another question.
     """
 
     wire: bytes
@@ -60,6 +63,7 @@ class Kept:
     scopes: tuple[str, ...]
     layer: str = ""
     similarity: float | None = None
+    reuse: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,13 @@
 """A kept answer as bytes, the same in every store: one JSON object whose first field is its epoch."""
 
+from uuid import UUID
+
 import msgspec
 
 from cognitionos.llm_gateway.domain.cached import Kept
 
 
-class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+class _Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: int
     stored_at: float
     expires_at: float
@@ -13,6 +15,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     scopes: tuple[str, ...]
     wire: msgspec.Raw
+    reuse: UUID | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -29,6 +32,7 @@ def write_kept(kept: Kept, *, expires_at: float) -> bytes:
         model=kept.model,
         scopes=kept.scopes,
         wire=msgspec.Raw(kept.wire),
+        reuse=kept.reuse,
     )
     return _encode(stored)
 
@@ -48,6 +52,7 @@ def read_kept(data: bytes, *, layer: str) -> Kept | None:
         epoch=stored.epoch,
         scopes=stored.scopes,
         layer=layer,
+        reuse=stored.reuse,
     )
 
 

@@ -26,6 +26,8 @@ MOST_ANSWERS = 50_000
 MOST_JUDGEMENTS = 5_000
 """The latest count: what was right long ago says little."""
 REUSES_KEPT = "90 days"
+COPIES_KEPT = "7 days"
+"""A popular question has many calls that got a copy of one reuse; who judges does so soon."""
 SWEEP_EVERY_S = 60.0
 _LONGEST_QUESTION = 2000
 
@@ -69,13 +71,21 @@ VALUES (%(tenant_id)s, %(call_id)s, %(key)s, %(answer_key)s, %(similarity)s, %(s
   %(judged_by)s, CASE WHEN %(correct)s::boolean IS NULL THEN NULL ELSE now() END)
 ON CONFLICT DO NOTHING
 """
+_COPIED = """
+WITH old AS (DELETE FROM semantic_reuses WHERE copy_of IS NOT NULL AND at < now() - %(kept)s::interval)
+INSERT INTO semantic_reuses (tenant_id, call_id, key, answer_key, similarity, score, served, copy_of)
+SELECT tenant_id, %(call_id)s, key, answer_key, similarity, score, served, call_id FROM semantic_reuses
+WHERE call_id = %(reuse)s
+ON CONFLICT DO NOTHING
+"""
 _JUDGE = """
 UPDATE semantic_reuses SET correct = %(correct)s, judged_by = 'feedback', judged_at = now()
-WHERE call_id = %(call_id)s AND served
+WHERE served AND call_id = (SELECT COALESCE(copy_of, call_id) FROM semantic_reuses WHERE call_id = %(call_id)s)
 RETURNING call_id, key, answer_key, similarity, score, served, correct, judged_by
 """
 _COUNTS = """
-SELECT (SELECT count(*) FROM semantic_answers WHERE expires_at > now()), count(*) FILTER (WHERE served),
+SELECT (SELECT count(*) FROM semantic_answers WHERE expires_at > now()),
+  count(*) FILTER (WHERE served AND copy_of IS NULL),
   count(*) FILTER (WHERE judged_by = 'feedback'), count(*) FILTER (WHERE judged_by = 'shadow'),
   count(*) FILTER (WHERE judged_by = 'near')
 FROM semantic_reuses
@@ -175,8 +185,15 @@ class PostgresSemanticStore:
         async with self._database.transaction(tenant_id) as connection:
             await connection.execute(_RECORD, values)
 
+    async def copied(self, tenant_id: UUID, call_id: UUID, *, reuse: UUID) -> None:
+        """This call got the answer that was reused for the call `reuse`."""
+        values = {"call_id": call_id, "reuse": reuse, "kept": COPIES_KEPT}
+        async with self._database.transaction(tenant_id) as connection:
+            await connection.execute(_COPIED, values)
+
     async def judge(self, tenant_id: UUID, call_id: UUID, *, correct: bool) -> Reuse | None:
-        """The tenant's own judgement of a served reuse; it may change its mind. None: there is no such reuse."""
+        """The tenant's own judgement of a served reuse, or of a copy of it; it may change its mind. None: there is no
+        such reuse."""
         async with self._database.transaction(tenant_id) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             row: dict[str, Any] | None = await (
