@@ -16,6 +16,9 @@ USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 COST = Decimal("0.0012")
 """Of USAGE at 1 dollar per million prompt tokens and 2 per million completion tokens."""
 
+HELD_S = 1.0
+"""An answer that is not kept is for who has come by then; nothing says that a process has read all requests."""
+
 
 def a_body(path: str, text: str, **fields: object) -> dict[str, object]:
     if path == RESPONSES:
@@ -51,6 +54,7 @@ async def all_at_once(
     await eventually(lambda: len(upstream.calls) >= 1)
     for client in clients:  # whoever came before this one is there
         (await client.get("/v1/me")).raise_for_status()
+    await asyncio.sleep(HELD_S)
     gate.set()
     return await asyncio.gather(*asking)
 

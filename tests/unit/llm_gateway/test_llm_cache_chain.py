@@ -7,9 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from tests.builders_llm_gateway import a_kept, a_request
 from tests.fakes.llm_gateway_caches import MemoryDurableAnswers, MemoryLayer, MemorySharedAnswers, some_caches
-from tests.waiting import eventually
 
-from cognitionos.llm_gateway.application import cache
 from cognitionos.llm_gateway.application.cache import MOST_LEADERS, AnswerCaches, Ticket
 from cognitionos.llm_gateway.application.cache_ports import CacheAsk
 from cognitionos.llm_gateway.domain.cached import EVERYTHING, CacheWish, Kept
@@ -257,32 +255,6 @@ async def test_an_answer_of_a_model_that_is_not_of_ones_own_route_is_not_taken()
     ticket.give(WIRE, model="second/m", cost_nanousd=7)
 
     assert all(isinstance(each, Ticket) for each in await asyncio.gather(*waiting))
-
-
-@pytest.mark.parametrize("elsewhere", [False, True])
-async def test_what_nobody_was_left_to_take_is_for_the_next_who_asks_and_for_nobody_after(*, elsewhere: bool) -> None:
-    shared, durable = MemorySharedAnswers(), MemoryDurableAnswers()
-    here = some_caches(shared, durable)
-    asker = some_caches(shared, durable) if elsewhere else here
-    ticket = await lead(here)
-
-    ticket.give(WIRE, model="openai/m", cost_nanousd=7, untaken=True)
-    ticket.close()
-    again = await hit(asker)
-
-    assert (again.wire, again.layer) == (WIRE, "coalesced")
-    assert (shared.answers, durable.answers) == ({}, {})
-    (await lead(asker)).close()
-
-
-async def test_what_nobody_takes_is_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "UNTAKEN_S", 0.0)
-    shared = MemorySharedAnswers()
-    caches = some_caches(shared)
-    (await lead(caches)).give(WIRE, model="openai/m", cost_nanousd=7, untaken=True)
-    await eventually(lambda: not shared.flights)
-
-    (await lead(caches)).close()
 
 
 async def test_who_waits_waits_no_longer_than_its_deadline() -> None:

@@ -25,8 +25,6 @@ from cognitionos.llm_gateway.domain.errors import ProviderUnavailable
 MOST_NAMED = 10_000
 MOST_LEADERS = 3
 """After so many failures of others a call no longer waits for anybody."""
-UNTAKEN_S = 30.0
-"""Clients that ask again after a time-out do so within seconds."""
 A_RESIGNATION = 0.02
 """So much of a failure is one that has no money: it took no longer than to find that out."""
 
@@ -63,11 +61,8 @@ class Ticket:
         if self.flight is not None:
             self.flight.end(kept)
 
-    def give(self, wire: bytes, *, model: str, cost_nanousd: int, untaken: bool = False) -> None:
-        """Give an answer that may not be kept to those who wait, in every process, and to nobody later.
-
-        `untaken`: whoever asked gave up on it. If nobody waits, the next who asks within `UNTAKEN_S` takes it.
-        """
+    def give(self, wire: bytes, *, model: str, cost_nanousd: int) -> None:
+        """Give an answer that may not be kept to those who wait, in every process, and to nobody later."""
         if self.caches is None or self.ask is None or self.epoch is None or self.flight is None:
             return
         now = self.caches.clock()
@@ -80,19 +75,10 @@ class Ticket:
             epoch=self.epoch,
             scopes=self.ask.scopes,
         )
-        if untaken and not self.flight.is_followed:
-            Untaken(replace(self), kept).wait()
-            self.flight, self.shared = None, False
-        else:
-            self.hand_over(kept)
-
-    def hand_over(self, kept: Kept) -> None:
-        """End the flight with this answer for those who wait."""
-        if self.shared and self.caches is not None and self.ask is not None:
+        if self.shared:
             self.shared = False
             self.caches.shared.give(self.ask.tenant_id, self.ask.key, kept, flight=self.ask.flight)
-        if self.flight is not None:
-            self.flight.end(kept)
+        self.flight.end(kept)
 
     def everybodys(self) -> None:
         """The answer is not to be shared: who waits for it asks for itself, all at once."""
@@ -113,39 +99,6 @@ class Ticket:
             self.caches.shared.end(self.ask.tenant_id, self.ask.key, self.ask.flight, outcome)
         if self.flight is not None:
             self.flight.end(outcome)
-
-
-@dataclass(eq=False, slots=True)
-class Untaken:
-    """An answer that nobody is left to take: its flight goes on until somebody asks again, or for `UNTAKEN_S`."""
-
-    ticket: Ticket
-    kept: Kept
-    _until: asyncio.TimerHandle | None = None
-
-    def wait(self) -> None:
-        """Stand in for the call that has ended."""
-        if self.ticket.flight is not None:
-            self._until = asyncio.get_running_loop().call_later(UNTAKEN_S, self._over)
-            self.ticket.flight.begins(self)
-
-    def joined(self, feed: Feed) -> None:
-        """Somebody asks again, here or in another process."""
-        self._stop()
-        self.ticket.hand_over(self.kept)
-
-    def deserted(self) -> None:
-        """Whoever joined has been told already."""
-
-    def _over(self) -> None:
-        self._stop()
-        self.ticket.close()
-
-    def _stop(self) -> None:
-        if self._until is not None:
-            self._until.cancel()
-        if self.ticket.flight is not None:
-            self.ticket.flight.stops()
 
 
 NOT_CACHED = Ticket()

@@ -22,8 +22,6 @@ class Sent:
 
     count: int = 0
     left: list[Candidate] = field(default_factory=list)
-    untaken: bool = False
-    """Whoever asked has given up on the answer, which is on its way."""
 
     @property
     def last_left(self) -> Candidate | None:

@@ -78,9 +78,6 @@ class Completion:
         answering.add_done_callback(self._ended)
         try:
             return await asyncio.shield(answering)
-        except asyncio.CancelledError:
-            sent.untaken = True
-            raise
         finally:
             if not sent.count:
                 answering.cancel()
@@ -268,7 +265,7 @@ class Completion:
         row = self.with_left(granted.priced(row, candidate), granted, request, sent)
         await self.budgets.settle(row)
         cost = row.cost_nanousd
-        self.share(ticket, wire, granted=granted, done=done, cost_nanousd=cost, untaken=sent.untaken)
+        self.share(ticket, wire, granted=granted, done=done, cost_nanousd=cost)
         return result_of(
             call,
             wire,
@@ -292,24 +289,22 @@ class Completion:
         done: Attempted[Any],
         cost_nanousd: int,
         counted: bool = True,
-        untaken: bool = False,
     ) -> None:
         """Hand an answer to those who wait for it, and keep it if it may be. `wire` None: it cannot be told whole.
 
-        What the end of a budget made (a lower limit, a cheaper model) is nobody else's, nor is a call of a function,
-        unless it is `untaken`: who asked gave up on it. What was cut short, was not `counted`, or is what another
-        model than the first said, is for those who wait only.
+        What the end of a budget made (a lower limit, a cheaper model) is nobody else's, nor is a call of a function.
+        What was cut short, was not `counted`, or is what another model than the first said, is for those who wait only.
         """
         if ticket.ask is None:
             return
         by = done.candidate
         is_short = granted.is_short or (granted.lowered and wire is not None and reached_limit(wire))
-        if wire is None or is_short or granted.call.downgraded_by(by) or (is_for_one(wire) and not untaken):
+        if wire is None or is_short or granted.call.downgraded_by(by) or is_for_one(wire):
             ticket.everybodys()
         elif by.name == ticket.ask.model and counted and may_be_kept(wire):
             ticket.keep(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd)
         else:
-            ticket.give(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd, untaken=untaken)
+            ticket.give(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd)
 
     def _estimate(self, request: ChatRequest, wire: Mapping[str, Any], told: Usage | None) -> Usage:
         """What nobody told, or somebody as nothing though words came."""
