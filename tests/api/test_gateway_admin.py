@@ -87,6 +87,7 @@ async def test_an_own_provider_answers_at_once_in_every_process_and_its_key_is_n
         "models": ["m"],
         "free": True,
         "recover_tool_calls": False,
+        "limit_field": "max_tokens",
         "changed_at": "",
     }
     assert "acme-key" not in stored + "".join(each.text for each in shown)
@@ -348,3 +349,28 @@ async def test_another_tenant_sees_and_uses_none_of_it(
     assert [next(iter(each.json().values())) for each in lists] == [[], [], []]
     assert upstream.calls == []
     assert "acme" not in models
+
+
+async def test_a_limit_goes_under_the_name_that_the_provider_takes_unless_the_caller_chose_one(
+    clients: Clients, upstream: Upstream
+) -> None:
+    client = clients[0]
+    proxy = a_provider(upstream, limit_field="max_completion_tokens")
+    said = {"messages": [{"role": "user", "content": "x"}], "model": "proxy/m"}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/messages", said | {"max_tokens": 50}),
+        ("/v1/responses", {"model": "proxy/m", "input": "x", "max_output_tokens": 50}),
+        (CHAT, said | {"max_tokens": 50}),
+    ]
+
+    shown = (await client.put("/v1/providers/proxy", json=proxy)).json()
+    for path, body in asked:
+        (await client.post(path, json=body, headers={"cache-control": "no-store"})).raise_for_status()
+    named = [{name for name in call if name.startswith("max_")} for call in upstream.calls[-3:]]
+    by_host = (await client.put("/v1/providers/proxy", json=proxy | {"limit_field": None})).json()
+    refused = await client.put("/v1/providers/proxy", json=proxy | {"kind": "anthropic"})
+
+    assert (shown["limit_field"], by_host["limit_field"]) == ("max_completion_tokens", "max_tokens")
+    assert named == [{"max_completion_tokens"}, {"max_completion_tokens"}, {"max_tokens"}]
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "limit_field")
+    assert (await client.get("/v1/providers/proxy")).json()["limit_field"] == "max_tokens"

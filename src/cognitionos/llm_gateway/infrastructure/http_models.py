@@ -13,7 +13,7 @@ from cognitionos.kernel.principal import Permission
 from cognitionos.llm_gateway.domain.route import Choice, own_home
 from cognitionos.llm_gateway.infrastructure.anthropic_provider import ANTHROPIC_URL
 from cognitionos.llm_gateway.infrastructure.catalogue import Catalogue
-from cognitionos.llm_gateway.infrastructure.openai_provider import OPENAI_URL
+from cognitionos.llm_gateway.infrastructure.openai_provider import OPENAI_URL, LimitField, usual_limit_field
 from cognitionos.llm_gateway.infrastructure.own_models import DefaultsRow, Kind, OwnModelsStore, ProviderRow, RouteRow
 from cognitionos.llm_gateway.infrastructure.provider_keys import KEEP, ProviderKeys
 from cognitionos.platform.http_api import Who, instance, problems, requires
@@ -41,8 +41,15 @@ class NothingSaid(Invalid):
     """A provider without address and key, or defaults without any."""
 
 
+class NotOfThisFormat(Invalid):
+    """A setting of a provider that its format has no place for."""
+
+
 class SetProvider(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A server that speaks OpenAI's or Anthropic's wire format. Without `api_key` the key stays; null takes it away."""
+    """A server that speaks OpenAI's or Anthropic's wire format. Without `api_key` the key stays; null takes it away.
+
+    `limit_field` is the name under which one of OpenAI's format takes the completion limit; null: its host tells.
+    """
 
     kind: Kind = "openai"
     base_url: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
@@ -52,6 +59,7 @@ class SetProvider(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     models: Annotated[list[Name], msgspec.Meta(max_length=500)] = []
     free: bool = False
     recover_tool_calls: bool = False
+    limit_field: LimitField | None = None
 
 
 class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +73,7 @@ class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
     models: list[str]
     free: bool
     recover_tool_calls: bool
+    limit_field: LimitField
     changed_at: datetime
 
 
@@ -155,6 +164,8 @@ class ProviderRoutes(Controller):
             raise NameRefused(f"'{name}' is ours; choose another name.", fields={"name": "reserved"})
         if data.base_url is None and not data.api_key:
             raise NothingSaid("Say 'base_url', 'api_key' or both.", fields={"base_url": "required without 'api_key'"})
+        if data.kind == "anthropic" and data.limit_field == "max_completion_tokens":
+            raise NotOfThisFormat("Anthropic's format has no such field.", fields={"limit_field": "max_tokens"})
         before = next(iter(await own_models.providers(who.tenant_id, name)), None)
         given = KEEP if data.api_key is msgspec.UNSET else data.api_key
         values = msgspec.structs.asdict(data) | {
@@ -303,8 +314,14 @@ def _provider(row: ProviderRow, keys: ProviderKeys) -> ProviderView:
         models=row.models,
         free=row.free,
         recover_tool_calls=row.recover_tool_calls,
+        limit_field=_limit_field(row),
         changed_at=row.changed_at,
     )
+
+
+def _limit_field(row: ProviderRow) -> LimitField:
+    """What is sent: Anthropic's format has one name for it."""
+    return "max_tokens" if row.kind == "anthropic" else row.limit_field or usual_limit_field(row.base_url)
 
 
 def _route(row: RouteRow) -> RouteView:

@@ -1,7 +1,8 @@
 """Any server that speaks OpenAI's wire format (OpenAI, vLLM, Ollama, llama.cpp, LM Studio), by our own transport."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from cognitionos.llm_gateway.application.ports import Answer, Chunk, Vectors
 from cognitionos.llm_gateway.domain.chat import ChatRequest, Text
@@ -14,21 +15,29 @@ from cognitionos.llm_gateway.infrastructure.openai_stream import read_arrived, r
 from cognitionos.platform.http import HttpClient
 
 OPENAI_URL = "https://api.openai.com/v1"
+LimitField = Literal["max_tokens", "max_completion_tokens"]
+"""Names of the completion limit: OpenAI's reasoning models refuse the first, most other servers know no second."""
+_OF_OPENAI = (".openai.com", ".openai.azure.com")
+
+
+def usual_limit_field(base_url: str) -> LimitField:
+    """Under which name the server at `base_url` takes the completion limit, as far as its host tells."""
+    host = f".{urlsplit(base_url).hostname or ''}"
+    return "max_completion_tokens" if host.endswith(_OF_OPENAI) else "max_tokens"
 
 
 class OpenAIProvider:
-    """One base URL. `limit_field` is the name under which it takes the completion limit."""
+    """One base URL. `limit_field` is the name under which it takes the completion limit; None: its host tells."""
 
     simulated = False
 
     def __init__(
-        self, http: HttpClient, *, name: str, base_url: str, api_key: str | None, limit_field: str | None = None
+        self, http: HttpClient, *, name: str, base_url: str, api_key: str | None, limit_field: LimitField | None = None
     ) -> None:
         self.name = name
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._server = JsonServer(http, base_url=base_url, headers=headers, key=api_key)
-        official = self._server.base_url == OPENAI_URL
-        self._limit_field = limit_field or ("max_completion_tokens" if official else "max_tokens")
+        self._limit_field = limit_field or usual_limit_field(base_url)
 
     def check(self, request: ChatRequest) -> None:
         """Raise for what is known to be refused before it is sent."""

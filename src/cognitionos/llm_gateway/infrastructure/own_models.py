@@ -10,6 +10,7 @@ import msgspec
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from cognitionos.llm_gateway.infrastructure.openai_provider import LimitField
 from cognitionos.platform.database import Database
 from cognitionos.platform.signals import Signals
 
@@ -21,17 +22,19 @@ _READ = """
 SELECT json_build_object(
   'providers', COALESCE((SELECT json_agg(json_build_object(
       'name', name, 'kind', kind, 'base_url', base_url, 'sealed_key', encode(sealed_key, 'base64'), 'models', models,
-      'free', free, 'recover_tool_calls', recover_tool_calls) ORDER BY name) FROM model_providers), '[]'),
+      'free', free, 'recover_tool_calls', recover_tool_calls, 'limit_field', limit_field)
+      ORDER BY name) FROM model_providers), '[]'),
   'routes', COALESCE((SELECT json_object_agg(name, candidates) FROM model_routes), '{}'),
   'defaults', COALESCE((SELECT json_object_agg(role, json_build_object(
       'temperature', temperature, 'max_tokens', max_tokens)) FROM model_role_defaults), '{}'))::text
 """
 _PUT_PROVIDER = """
-INSERT INTO model_providers (tenant_id, name, kind, base_url, sealed_key, models, free, recover_tool_calls)
-VALUES (%(tenant_id)s, %(name)s, %(kind)s, %(base_url)s, %(sealed_key)s, %(models)s, %(free)s, %(recover_tool_calls)s)
+INSERT INTO model_providers (tenant_id, name, kind, base_url, sealed_key, models, free, recover_tool_calls, limit_field)
+VALUES (%(tenant_id)s, %(name)s, %(kind)s, %(base_url)s, %(sealed_key)s, %(models)s, %(free)s, %(recover_tool_calls)s,
+  %(limit_field)s)
 ON CONFLICT (tenant_id, name) DO UPDATE SET kind = excluded.kind, base_url = excluded.base_url,
   sealed_key = excluded.sealed_key, models = excluded.models, free = excluded.free,
-  recover_tool_calls = excluded.recover_tool_calls, changed_at = now()
+  recover_tool_calls = excluded.recover_tool_calls, limit_field = excluded.limit_field, changed_at = now()
 RETURNING *
 """
 _PUT_ROUTE = """
@@ -62,6 +65,7 @@ class ProviderRow:
     models: list[str]
     free: bool
     recover_tool_calls: bool
+    limit_field: LimitField | None
     changed_at: datetime
 
 
@@ -96,6 +100,7 @@ class ReadProvider(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
     free: bool
     recover_tool_calls: bool
+    limit_field: LimitField | None = None
 
 
 class ReadChoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,5 +49,7 @@ class OwnProviders:
                 now=self._now,
                 longest_answer=self._longest_answer,
             )
-        provider: Provider = OpenAIProvider(self._http, name=row.name, base_url=row.base_url, api_key=key)
+        provider: Provider = OpenAIProvider(
+            self._http, name=row.name, base_url=row.base_url, api_key=key, limit_field=row.limit_field
+        )
         return ToolCallRecovery(provider, new_id=lambda: f"call_{new_id().hex}") if row.recover_tool_calls else provider

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from cognitionos.llm_gateway.domain.price import FREE, Price, price_per_million
+from cognitionos.llm_gateway.infrastructure.openai_provider import LimitField
 
 Flag = Literal["recover_tool_calls"]
 
@@ -25,7 +26,8 @@ class FileProvider(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     """One provider. `api_key_env` names the variable that holds its key; without one it is asked without a key.
 
     `vendor` sends it through litellm under that vendor's name. `price` is for all its models; `free` says that it costs
-    nothing; with neither, a keyless server is free and any other is priced by the public table.
+    nothing; with neither, a keyless server is free and any other is priced by the public table. `limit_field` is
+    the name under which a server takes the completion limit; without it the host tells.
     """
 
     name: str
@@ -36,6 +38,7 @@ class FileProvider(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     price: FilePrice | None = None
     free: bool = False
     flags: list[Flag] = []
+    limit_field: LimitField | None = None
 
     @property
     def own_price(self) -> Price | None:
@@ -60,6 +63,8 @@ def read_providers(path: Path) -> list[FileProvider]:
     except (OSError, msgspec.DecodeError) as error:
         raise ValueError(f"COGNITIONOS_PROVIDERS_FILE={path}: {error}") from error
     for provider in providers:
+        if provider.vendor is not None and provider.limit_field is not None:
+            raise ValueError(f"{path}: '{provider.name}' has a vendor, whose limit_field is known")
         if "/" in provider.name or (provider.base_url is None) == (provider.vendor is None):
             raise ValueError(f"{path}: '{provider.name}' needs a name without '/' and either base_url or vendor")
     return providers

@@ -15,7 +15,7 @@ from cognitionos.llm_gateway.facade import DefaultModel
 from cognitionos.llm_gateway.infrastructure import simulated_provider, wordllama_provider
 from cognitionos.llm_gateway.infrastructure.anthropic_provider import ANTHROPIC_URL, AnthropicProvider
 from cognitionos.llm_gateway.infrastructure.litellm_provider import LiteLLMProvider
-from cognitionos.llm_gateway.infrastructure.openai_provider import OPENAI_URL, OpenAIProvider
+from cognitionos.llm_gateway.infrastructure.openai_provider import OPENAI_URL, LimitField, OpenAIProvider
 from cognitionos.llm_gateway.infrastructure.provider_file import FileProvider, read_providers
 from cognitionos.llm_gateway.infrastructure.tool_call_recovery import ToolCallRecovery
 from cognitionos.platform.config import Settings
@@ -203,7 +203,8 @@ class Providers:
         if entry.vendor is not None:
             provider = self._of_vendor(entry.name, entry.vendor, key)
             return Registered(provider=provider, price=entry.own_price, models=models, server=entry.vendor)
-        made = self._compatible(entry.name, entry.base_url or "", key, recover="recover_tool_calls" in entry.flags)
+        recover = "recover_tool_calls" in entry.flags
+        made = self._compatible(entry.name, entry.base_url or "", key, recover=recover, limit_field=entry.limit_field)
         price = entry.own_price if entry.own_price is not None else made.price
         return replace(made, price=price, models=models)
 
@@ -218,8 +219,18 @@ class Providers:
             self._http, name=name, api_key=key, base_url=base_url, now=self._now, longest_answer=longest
         )
 
-    def _compatible(self, name: str, base_url: str, key: str | None, *, recover: bool = False) -> Registered:
-        provider: Provider = OpenAIProvider(self._http, name=name, base_url=base_url, api_key=key)
+    def _compatible(
+        self,
+        name: str,
+        base_url: str,
+        key: str | None,
+        *,
+        recover: bool = False,
+        limit_field: LimitField | None = None,
+    ) -> Registered:
+        provider: Provider = OpenAIProvider(
+            self._http, name=name, base_url=base_url, api_key=key, limit_field=limit_field
+        )
         if recover:
             provider = ToolCallRecovery(provider, new_id=lambda: f"call_{new_id().hex}")
         return Registered(provider=provider, unmetered=key is None, server=base_url)
