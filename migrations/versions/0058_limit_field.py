@@ -1,13 +1,13 @@
 """Under which name a tenant's provider takes the completion limit
 
 Revision ID: 0058
-Revises: 0053
+Revises: 0056
 """
 
 from alembic import op
 
 revision = "0058"
-down_revision = "0053"
+down_revision = "0056"
 branch_labels = None
 depends_on = None
 
