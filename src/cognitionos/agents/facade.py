@@ -20,7 +20,7 @@ from cognitionos.agents.application.known_names import KnownNames, Strangers
 from cognitionos.agents.application.ports import Files
 from cognitionos.agents.application.replay import AgentReplay, Diverged
 from cognitionos.agents.application.runs import AgentRuns
-from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost
+from cognitionos.agents.domain.agent_run import AgentFailed, LeaseLost, ToolFailed, ToolUnavailable
 from cognitionos.agents.domain.approval import NeedsApproval, ToolApproval, ToolDecision
 from cognitionos.agents.domain.consensus import DEADLINE_S as CONSENSUS_S
 from cognitionos.agents.domain.notes import as_notes
@@ -52,6 +52,8 @@ __all__ = [
     "Strangers",
     "ToolApproval",
     "ToolDecision",
+    "ToolFailed",
+    "ToolUnavailable",
     "WorkspaceLimit",
     "as_notes",
 ]
@@ -82,7 +84,10 @@ class Agents:
         return await self.runs.ask(question)
 
     async def call_tool(self, call: DirectCall) -> DirectResult:
-        """Call a tool without a model; the same (run_id, task_id) gives what its journal holds. Raises as `perform`."""
+        """Call a tool without a model; the same (run_id, task_id) gives what its journal holds.
+
+        Raises `ToolFailed` (final), `ToolUnavailable` (may be called again), `LeaseLost`, `NeedsApproval`.
+        """
         return await self.runs.call_tool(call)
 
     async def own(self, tenant_id: UUID) -> Sequence[OwnAgent]:

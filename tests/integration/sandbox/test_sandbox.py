@@ -1,11 +1,14 @@
 """The sandbox as its users see it: legitimate programs, limits, life and death. Over every backend this machine has."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.sandboxes import BACKENDS, a_sandbox, children_of, is_alive, runners_of
@@ -33,6 +36,7 @@ print(datetime.date(2026, 11, 21).isoformat(), re.sub("a+", "b", "caat"), __name
 """
 ASYNC = """
 import asyncio
+import json
 async def one(number):
     await asyncio.sleep(0.01)
     return number
@@ -53,6 +57,16 @@ async def test_a_program_uses_the_library_and_its_workspace(sandbox: PythonSandb
     assert result.stdout == "['Müller', '東京']\n2026-11-21 cbt __main__\n"
     assert [file.path for file in result.files] == ["moved.csv", "out/report.json"]
     assert '"mean": "15.5"' in (workspace / "out" / "report.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("given", [[1, 2, 39], None, "'\"\\\n é 😀", "x" * 8 * 2**20])
+async def test_a_program_finds_what_it_is_given(sandbox: PythonSandbox, workspace: Path, given: Any) -> None:
+    code = "import hashlib\nprint(hashlib.sha256(json.dumps(data).encode()).hexdigest())"
+
+    result = await sandbox.run(code, workspace=workspace, given=json.dumps(given, ensure_ascii=False))
+
+    assert (result.error, result.stdout.strip()) == (None, sha256(json.dumps(given).encode()).hexdigest())
+    assert result.files == ()
 
 
 async def test_asyncio_programs_run(sandbox: PythonSandbox, workspace: Path) -> None:
@@ -198,7 +212,9 @@ async def test_without_a_lock_nothing_runs(monkeypatch: pytest.MonkeyPatch, work
 
 PARENT = """
 import asyncio, sys
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from cognitionos.agents.infrastructure.python_sandbox import PythonSandbox
 async def main():
     sandbox = PythonSandbox(backend="process")

@@ -8,7 +8,7 @@ from uuid import UUID
 from cognitionos.agents.domain.agent_run import AgentRunStart, AgentRunState, AgentRunStatus, Place, Step
 from cognitionos.agents.domain.prompt import Prompt
 from cognitionos.agents.domain.role import AgentDefinition, OwnAgent
-from cognitionos.agents.domain.tool import CallOutcome, Effect, ToolSpec
+from cognitionos.agents.domain.tool import MAX_RESULT_CHARACTERS, MOST_TASK_RESULT, CallOutcome, Effect, ToolSpec
 from cognitionos.agents.domain.tool_rule import Spellings, ToolRule, one_way
 from cognitionos.agents.domain.workspace import Artifact, FileChanges
 from cognitionos.llm_gateway.facade import Caller, ChatRequest, ChatResult, Hear
@@ -127,6 +127,7 @@ class ToolContext:
     `caller` pays for what models do for the tool.
 
     `must_wait` says of what a call leads to, as arguments, whether a person would have to approve it by itself.
+    `task_s`: the seconds of a task that is this call, without a model: what is short for a model's sake is not for it.
     """
 
     tenant_id: UUID
@@ -138,6 +139,12 @@ class ToolContext:
     idempotency_key: str
     caller: Caller
     must_wait: MustWait = _never
+    task_s: float | None = None
+
+    @property
+    def longest(self) -> int:
+        """How many characters of an answer are of use."""
+        return MAX_RESULT_CHARACTERS if self.task_s is None else MOST_TASK_RESULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +169,8 @@ class Tool:
     """A tool that can be run. `why_not` says why it cannot be had on this machine, None: it can.
 
     `effect_of` tells the effect of particular arguments where it is less than the tool's worst; `spellings`, in which
-    ways an argument may be written, so that no rule is evaded by another one.
+    ways an argument may be written, so that no rule is evaded by another one. `timeout_s` is for agents' calls.
+    `task_properties`: further arguments, that a task may say and no model.
     """
 
     spec: ToolSpec
@@ -171,6 +179,7 @@ class Tool:
     why_not: Callable[[], str | None] = _nothing_wrong
     effect_of: Callable[[Mapping[str, Any]], Effect] | None = None
     spellings: Spellings = one_way
+    task_properties: Mapping[str, Any] = field(default_factory=dict)
 
     def effect(self, arguments: Mapping[str, Any]) -> Effect:
         """What this call may do to the outside world."""

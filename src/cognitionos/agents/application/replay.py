@@ -211,9 +211,9 @@ class AgentReplay:
     async def call_tool(self, call: DirectCall) -> DirectResult:
         """What the tool had given, if it is called with the same arguments."""
         replaying = self._replaying(call.task_id)
-        wanted = storable(clipped(json.dumps(call.arguments), MAX_ARGUMENT_CHARACTERS))
+        wanted, *earlier = [storable(clipped(text, MAX_ARGUMENT_CHARACTERS)) for text in _arguments(call)]
         for step in self.recorded[call.task_id].steps:
-            if step.kind is StepKind.TOOL and step.content["arguments"] != wanted:
+            if step.kind is StepKind.TOOL and step.content["arguments"] not in (wanted, *earlier):
                 raise Diverged(step.key, "arguments", expected=step.content["arguments"], actual=wanted)
         return await replaying.call_tool(call)
 
@@ -240,6 +240,15 @@ class AgentReplay:
             ),
             review=replace(self.runs.review, thinking=thinking, files=stand_in, observe=stand_in),
         )
+
+
+def _arguments(call: DirectCall) -> list[str]:
+    """As they are journaled, and as earlier versions did: they wrote the input of code into the code."""
+    texts, given = [json.dumps(call.arguments)], call.arguments
+    if call.tool == "python" and "input" in given:
+        pasted = f"import json; data = json.loads({json.dumps(given['input'])!r})\n{given['code']}"
+        texts.append(json.dumps({"code": pasted}))
+    return texts
 
 
 def _difference(step: Step, actual: Mapping[str, Any]) -> Diverged:

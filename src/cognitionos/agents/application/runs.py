@@ -26,11 +26,18 @@ from cognitionos.agents.application.ports import Files, Journal, Models, Observe
 from cognitionos.agents.application.review import Review
 from cognitionos.agents.application.session import Session
 from cognitionos.agents.application.thinking import Thinking, json_read
-from cognitionos.agents.domain.agent_run import AgentFailed, AgentRunStart, AgentRunState, AgentRunStatus
+from cognitionos.agents.domain.agent_run import (
+    AgentFailed,
+    AgentRunStart,
+    AgentRunState,
+    AgentRunStatus,
+    ToolFailed,
+    ToolUnavailable,
+)
 from cognitionos.agents.domain.conversation import opening_of_turn
 from cognitionos.agents.domain.role import BUILT_IN_VERSION, AgentDefinition, AgentNotFound
 from cognitionos.agents.domain.room import room_of
-from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
+from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, CallOutcome, ToolSpec, clipped
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.json_text import storable
@@ -113,14 +120,16 @@ class AgentRuns:
         """One tool call, journaled like an agent's. The facade names what it raises."""
         [definition] = await self._roles(call, [call.role])
         name = ToolSpec(name=call.tool, description="", parameters={}).wire_name
-        wanted = ToolCall(id=call.task_key, name=name, arguments=json.dumps(call.arguments))
+        said = clipped(json.dumps(call.arguments), MAX_ARGUMENT_CHARACTERS)
+        wanted = ToolCall(id=call.task_key, name=name, arguments=said)
         async with self._session(call, [definition], ()) as session:
-            [step] = await self.loop.toolbox.call_all(
-                session, f"{call.role}/tool", definition=definition, calls=[wanted]
+            step = await self.loop.toolbox.call_alone(
+                session, f"{call.role}/tool.0", definition=definition, call=wanted, given=call.arguments
             )
             content = json.loads(step.content["result"])
             if step.content["outcome"] != CallOutcome.OK.value:
-                raise AgentFailed(f"The tool '{call.tool}' gave no result: {_reason(content)}")
+                failed = ToolUnavailable if step.content.get("passes") else ToolFailed
+                raise failed(f"The tool '{call.tool}' gave no result: {_reason(content)}")
         return DirectResult(content=content, files=tuple(step.content["files"]))
 
     async def _characters(self, identity: Identity, lead: AgentDefinition) -> int | None:
@@ -168,11 +177,12 @@ class AgentRuns:
         with span("agent.run", attributes={"agent.role": roles[0].role, "task.key": identity.task_key}):
             session = await self._open(identity, roles, opening)
             lead = session.agent(roles[0].role)
-            seconds = min(identity.deadline_s, lead.limits.seconds)
+            is_alone = isinstance(identity, DirectCall)  # no agent is at work: its limits are not the task's
+            seconds = identity.deadline_s if is_alone else min(identity.deadline_s, lead.limits.seconds)
             try:
                 async with asyncio.timeout(seconds) as limit:
                     yield session
-            except (AgentFailed, BudgetExhausted) as error:
+            except (AgentFailed, BudgetExhausted, ToolUnavailable) as error:
                 await session.finish(AgentRunStatus.FAILED, error=error.detail)
                 raise
             except TimeoutError as error:

@@ -57,20 +57,41 @@ def is_offered(tool: Tool, kit: Kit) -> bool:
     return rule is not None and rule.allowed
 
 
-def check(call: ToolCall, permitted: Mapping[str, Tool], kit: Kit) -> CheckedCall | Refusal:
-    """The call, ready to be made, or why it is not. What it leaves out counts as its default to the rule."""
+def check(
+    call: ToolCall, permitted: Mapping[str, Tool], kit: Kit, *, given: Mapping[str, Any] | None = None
+) -> CheckedCall | Refusal:
+    """The call, ready to be made, or why it is not. What it leaves out counts as its default to the rule.
+
+    `given` are the arguments of a call that a task is: as large as what a task takes in.
+    """
     chosen = permitted.get(call.name) or _of_full_name(call.name, permitted)
     if chosen is None:
         return Refusal(f"There is no tool {call.name[:100]!r}. There are: {', '.join(permitted) or 'none'}.")
-    spec = chosen.spec
     reason = chosen.why_not()
     if reason is not None:
-        return Refusal(f"{call.name} cannot be used here: {reason}", spec.name)
+        return Refusal(f"{call.name} cannot be used here: {reason}", chosen.spec.name)
     try:
-        arguments = _arguments(call, chosen)
+        if given is None:
+            return _checked(chosen, _arguments(call), chosen.spec.parameters, kit)
+        return _checked(chosen, given, _of_tasks(chosen), kit)
     except ValueError as error:
-        return Refusal(str(error), spec.name)
-    effect = chosen.effect(arguments)
+        return Refusal(str(error), chosen.spec.name)
+
+
+def _of_tasks(chosen: Tool) -> Mapping[str, Any]:
+    schema = chosen.spec.parameters
+    if not chosen.task_properties:
+        return schema
+    return {**schema, "properties": {**schema["properties"], **chosen.task_properties}}
+
+
+def _checked(chosen: Tool, given: Mapping[str, Any], parameters: Mapping[str, Any], kit: Kit) -> CheckedCall:
+    """Raises `ValueError` for arguments that do not fit."""
+    faults = faults_of(given, parameters)
+    if faults:
+        words = "; ".join(f"{path} {fault}" for path, fault in faults.items())
+        raise ValueError(f"The arguments do not fit: {words}.")
+    spec, arguments, effect = chosen.spec, given, chosen.effect(given)
     rule = rule_for(kit.rules, spec.rule_name)
 
     def must_wait(given: Mapping[str, Any]) -> bool:
@@ -106,15 +127,10 @@ def _admits_added(kit: Kit, tool: Tool, definition: AgentDefinition) -> bool:
     return definition.role in (rule.roles or ADDED_FOR) or (not rule.roles and tool.spec.name in definition.tools)
 
 
-def _arguments(call: ToolCall, chosen: Tool) -> dict[str, Any]:
+def _arguments(call: ToolCall) -> dict[str, Any]:
     if len(call.arguments) > MAX_ARGUMENT_CHARACTERS:
         raise ValueError(f"The arguments have more than {MAX_ARGUMENT_CHARACTERS} characters.")
     try:
-        arguments = call.parsed()
+        return call.parsed()
     except ValueError as error:
         raise ValueError(f"The arguments are not a JSON object: {error}.") from error
-    faults = faults_of(arguments, chosen.spec.parameters)
-    if faults:
-        words = "; ".join(f"{path} {fault}" for path, fault in faults.items())
-        raise ValueError(f"The arguments do not fit: {words}.")
-    return arguments

@@ -19,14 +19,16 @@ from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import (
     MAX_ARGUMENT_CHARACTERS,
     MAX_RESULT_CHARACTERS,
+    MOST_TASK_RESULT,
     CallOutcome,
     Effect,
+    ToolNotReached,
     clipped,
 )
 from cognitionos.agents.domain.tool_rule import ToolRule
 from cognitionos.agents.domain.workspace import BadFileName, InputIsReadOnly, WorkspaceLimit
 from cognitionos.kernel.clock import Clock
-from cognitionos.kernel.errors import DomainError
+from cognitionos.kernel.errors import DomainError, Unavailable
 from cognitionos.kernel.json_text import storable, within_depth
 from cognitionos.llm_gateway.facade import BudgetExhausted, ToolCall, tool
 from cognitionos.platform.crash_points import crash_point, declare
@@ -44,8 +46,12 @@ _INTERRUPTED = (
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
+    """How a call ended. `passes`: to make it again does no harm, and may go better. `whole`: the answer of a task."""
+
     outcome: CallOutcome
     answer: ToolAnswer
+    passes: bool = False
+    whole: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,21 +101,50 @@ class Toolbox:
             raise NeedsApproval(list(asked.values()))
         return [each.result() for each in running]
 
+    async def call_alone(
+        self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall, given: Mapping[str, Any]
+    ) -> Step:
+        """Run the call that a task is, without a model; `given` are its arguments, `call` how they are journaled.
+
+        What the tool gives is kept whole, or is too much and an error. Raises as `call_all`.
+        """
+        done = session.done(key)
+        if done is not None:
+            return done
+        kit = await self.kit_of(session.identity.tenant_id)
+        checked = check(call, permitted_tools(self.tools, kit, definition), kit, given=given)
+        wanted = _undecided(session, key, checked)
+        if wanted is not None:
+            raise NeedsApproval([wanted])
+        task_s = session.identity.deadline_s
+        return await self._call(session, key, definition=definition, call=call, checked=checked, task_s=task_s)
+
     async def _call(
-        self, session: Session, key: str, *, definition: AgentDefinition, call: ToolCall, checked: CheckedCall | Refusal
+        self,
+        session: Session,
+        key: str,
+        *,
+        definition: AgentDefinition,
+        call: ToolCall,
+        checked: CheckedCall | Refusal,
+        task_s: float | None = None,
     ) -> Step:
         done = session.done(key)
         if done is not None:
             return done
         started, clock = self.now(), time.monotonic()
         with span("agent.tool", attributes={"tool.name": call.name, "agent.role": definition.role}):
-            ended = await self._run(session, key, call=call, checked=checked)
+            ended = await self._run(session, key, call=call, checked=checked, task_s=task_s)
+            if task_s is not None:
+                ended = await asyncio.to_thread(_whole, ended)
             step = await self._journal(session, key, definition=definition, call=call, ended=ended, started=started)
         outcome = CallOutcome(step.content["outcome"])
         self.observe.tool_call(_label(checked), outcome, time.monotonic() - clock)
         return step
 
-    async def _run(self, session: Session, key: str, *, call: ToolCall, checked: CheckedCall | Refusal) -> _Ended:
+    async def _run(
+        self, session: Session, key: str, *, call: ToolCall, checked: CheckedCall | Refusal, task_s: float | None
+    ) -> _Ended:
         if isinstance(checked, Refusal):
             return _refused(checked.reason)
         decision = session.identity.approvals.get(_approval(key, checked).key) if checked.rule is not None else None
@@ -119,8 +154,8 @@ class Toolbox:
             is_first = await session.begin_effect(key, tool=call.name, effect=checked.effect, arguments=call.arguments)
             if not is_first and checked.effect is Effect.UNSAFE:
                 return _Ended(CallOutcome.INTERRUPTED, ToolAnswer(content={"error": _INTERRUPTED}, is_error=True))
-        context = replace(session.tool_context(key), must_wait=checked.must_wait)
-        return await _under_deadline(checked.tool, context, dict(checked.arguments))
+        context = replace(session.tool_context(key), must_wait=checked.must_wait, task_s=task_s)
+        return await _under_deadline(checked, context)
 
     async def _journal(
         self,
@@ -152,10 +187,11 @@ class Toolbox:
             "call_id": call.id,
             "arguments": clipped(call.arguments, MAX_ARGUMENT_CHARACTERS),
             "outcome": ended.outcome.value,
-            "result": _shown(ended.answer.content),
+            "result": _shown(ended.answer.content) if ended.whole is None else ended.whole,
             "files": [file.name for file in changes.written],
             "wrote": [[file.name, file.artifact.media_type, file.artifact.bytes] for file in changes.written],
             "removed": list(changes.removed),
+            **({"passes": True} if ended.passes else {}),
         }
         return Step(
             key=key,
@@ -200,17 +236,21 @@ def _label(checked: CheckedCall | Refusal) -> str:
     return f"{name.partition('.')[0] if name.startswith('sql') else 'mcp'}" if "." in name else name or "unknown"
 
 
-async def _under_deadline(chosen: Tool, context: ToolContext, arguments: dict[str, Any]) -> _Ended:
+async def _under_deadline(checked: CheckedCall, context: ToolContext) -> _Ended:
+    """The end of the call; that of a task has the task's own time, which is watched where the task is."""
+    chosen = checked.tool
     try:
-        async with asyncio.timeout(chosen.timeout_s):
-            answer = await chosen.run(context, arguments)
+        async with asyncio.timeout(chosen.timeout_s if context.task_s is None else None):
+            answer = await chosen.run(context, dict(checked.arguments))
     except (LeaseLost, AgentFailed, BudgetExhausted):
         raise
     except TimeoutError:
         error = f"{chosen.spec.name} did not end within {chosen.timeout_s:g} s."
         return _Ended(CallOutcome.TIMED_OUT, ToolAnswer(content={"error": error}, is_error=True))
     except DomainError as error:
-        return _Ended(CallOutcome.ERROR, ToolAnswer(content=_told_error(error), is_error=True))
+        may_pass = isinstance(error, Unavailable) and error.passes
+        passes = may_pass and (checked.effect is not Effect.UNSAFE or isinstance(error, ToolNotReached))
+        return _Ended(CallOutcome.ERROR, ToolAnswer(content=_told_error(error), is_error=True), passes)
     return _Ended(CallOutcome.ERROR if answer.is_error else CallOutcome.OK, answer)
 
 
@@ -225,12 +265,31 @@ def _told_error(error: DomainError) -> dict[str, Any]:
     return told
 
 
+def _whole(ended: _Ended) -> _Ended:
+    """`ended` with its answer as JSON; one that cannot be kept whole is an error that names the limit."""
+    if ended.outcome is not CallOutcome.OK:
+        return ended
+    try:
+        text = _as_json(ended.answer.content)
+        if len(text) <= MOST_TASK_RESULT:
+            return replace(ended, whole=text)
+        fault = f"The result has {len(text)} characters as JSON; that of a task has at most {MOST_TASK_RESULT}."
+    except ValueError as error:
+        fault = f"The result cannot be kept: {error}."
+    answer = replace(ended.answer, content={"error": fault}, is_error=True)
+    return replace(ended, outcome=CallOutcome.ERROR, answer=answer)
+
+
+def _as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(storable(within_depth(content)), ensure_ascii=False, default=str)
+
+
 def _shown(content: Mapping[str, Any]) -> str:
     """The answer as JSON text in one line, in which no chat template finds a message of its own; one that is too long
     is clipped, and says so; what went wrong stays readable.
     """
     try:
-        text = json.dumps(storable(within_depth(content)), ensure_ascii=False, default=str)
+        text = _as_json(content)
     except ValueError as error:
         return json.dumps({"error": f"The result cannot be shown: {error}."})
     if len(text) <= MAX_RESULT_CHARACTERS:

@@ -13,11 +13,19 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from cognitionos.kernel.errors import Conflict, DomainError
+from cognitionos.kernel.errors import Conflict, DomainError, Unavailable
 
 
 class AgentFailed(DomainError):
     """The agent ended without a result, for good: rejected three times, out of its limits, or not understood."""
+
+
+class ToolFailed(AgentFailed):
+    """The call that a task is came to no result, for good: refused, wrong, or of an unknown end."""
+
+
+class ToolUnavailable(Unavailable):
+    """The tool of the call that a task is does not answer now; to call it again does no harm."""
 
 
 class LeaseLost(Conflict):

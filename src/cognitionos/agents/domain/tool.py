@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from cognitionos.kernel.errors import Unavailable
+
 MAX_ARGUMENT_CHARACTERS = 256 * 1024
 MAX_RESULT_CHARACTERS = 12_000
+MOST_TASK_RESULT = 8 * 2**20
+"""Characters, as JSON, of what a call gives that is a task by itself: what another task may take in."""
 _LONGEST_NAME = 64
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -22,6 +26,10 @@ class Effect(StrEnum):
     NONE = "none"
     IDEMPOTENT = "idempotent"
     UNSAFE = "unsafe"
+
+
+class ToolNotReached(Unavailable):
+    """Nothing was sent to the tool: whatever its effect is, it did not happen."""
 
 
 class CallOutcome(StrEnum):

@@ -62,13 +62,13 @@ class HttpRequestTool:
             body=None if body is None else body.encode("utf-8", "replace"),
             json=... if json is None else json,  # models fill in null for what they leave out
             idempotency_key=context.idempotency_key,
-            timeout_s=_TIMEOUT_S,
+            timeout_s=context.task_s or _TIMEOUT_S,
             may_follow=lambda method, url: not context.must_wait({**arguments, "method": method, "url": url}),
         )
         told = {
             "status": response.status,
             "content_type": response.headers.get("content-type", ""),
-            "body": _shown(response.body_text),
+            "body": _shown(response.body_text, _SHOWN if context.task_s is None else context.longest),
             "is_whole": not response.truncated,
         }
         return ToolAnswer(content=told)
@@ -85,8 +85,8 @@ def effect_of(arguments: Mapping[str, Any]) -> Effect:
     return Effect.IDEMPOTENT if method in _REPEATABLE else Effect.UNSAFE
 
 
-def _shown(text: str) -> Any:
-    if len(text) <= _SHOWN:
+def _shown(text: str, most: int) -> Any:
+    if len(text) <= most:
         with suppress(ValueError):
             return read_json(text)
-    return clipped(text, _SHOWN)
+    return clipped(text, most)

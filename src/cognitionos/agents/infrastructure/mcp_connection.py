@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from cognitionos.agents.domain.tool import ToolNotReached
 from cognitionos.agents.infrastructure.mcp_stderr import LastWords
 from cognitionos.kernel.errors import Unavailable
 from cognitionos.platform.http_address import AllowedHosts, Resolve, resolve_by_system
@@ -28,8 +29,14 @@ class McpServerUnavailable(Unavailable):
     """The MCP server does not answer, went away, or answers nonsense."""
 
 
+class McpServerNotReached(McpServerUnavailable, ToolNotReached):
+    """The MCP server did not even hear of the call."""
+
+
 class McpRefused(Unavailable):
     """The MCP server answered the request with an error; the connection is as good as before."""
+
+    passes = False
 
 
 @dataclass(eq=False)

@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from cognitionos.agents.application.ports import Tool, ToolAnswer, ToolContext
-from cognitionos.agents.domain.tool import MAX_RESULT_CHARACTERS, Access, Effect, ToolSpec, clipped
+from cognitionos.agents.domain.tool import Access, Effect, ToolSpec, clipped
 from cognitionos.agents.infrastructure.mcp_connection import (
     McpConnection,
+    McpServerNotReached,
     McpServerUnavailable,
     http_client,
     stdio_client,
@@ -93,15 +94,18 @@ class McpServers:
         return noted or server
 
     async def call(self, context: ToolContext, server: str, tool: str, arguments: Mapping[str, Any]) -> ToolAnswer:
-        """Call a tool. Raises `McpServerUnavailable`, `McpRefused`, `StdioRefused`."""
+        """Call a tool. Raises `McpServerUnavailable`, `McpServerNotReached`, `McpRefused`, `StdioRefused`."""
         rows = await self.store.servers(context.tenant_id, server)
         if not rows:
             raise McpServerChanged(f"'{server}' is not there any more.")
-        connection = await self._connected(rows[0])
+        try:
+            connection = await self._connected(rows[0])
+        except McpServerUnavailable as error:
+            raise McpServerNotReached(error.detail) from error
         result = await connection.call(
             tool, arguments, meta={_KEY: context.idempotency_key}, timeout_s=rows[0].timeout_s
         )
-        return ToolAnswer(content=_content(result), is_error=bool(result.is_error))
+        return ToolAnswer(content=_content(result, context.longest), is_error=bool(result.is_error))
 
     async def _connected(self, server: ServerRow) -> McpConnection:
         place = await self._place(server)
@@ -203,7 +207,7 @@ def opened_secrets(key: SealingKey, server: ServerRow) -> dict[str, str]:
     return found
 
 
-def _content(result: Any) -> dict[str, Any]:
+def _content(result: Any, longest: int) -> dict[str, Any]:
     """A result as JSON: what is structured, else its texts; of all else, what it is."""
     texts, rest = list[str](), list[str]()
     for each in result.content:
@@ -216,7 +220,7 @@ def _content(result: Any) -> dict[str, Any]:
     if isinstance(result.structured_content, dict | list) and not result.is_error:
         told["result"] = result.structured_content
     elif texts:
-        told["error" if result.is_error else "text"] = clipped("\n".join(texts), MAX_RESULT_CHARACTERS)
+        told["error" if result.is_error else "text"] = clipped("\n".join(texts), longest)
     if rest:
         told["also"] = rest
     return told or {"text": ""}

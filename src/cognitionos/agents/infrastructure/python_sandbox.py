@@ -35,6 +35,7 @@ SandboxKind = Literal["wasm", "process", "none"]
 _MIB = 2**20
 _MAX_CODE_BYTES = 256 * 1024
 _WATCH_EVERY_S = 0.1
+LONG_S = 30.0
 _RUNNER_UID = 61_490  # of no account: above the human ones, below systemd's dynamic users
 _GUEST = Path(sandbox_guest.__file__).read_text("utf-8")
 _PROBE = "import decimal, sqlite3\nopen('probe.txt', 'w').write('6')\nprint(int(open('probe.txt').read()) * 7)"
@@ -61,6 +62,7 @@ class SandboxResult:
     """What a run printed, what went wrong in one line, which files it made or changed.
 
     `fuel` counts WebAssembly instructions, the same for the same run; None on the other backend or after a failure.
+    `printed_bytes` counts also what is not kept.
     """
 
     stdout: str
@@ -70,13 +72,15 @@ class SandboxResult:
     duration_s: float
     files: tuple[SandboxFile, ...]
     fuel: int | None
+    printed_bytes: int
 
 
 @dataclass(eq=False, kw_only=True)
 class PythonSandbox:
     """Runs code that nobody has read. `open()` before the first run, on the loop that uses it; `close()` at the end.
 
-    `backend` narrows the choice; `warm` runners wait started; at most `concurrent` runs at once, the others queue.
+    `backend` narrows the choice; `warm` runners wait started; at most `concurrent` runs at once, the others queue, and
+    as many of those that may be long (over `LONG_S`), which take no place from the short ones.
     `state_directory` keeps the unpacked engine between starts; without it, a private temporary one goes with `close()`.
     """
 
@@ -95,6 +99,7 @@ class PythonSandbox:
     _idle: deque[Runner] = field(default_factory=deque, init=False)
     _starting: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _slots: asyncio.Semaphore = field(init=False, repr=False)
+    _long_slots: asyncio.Semaphore = field(init=False, repr=False)
 
     def describe(self) -> SandboxDescription:
         """What would run (before `open()`: as far as can be told without starting a process) or what runs."""
@@ -108,7 +113,7 @@ class PythonSandbox:
 
     async def open(self) -> None:
         """Choose the first backend that passes a real run. None does: every `run` is refused with the reason."""
-        self._slots = asyncio.Semaphore(self.concurrent)
+        self._slots, self._long_slots = asyncio.Semaphore(self.concurrent), asyncio.Semaphore(self.concurrent)
         kinds, self._why_not = _candidates(self.backend)
         failures = []
         for kind in kinds:
@@ -137,6 +142,7 @@ class PythonSandbox:
         code: str,
         *,
         workspace: Path,
+        given: str | None = None,
         timeout_s: float = 30,
         memory_bytes: int = 512 * _MIB,
         max_output_bytes: int = 65536,
@@ -144,6 +150,7 @@ class PythonSandbox:
     ) -> SandboxResult:
         """Run `code` with `workspace` as its directory, and of the rest of the machine to read `packages` only.
 
+        `given` is JSON that the code finds, read, as `data` (and `json` imported).
         Whatever the code does ends in a result. Raises `SandboxUnavailable` where no lock holds, `BadSandboxRun`.
         """
         spec = self._spec
@@ -151,10 +158,10 @@ class PythonSandbox:
             raise SandboxUnavailable(f"agents' Python is refused: {self._why_not}")
         if len(code.encode("utf-8", "replace")) > _MAX_CODE_BYTES:
             raise BadSandboxRun(f"the code is longer than {_MAX_CODE_BYTES} bytes")
-        async with self._slots:
+        async with self._slots if timeout_s <= LONG_S else self._long_slots:
             place, uid, before = await asyncio.to_thread(self._hand_out, workspace)
             job = self._job(code, place, uid=uid, timeout_s=timeout_s, memory_bytes=memory_bytes)
-            job["packages"] = [str(each) for each in packages]
+            job |= {"packages": [str(each) for each in packages], "given": given}
             started = time.monotonic()
             runner = await self._take(spec)
             outcome = await runner.run(
@@ -171,6 +178,7 @@ class PythonSandbox:
             duration_s=time.monotonic() - started,
             files=after.changed_since(before),
             fuel=outcome.fuel,
+            printed_bytes=outcome.printed_bytes,
         )
 
     def _hand_out(self, workspace: Path) -> tuple[Path, int | None, Inventory]:
@@ -196,10 +204,11 @@ class PythonSandbox:
             "engine_cache": str(self._cache or ""),
             "guest": _GUEST,
             "packages": [],
+            "given": None,
         }
 
     async def _watch(self, workspace: Path) -> str:
-        most = (self.concurrent + 1) * self.workspace_bytes
+        most = (2 * self.concurrent + 1) * self.workspace_bytes
         free = free_bytes(workspace)
         while True:
             if free - free_bytes(workspace) > most:  # files that are open and removed are seen nowhere else

@@ -11,17 +11,24 @@ from typing import Any
 NAME = "<code>"
 
 
-def run(code: str, workspace: str, packages: Sequence[str] = ()) -> str | None:
-    """Run `code` as a program in `workspace`; what went wrong in one line, or None. Tracebacks go to stderr."""
+def run(code: str, workspace: str, packages: Sequence[str] = (), given: str | None = None) -> str | None:
+    """Run `code` as a program in `workspace`; what went wrong in one line, or None. Tracebacks go to stderr.
+
+    `given` is JSON: the program finds it, read, as `data`.
+    """
+    import json
     import linecache
     import traceback
 
     sys.path.insert(0, workspace)
     sys.path.extend(packages)
     linecache.cache[NAME] = (len(code), None, code.splitlines(keepends=True), NAME)
+    names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
     try:
+        if given is not None:
+            names |= {"json": json, "data": json.loads(given)}
         program = compile(code, NAME, "exec")
-        exec(program, {"__name__": "__main__", "__builtins__": __builtins__})  # noqa: S102 - it is the task
+        exec(program, names)  # noqa: S102 - it is the task
     except SystemExit as stop:
         return None if stop.code in (None, 0) else f"SystemExit: {stop.code}"
     except BaseException as error:  # noqa: BLE001 - whatever the agent's code raises is its outcome

@@ -48,6 +48,7 @@ class Outcome:
     stopped: str | None = None
     timed_out: bool = False
     fuel: int | None = None
+    printed_bytes: int = 0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -126,7 +127,7 @@ class Runner:
                 if self.process.stdin is not None:
                     self.process.stdin.close()
         await self.process.wait()
-        outcome.stdout, outcome.stderr = stdout.result(), stderr.result()
+        (outcome.stdout, outcome.printed_bytes), (outcome.stderr, _) = stdout.result(), stderr.result()
 
     def kill(self) -> None:
         """End the process now; the event loop reaps it."""
@@ -152,7 +153,8 @@ class Runner:
             await stdin.drain()
             stdin.close()
 
-    async def _read(self, stream: asyncio.StreamReader | None, keep: int) -> str:
+    async def _read(self, stream: asyncio.StreamReader | None, keep: int) -> tuple[str, int]:
+        """What is kept of it, and how many bytes came."""
         kept, seen = bytearray(), 0
         while stream is not None and (chunk := await stream.read(64 * 1024)):
             seen += len(chunk)
@@ -164,7 +166,7 @@ class Runner:
                 )
                 self.kill()
         text = kept.decode("utf-8", "replace")
-        return text if seen <= keep else f"{text}\n[cut after {keep} bytes of {seen}]"
+        return (text if seen <= keep else f"{text}\n[cut after {keep} bytes of {seen}]"), seen
 
     async def _stop_when(self, watch: Callable[[], Awaitable[str]]) -> None:
         reason = await watch()

@@ -97,7 +97,8 @@ def _run_here(job: dict[str, Any]) -> dict[str, Any]:
     for name in [name for name in sys.modules if name.partition(".")[0] == "cognitionos"]:
         del sys.modules[name]
     sys.argv = [sandbox_guest.NAME]
-    error = sandbox_guest.run(job["code"], os.getcwd(), job["packages"])  # noqa: PTH109 - no pathlib in the runner
+    place = os.getcwd()  # noqa: PTH109 - no pathlib in the runner
+    error = sandbox_guest.run(job["code"], place, job["packages"], job["given"])
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -115,7 +116,7 @@ def _run_wasm(engine: Any, job: dict[str, Any]) -> dict[str, Any]:
     packages = {host: f"/packages/{number}" for number, host in enumerate(job["packages"])}
     around = (
         "\nimport os\nos.chdir('/workspace')\ngive_asyncio_a_loop()\n"
-        f"result = run({job['code']!r}, '/workspace', {list(packages.values())!r})\n"
+        f"result = run({job['code']!r}, '/workspace', {list(packages.values())!r}, {job['given']!r})\n"
     )
     try:
         sandbox = engine.Sandbox(

@@ -1,12 +1,13 @@
 """What follows a verdict on an agent's, a planner's or a tool's work: an attempt with a new journal, as after a retry.
 
+So does a tool that did not answer: its journal says that it did not.
 What is no verdict (a provider that is away, a time-out, a stall, a dead worker) leaves the journal to go on from.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from cognitionos.agents.facade import AgentFailed, EarlierFileGone
+from cognitionos.agents.facade import AgentFailed, EarlierFileGone, ToolUnavailable
 from cognitionos.planning.application.ports import Handler, Report
 from cognitionos.planning.application.run_control import SetAside
 from cognitionos.planning.domain.plan import InvalidPlan
@@ -27,13 +28,14 @@ class BegunAnew:
         """As the handler. A worker that dies in here at worst gives the task an attempt more."""
         try:
             return await self.handler(task, report)
-        except VERDICTS as verdict:
+        except (*VERDICTS, ToolUnavailable) as verdict:
             if task.retry.wait_s(verdict, failures=task.failures + 1, jitter=0.0) is not None:
-                await self.forget(task)
+                if not isinstance(verdict, ToolUnavailable):  # the call that was approved has not been made
+                    await self.forget(task)
                 await self._set_aside(task, verdict)
             raise
 
-    async def _set_aside(self, task: ClaimedTask, verdict: AgentFailed | InvalidPlan) -> None:
+    async def _set_aside(self, task: ClaimedTask, verdict: AgentFailed | InvalidPlan | ToolUnavailable) -> None:
         """Raises `EarlierFileGone`, which says what it was that failed."""
         try:
             await self.set_aside(task.tenant_id, task.run_id, [(task.id, task.fence)])

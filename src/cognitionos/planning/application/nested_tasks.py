@@ -96,7 +96,7 @@ class NestedTasks:
     async def _ended_badly(self, task: ClaimedTask, started: UUID, problem: Problem) -> Outcome:
         """After the wait that the task's policy grants for this problem, the run goes on from what failed in it."""
         slug = problem.type.removeprefix("/problems/")
-        if slug in task.retry.only and task.failures > task.spec[STATE].get(TRIED, 0):
+        if task.retry.names(slug) and task.failures > task.spec[STATE].get(TRIED, 0):
             with suppress(RunNotFailed):  # somebody has retried it by hand
                 await self.retry(task, started)
             return Postponed(state={"run_id": str(started), TRIED: task.failures}, after_s=LOOK_SOON_S)

@@ -1,6 +1,5 @@
 """The kinds `tool` and `python`: one call of an agent's tool, without a model; what it does to files is journaled."""
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,11 +55,7 @@ class ToolTasks:
 
 
 def wanted_call(task: ClaimedTask) -> tuple[str, dict[str, Any]]:
-    """The tool and its arguments. Code finds the task's `input` in the variable `data`."""
+    """The tool and its arguments."""
     if task.kind == "tool":
         return str(task.spec["tool"]), dict(task.spec.get("arguments") or {})
-    code = str(task.spec["code"])
-    if "input" in task.spec:
-        text = json.dumps(task.spec["input"])  # ASCII, so that `repr` of it is Python
-        code = f"import json; data = json.loads({text!r})\n{code}"
-    return "python", {"code": code}
+    return "python", {name: task.spec[name] for name in ("code", "input") if name in task.spec}

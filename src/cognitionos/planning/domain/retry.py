@@ -9,6 +9,8 @@ from cognitionos.kernel.errors import DomainError, Unavailable
 LONGEST_BACKOFF_S = 60.0
 TIMED_OUT = "task-timed-out"
 UNFORESEEN = "internal-error"
+_FORMERLY = {"tool-failed": "agent-failed", "tool-unavailable": "agent-failed"}
+"""What types of problem were called before they had names of their own: policies that say so mean them too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +42,13 @@ class RetryPolicy:
 
     def wait_named_s(self, slug: str, *, failures: int, jitter: float) -> float | None:
         """The same after a problem of which only the type is known: that has to be named in `only`."""
-        if slug not in self.only or failures >= self.max_attempts:
+        if not self.names(slug) or failures >= self.max_attempts:
             return None
         return self._backoff_s(failures, jitter)
+
+    def names(self, slug: str) -> bool:
+        """Whether `only` names this type of problem, or what it was called before."""
+        return slug in self.only or _FORMERLY.get(slug) in self.only
 
     def as_json(self) -> dict[str, Any]:
         """As stored with the task."""
@@ -54,7 +60,7 @@ class RetryPolicy:
 
     def _is_for(self, error: BaseException) -> bool:
         if self.only:
-            return slug_of(error) in self.only
+            return self.names(slug_of(error))
         return error.passes if isinstance(error, Unavailable) else not isinstance(error, DomainError)
 
 
