@@ -12,6 +12,7 @@ from cognitionos.llm_gateway.application.cache_warming import Warming
 from cognitionos.llm_gateway.application.ports import Provider
 from cognitionos.llm_gateway.application.single_flight import Flights
 from cognitionos.llm_gateway.facade import Gateway
+from cognitionos.llm_gateway.infrastructure import metrics
 from cognitionos.llm_gateway.infrastructure.cache_queries import CacheQueries
 from cognitionos.llm_gateway.infrastructure.cache_upkeep import CacheUpkeep
 from cognitionos.llm_gateway.infrastructure.durable_cache import DurableCache
@@ -40,6 +41,7 @@ def build_caches(base: Base, *, local: Provider) -> CacheServices:
     exact_s, durable_s = base.settings.cache_exact_s, base.settings.cache_durable_s
     exact = ExactCache(base.scripts, kept_s=exact_s, durable_s=durable_s)
     flights = Flights()
+    metrics.CALLS_FOLLOWING.set_function(lambda: flights.followers)
     far = FarFlights(base.redis, base.signals, exact, flights)
     durable = DurableCache(base.database, kept_s=durable_s)
     upkeep = CacheUpkeep(exact, durable, base.signals, most_bytes=base.settings.cache_durable_mb * 2**20)

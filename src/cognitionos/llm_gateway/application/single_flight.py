@@ -133,6 +133,11 @@ class Flight:
         """Whether anybody depends on it."""
         return bool(self._feeds)
 
+    @property
+    def followers(self) -> int:
+        """How many depend on it."""
+        return len(self._feeds)
+
     def begins(self, source: Source) -> None:
         """The call answers piece by piece from here on."""
         if self._ended is None:
@@ -200,6 +205,11 @@ class Flights:
     """The flights of this process."""
 
     _under_way: dict[Hashable, Flight] = field(default_factory=dict)
+
+    @property
+    def followers(self) -> int:
+        """How many calls wait for the answer of another of this process or hear it; another process counts as one."""
+        return sum(flight.followers for flight in self._under_way.values())
 
     def find(self, key: Hashable) -> Flight | None:
         """The flight to join."""

@@ -26,6 +26,7 @@ CACHE_AGE = Histogram(
 )
 CACHE_ANSWERS = Gauge("cognitionos_llm_cache_answers", "Answers kept in PostgreSQL, as of the last sweep")
 CACHE_BYTES = Gauge("cognitionos_llm_cache_bytes", "Their bytes")
+CALLS_FOLLOWING = Gauge("cognitionos_llm_calls_following", "Calls and processes that wait for an identical call")
 FALLBACKS = Counter("cognitionos_llm_fallbacks_total", "Calls answered by another than the route's first candidate")
 TOOL_CALLS_RECOVERED = Counter(
     "cognitionos_llm_tool_calls_recovered_total", "Answers whose tool calls were written as text", ["provider", "model"]
