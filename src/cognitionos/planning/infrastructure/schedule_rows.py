@@ -151,9 +151,13 @@ def _values(schedule: Schedule) -> dict[str, Any]:
 
 
 def _stored(target: Target) -> dict[str, Any]:
-    """Workflow or goal: the fields of either, side by side."""
-    workflow = {"workflow": target.workflow, "version": target.version, "input": target.input}
-    return workflow if target.goal is None else asdict(target.goal)
+    """Workflow or goal: the fields of either. Of a goal's only those that are not as usual: older processes, which may
+    still run, know two of them.
+    """
+    if target.goal is None:
+        return {"workflow": target.workflow, "version": target.version, "input": target.input}
+    usual = asdict(GoalTerms(statement=""))
+    return {name: value for name, value in asdict(target.goal).items() if value != usual[name]}
 
 
 def _target(stored: Mapping[str, Any]) -> Target:
