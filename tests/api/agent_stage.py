@@ -3,9 +3,9 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -103,6 +103,24 @@ async def a_stage_for(stack: AsyncExitStack, settings: Settings, speak: Speak, *
 
     stack.push_async_callback(stop)
     return Stage(upstream=upstream, settings=told, app=app, client=client)
+
+
+class Host(Protocol):
+    """A server that tasks may ask."""
+
+    address: str
+
+
+H = TypeVar("H", bound=Host)
+
+
+async def a_stage_beside(
+    stack: AsyncExitStack, settings: Settings, host: AbstractAsyncContextManager[H]
+) -> tuple[Stage, H]:
+    """A stage whose tasks may ask this host, opened here; its model says one thing."""
+    opened = await stack.enter_async_context(host)
+    told = settings.model_copy(update={"http_allow": (opened.address,)})
+    return await a_stage_for(stack, told, lambda _: Say(text="Done.")), opened
 
 
 async def run_of(

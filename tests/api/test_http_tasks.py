@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.api.agent_stage import Stage, a_stage_for, run_of
+from tests.api.agent_stage import Stage, a_stage_beside, run_of
 from tests.conftest import Run
 from tests.serving import serving
-from tests.upstream import Say
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
@@ -46,16 +45,10 @@ async def a_host() -> AsyncIterator[Host]:
         yield host
 
 
-async def a_stage(stack: AsyncExitStack, settings: Settings) -> tuple[Stage, Host]:
-    host = await stack.enter_async_context(a_host())
-    told = settings.model_copy(update={"http_allow": (host.address,)})
-    return await a_stage_for(stack, told, lambda _: Say(text="Done.")), host
-
-
 @pytest.fixture(scope="module")
 def both(settings: Settings, run: Run) -> Iterator[tuple[Stage, Host]]:
     stack = AsyncExitStack()
-    yield run(a_stage(stack, settings))
+    yield run(a_stage_beside(stack, settings, a_host()))
     run(stack.aclose())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.agent_stage import Stage, a_stage_for, speaking, steps_of
+from tests.api.agent_stage import Stage, a_stage_beside, speaking, steps_of
 from tests.conftest import Run
 from tests.outside import Outside, running_outside
 from tests.upstream import Say
@@ -66,9 +66,7 @@ class World:
 
 
 async def a_world(stack: AsyncExitStack, settings: Settings) -> World:
-    outside = await stack.enter_async_context(running_outside())
-    told = settings.model_copy(update={"http_allow": (outside.address,)})
-    stage = await a_stage_for(stack, told, lambda _: Say(text="Nothing."))
+    stage, outside = await a_stage_beside(stack, settings, running_outside())
     return World(stage=stage, outside=outside)
 
 

@@ -8,10 +8,9 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.api.agent_stage import a_stage_for
+from tests.api.agent_stage import a_stage_beside
 from tests.conftest import Run
 from tests.outside import Outside, running_outside
-from tests.upstream import Say
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
@@ -47,9 +46,7 @@ class Shop:
 
 
 async def a_shop(stack: AsyncExitStack, settings: Settings) -> Shop:
-    outside = await stack.enter_async_context(running_outside())
-    opened = settings.model_copy(update={"http_allow": (outside.address,)})
-    stage = await a_stage_for(stack, opened, lambda _: Say(text="done"))
+    stage, outside = await a_stage_beside(stack, settings, running_outside())
     rule = {
         "allowed": True,
         "approval": "when",

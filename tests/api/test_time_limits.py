@@ -8,10 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.agent_stage import Stage, a_stage_for, run_of
+from tests.api.agent_stage import Stage, a_stage_beside, run_of
 from tests.conftest import Run
 from tests.outside import Outside, running_outside
-from tests.upstream import Say
 from tests.waiting import eventually
 
 from cognitionos.platform.config import Settings
@@ -21,16 +20,10 @@ NEVER = {"kind": "wait", "input": {"signal": "never"}}
 SHORT = 0.2
 
 
-async def a_stage(stack: AsyncExitStack, settings: Settings) -> tuple[Stage, Outside]:
-    outside = await stack.enter_async_context(running_outside())
-    told = settings.model_copy(update={"http_allow": (outside.address,)})
-    return await a_stage_for(stack, told, lambda _: Say(text="Done.")), outside
-
-
 @pytest.fixture(scope="module")
 def both(settings: Settings, run: Run) -> Iterator[tuple[Stage, Outside]]:
     stack = AsyncExitStack()
-    yield run(a_stage(stack, settings))
+    yield run(a_stage_beside(stack, settings, running_outside()))
     run(stack.aclose())
 
 

@@ -15,6 +15,7 @@ from tests.api.agent_stage import a_stage, run_of
 from tests.conftest import Run
 from tests.waiting import eventually
 
+from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS
 from cognitionos.agents.infrastructure import python_tool
 from cognitionos.platform.config import Settings
 
@@ -131,3 +132,13 @@ async def test_code_has_its_task_s_time_and_no_other(
 
     assert well["status"] == "succeeded", well
     assert timed_out["error"]["type"] == "/problems/task-timed-out"
+
+
+async def test_code_with_an_input_that_its_journal_shortens_is_replayed(client: httpx.AsyncClient) -> None:
+    large = {"kind": "python", "input": {"code": "print(len(data))", "input": "x" * 2 * MAX_ARGUMENT_CHARACTERS}}
+
+    run, [done] = await run_of(client, "large", large)
+    replayed = (await client.post(f"{run['href']}/replay")).json()
+
+    assert done["output"]["output"] == 2 * MAX_ARGUMENT_CHARACTERS
+    assert (replayed["divergence"], replayed["model_calls"]) == (None, 0)

@@ -63,6 +63,11 @@ def faults_of(value: Any, schema: Mapping[str, Any]) -> dict[str, str]:
     return _faults(_Checker(schema), value)
 
 
+def in_words(faults: Mapping[str, str]) -> str:
+    """Faults by path as one line."""
+    return "; ".join(f"{path} {fault}" for path, fault in faults.items())
+
+
 def with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
     """`value` with the `default` of each property that it leaves out, in a copy."""
     if isinstance(value, dict):

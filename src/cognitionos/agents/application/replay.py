@@ -211,10 +211,10 @@ class AgentReplay:
     async def call_tool(self, call: DirectCall) -> DirectResult:
         """What the tool had given, if it is called with the same arguments."""
         replaying = self._replaying(call.task_id)
-        wanted, *earlier = [storable(clipped(text, MAX_ARGUMENT_CHARACTERS)) for text in _arguments(call)]
+        fitting = [storable(clipped(text, MAX_ARGUMENT_CHARACTERS)) for text in _arguments(call)]
         for step in self.recorded[call.task_id].steps:
-            if step.kind is StepKind.TOOL and step.content["arguments"] not in (wanted, *earlier):
-                raise Diverged(step.key, "arguments", expected=step.content["arguments"], actual=wanted)
+            if step.kind is StepKind.TOOL and step.content["arguments"] not in fitting:
+                raise Diverged(step.key, "arguments", expected=step.content["arguments"], actual=fitting[0])
         return await replaying.call_tool(call)
 
     def _replaying(self, task_id: UUID, prefix: str = "") -> AgentRuns:

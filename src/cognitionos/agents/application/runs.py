@@ -37,7 +37,7 @@ from cognitionos.agents.domain.agent_run import (
 from cognitionos.agents.domain.conversation import opening_of_turn
 from cognitionos.agents.domain.role import BUILT_IN_VERSION, AgentDefinition, AgentNotFound
 from cognitionos.agents.domain.room import room_of
-from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, CallOutcome, ToolSpec, clipped
+from cognitionos.agents.domain.tool import CallOutcome, ToolSpec
 from cognitionos.agents.domain.verdict import MOST_ROUNDS, Verdict, send_back
 from cognitionos.kernel.clock import Clock
 from cognitionos.kernel.json_text import storable
@@ -120,8 +120,7 @@ class AgentRuns:
         """One tool call, journaled like an agent's. The facade names what it raises."""
         [definition] = await self._roles(call, [call.role])
         name = ToolSpec(name=call.tool, description="", parameters={}).wire_name
-        said = clipped(json.dumps(call.arguments), MAX_ARGUMENT_CHARACTERS)
-        wanted = ToolCall(id=call.task_key, name=name, arguments=said)
+        wanted = ToolCall(id=call.task_key, name=name, arguments=json.dumps(call.arguments))
         async with self._session(call, [definition], ()) as session:
             step = await self.loop.toolbox.call_alone(
                 session, f"{call.role}/tool.0", definition=definition, call=wanted, given=call.arguments

@@ -18,7 +18,7 @@ from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.room import LEAST_ANSWER, Room, room_of
 from cognitionos.agents.domain.structured import json_in
 from cognitionos.kernel.clock import Clock
-from cognitionos.kernel.json_schema import faults_of
+from cognitionos.kernel.json_schema import faults_of, in_words
 from cognitionos.kernel.json_text import storable
 from cognitionos.llm_gateway.facade import (
     ANEW,
@@ -232,5 +232,4 @@ def json_read(text: str, schema: Mapping[str, Any] = MappingProxyType({})) -> tu
         value = json_in(text)
     except ValueError as error:
         return None, f"it is not JSON ({error})"
-    faults = faults_of(value, schema)
-    return value, "; ".join(f"{path} {fault}" for path, fault in faults.items())
+    return value, in_words(faults_of(value, schema))

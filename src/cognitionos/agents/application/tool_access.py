@@ -9,7 +9,7 @@ from cognitionos.agents.application.ports import Kit, MustWait, Tool
 from cognitionos.agents.domain.role import AgentDefinition
 from cognitionos.agents.domain.tool import MAX_ARGUMENT_CHARACTERS, Access, Effect
 from cognitionos.agents.domain.tool_rule import ToolRule, rule_for
-from cognitionos.kernel.json_schema import faults_of, with_defaults
+from cognitionos.kernel.json_schema import faults_of, in_words, with_defaults
 from cognitionos.llm_gateway.facade import ToolCall
 
 ADDED_FOR = ("executor",)
@@ -89,8 +89,7 @@ def _checked(chosen: Tool, given: Mapping[str, Any], parameters: Mapping[str, An
     """Raises `ValueError` for arguments that do not fit."""
     faults = faults_of(given, parameters)
     if faults:
-        words = "; ".join(f"{path} {fault}" for path, fault in faults.items())
-        raise ValueError(f"The arguments do not fit: {words}.")
+        raise ValueError(f"The arguments do not fit: {in_words(faults)}.")
     spec, arguments, effect = chosen.spec, given, chosen.effect(given)
     rule = rule_for(kit.rules, spec.rule_name)
 

@@ -151,7 +151,8 @@ class Toolbox:
         if decision is not None and not decision.approved:
             return _refused(_rejection(decision))
         if checked.effect is not Effect.NONE:
-            is_first = await session.begin_effect(key, tool=call.name, effect=checked.effect, arguments=call.arguments)
+            said = clipped(call.arguments, MAX_ARGUMENT_CHARACTERS)
+            is_first = await session.begin_effect(key, tool=call.name, effect=checked.effect, arguments=said)
             if not is_first and checked.effect is Effect.UNSAFE:
                 return _Ended(CallOutcome.INTERRUPTED, ToolAnswer(content={"error": _INTERRUPTED}, is_error=True))
         context = replace(session.tool_context(key), must_wait=checked.must_wait, task_s=task_s)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from cognitionos.kernel.json_schema import faults_of
+from cognitionos.kernel.json_schema import faults_of, in_words
 
 LONGEST_WAIT_S = 25.0
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.1, 1.0
@@ -166,8 +166,7 @@ async def call(name: str, arguments: Mapping[str, Any], send: Send) -> tuple[boo
         raise UnknownTool(f"There is no tool {name[:100]!r}; there are {', '.join(_BY_NAME)}.")
     faults = faults_of(arguments, offer.schema)
     if faults:
-        told = "; ".join(f"{at} {fault}" for at, fault in faults.items())
-        return False, {"error": f"The arguments do not fit: {told}."}
+        return False, {"error": f"The arguments do not fit: {in_words(faults)}."}
     if name == FOLLOW:
         return await _follow(offer, arguments, send)
     status, answer = await send(*offer.request(arguments))

@@ -21,7 +21,7 @@ from cognitionos.llm_gateway.domain.answer import (
     bytes_said,
     finish_reason_of,
     is_for_one,
-    may_be_kept,
+    is_whole,
     reached_limit,
     text_of,
     tool_calls_of,
@@ -301,7 +301,7 @@ class Completion:
         is_short = granted.is_short or (granted.lowered and wire is not None and reached_limit(wire))
         if wire is None or is_short or granted.call.downgraded_by(by) or is_for_one(wire):
             ticket.everybodys()
-        elif by.name == ticket.ask.model and counted and may_be_kept(wire):
+        elif by.name == ticket.ask.model and counted and is_whole(wire):
             ticket.keep(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd)
         else:
             ticket.give(self.encode(wire), model=by.name, cost_nanousd=cost_nanousd)

@@ -66,10 +66,10 @@ def is_for_one(wire: Mapping[str, Any]) -> bool:
     return any(any(map((choice.get("message") or NOTHING_SAID).get, _EFFECTS)) for choice in choices)
 
 
-def may_be_kept(wire: Mapping[str, Any]) -> bool:
-    """Whether every choice is whole words: an answer that was cut short is for those only who wait for it."""
+def is_whole(wire: Mapping[str, Any]) -> bool:
+    """Whether no choice was cut short: an answer that was is for those only who wait for it."""
     choices = wire.get("choices") or ()
-    return bool(choices) and all(each.get("finish_reason") == COMPLETE for each in choices) and not is_for_one(wire)
+    return bool(choices) and all(each.get("finish_reason") == COMPLETE for each in choices)
 
 
 def reached_limit(wire: Mapping[str, Any]) -> bool:
